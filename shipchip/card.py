@@ -1,0 +1,172 @@
+"""What a model file says of itself: ModelCard and, in it, InputSpec.
+
+The card is one JSON string in the ONNX metadata under CARD_KEY. It is the only home of the class
+names, of the preprocessing constants and of the trust constants; code that needs one asks the card.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shipchip.errors import CardInvalid, CardMissing
+
+CARD_KEY = "shipchip.card"
+SCHEMA: Literal["shipchip.card/1"] = "shipchip.card/1"
+
+Encoding = Literal["integer", "float", "complex"]
+Metres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class Frozen(BaseModel):
+    """Immutable, and an unknown key is an error: a misspelt setting must not be ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpacingRule(Frozen):
+    """Pixel spacing assumed for a chip that does not tell its own.
+
+    A rule applies to chips of one sample `encoding` ("any": to all) whose longer side has at
+    least `min_side` pixels. `spacing_m` is (row, column) in metres on the ground.
+    """
+
+    encoding: Literal["integer", "float", "complex", "any"]
+    min_side: int = Field(default=0, ge=0)
+    spacing_m: tuple[Metres, Metres]
+    why: str
+
+    def applies(self, encoding: Encoding, side: int) -> bool:
+        """Whether the rule holds for a chip of this encoding and longer side in pixels."""
+        return self.encoding in ("any", encoding) and side >= self.min_side
+
+
+class InputSpec(Frozen):
+    """How a chip becomes the model's input (see shipchip.prepare, the only reader).
+
+    size            S: the input is (1, S, S) float32
+    spacing_m       metres a pixel of the input, both axes; the field of view is S * spacing_m
+    polarisations   which plane of a chip is taken: the first of these that it has
+    db_min, db_max  decibels above the chip's own clutter are clipped to this range ...
+    db_scale        ... and divided by this, so clutter is 0 and a ship is about 1
+    spacing_rules   the first that applies gives the spacing of a chip that does not tell its own
+    """
+
+    size: int = Field(ge=16, le=1024)
+    spacing_m: Metres
+    polarisations: tuple[str, ...] = Field(min_length=1)
+    db_min: float
+    db_max: float
+    db_scale: float = Field(gt=0)
+    spacing_rules: tuple[SpacingRule, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "InputSpec":
+        if not self.db_min < 0 < self.db_max:
+            raise ValueError(f"db_min {self.db_min} < 0 < db_max {self.db_max} does not hold")
+        last = self.spacing_rules[-1]
+        if last.encoding != "any" or last.min_side:
+            raise ValueError("the last spacing rule must apply to every chip")
+        return self
+
+
+class OodSpec(Frozen):
+    """Gaussian with a low-rank covariance on the embedding (probabilistic PCA, D values).
+
+    mean (D,), components (P, D) orthonormal rows, variances (P,), noise_variance of the other
+    D - P directions; a score above `threshold` is out of distribution.
+    """
+
+    mean: tuple[float, ...]
+    components: tuple[tuple[float, ...], ...]
+    variances: tuple[Annotated[float, Field(gt=0)], ...]
+    noise_variance: float = Field(gt=0)
+    threshold: float
+
+    @model_validator(mode="after")
+    def _shapes(self) -> "OodSpec":
+        if len(self.components) != len(self.variances):
+            raise ValueError("as many components as variances are expected")
+        if any(len(row) != len(self.mean) for row in self.components):
+            raise ValueError("each component must be as long as the mean")
+        return self
+
+
+class TrustSpec(Frozen):
+    """Constants of shipchip.trust, fitted on validation chips.
+
+    temperature  divides the logits (Guo et al. 2017)
+    coverage     the share of chips whose true class the prediction set should hold
+    quantiles    per class, the largest 1 - probability that still enters the set
+    ood          the out-of-distribution score and its threshold
+    """
+
+    temperature: float = Field(gt=0)
+    coverage: float = Field(gt=0, lt=1)
+    quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    ood: OodSpec
+
+
+class ModelCard(Frozen):
+    """Everything a model file says of itself.
+
+    `metrics` and `training` are records for people and reports, free in form; nothing computes
+    with them.
+    """
+
+    schema_: Literal["shipchip.card/1"] = Field(alias="schema")
+    name: str
+    version: str
+    architecture: str
+    classes: tuple[str, ...] = Field(min_length=2)
+    input: InputSpec
+    trust: TrustSpec
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    terms: str
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True
+    )
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> "ModelCard":
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"class names repeat: {self.classes}")
+        if len(self.trust.quantiles) != len(self.classes):
+            raise ValueError("one conformal quantile a class is expected")
+        return self
+
+    def to_json(self) -> str:
+        """The string that is stored in the model file."""
+        return self.model_dump_json(by_alias=True)
+
+
+def card_from_metadata(metadata: dict[str, str]) -> ModelCard:
+    """The card in an ONNX file's metadata.
+
+    Raises CardMissing where there is none, CardInvalid where its schema is missing or unknown or
+    where it does not hold what the schema says.
+    """
+    text = metadata.get(CARD_KEY)
+    if text is None:
+        raise CardMissing(
+            f"the model has no '{CARD_KEY}' metadata, so its classes and preprocessing are "
+            "unknown; expected a file exported by `python -m training.run`"
+        )
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CardInvalid(f"the model's card is not JSON: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise CardInvalid(
+            f"the model's card has schema {schema!r}, this shipchip reads {SCHEMA!r}; "
+            "export the model again or install the shipchip that wrote it"
+        )
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CardInvalid(f"the model's card is invalid at '{where}': {first['msg']}") from error

@@ -1,0 +1,201 @@
+"""ShipClassifier: an ONNX Runtime session and its card; chips in, predictions out."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from shipchip.card import ModelCard, card_from_metadata
+from shipchip.decode import Chip, Quantity, decode
+from shipchip.errors import (
+    CardInvalid,
+    ModelCorrupt,
+    ModelNotFound,
+    ProviderUnavailable,
+)
+from shipchip.prepare import prepare
+from shipchip.raster import DecodeLimits
+from shipchip.trust import Trust
+
+Device = Literal["auto", "cpu", "cuda"]
+
+_OUTPUTS = ("logits", "embedding", "activation_map")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One chip's answer.
+
+    confidence       calibrated probability of `label`, 0..1
+    probabilities    calibrated, by class, summing to 1
+    prediction_set   classes that hold the true one at the card's coverage (conformal)
+    in_distribution  False: the chip is unlike the training chips, doubt every number here
+    ood_score        >= 0, about 1 for chips like the training chips; higher is stranger
+    activation_map   float32 (h, w) class activation of `label`, or None where not asked for
+    """
+
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...]
+    in_distribution: bool
+    ood_score: float
+    activation_map: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What the model file gives for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
+
+    logits: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    activation_map: NDArray[np.float32] | None
+
+
+class ShipClassifier:
+    """A model file, loaded and checked.
+
+    model    path of a .onnx file that carries a shipchip card
+    device   "auto" takes a GPU where ONNX Runtime has one; "cuda" insists on it
+    threads  ONNX Runtime's threads within one operation; None leaves it to ONNX Runtime
+
+    Raises ModelNotFound, ModelCorrupt, CardMissing, CardInvalid or ProviderUnavailable.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.path = Path(model)
+        content = _read_model(self.path)
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.session = _session(content, self.path, device, threads)
+        self.card: ModelCard = card_from_metadata(self.session.get_modelmeta().custom_metadata_map)
+        self.provider: str = self.session.get_providers()[0]
+        _check_graph(self.session, self.card)
+        self.trust = Trust(self.card.trust)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the logits."""
+        return self.card.classes
+
+    def prepare(self, chip: Chip) -> NDArray[np.float32]:
+        """The model input (1, S, S) of one chip, by the card's InputSpec."""
+        return prepare(chip, self.card.input)
+
+    def classify_file(
+        self,
+        source: bytes | str | os.PathLike[str],
+        *,
+        polarisation: str | None = None,
+        pixel_spacing_m: float | tuple[float, float] | None = None,
+        quantity: Quantity = "auto",
+        limits: DecodeLimits | None = None,
+        explain: bool = False,
+    ) -> Prediction:
+        """Decode, prepare and classify one file or its bytes; options as in `decode`."""
+        chip = decode(
+            source,
+            polarisation=polarisation,
+            pixel_spacing_m=pixel_spacing_m,
+            quantity=quantity,
+            limits=limits,
+        )
+        return self.classify([chip], explain=explain)[0]
+
+    def classify(self, chips: Sequence[Chip], *, explain: bool = False) -> list[Prediction]:
+        """Predictions for decoded chips, in order; one batch."""
+        if not chips:
+            return []
+        return self.predict(np.stack([self.prepare(chip) for chip in chips]), explain=explain)
+
+    def predict(self, inputs: NDArray[np.float32], *, explain: bool = False) -> list[Prediction]:
+        """Predictions for prepared inputs (N, 1, S, S), in order; one batch."""
+        outputs = self.run(inputs, maps=explain)
+        probs = self.trust.probabilities(outputs.logits)
+        member = self.trust.prediction_sets(probs)
+        scores = self.trust.score_ood(outputs.embedding)
+        known = self.trust.score_ood.in_distribution(scores)
+        best = probs.argmax(axis=1)
+        maps = outputs.activation_map
+        return [
+            Prediction(
+                label=self.classes[k],
+                confidence=float(probs[i, k]),
+                probabilities={c: float(p) for c, p in zip(self.classes, probs[i], strict=True)},
+                prediction_set=tuple(
+                    c for c, held in zip(self.classes, member[i], strict=True) if held
+                ),
+                in_distribution=bool(known[i]),
+                ood_score=float(scores[i]),
+                activation_map=None if maps is None else maps[i, k],
+            )
+            for i, k in enumerate(best)
+        ]
+
+    def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> Outputs:
+        """The session's raw outputs for prepared inputs (N, 1, S, S)."""
+        wanted = _OUTPUTS if maps else _OUTPUTS[:2]
+        values = self.session.run(list(wanted), {"chips": inputs})
+        return Outputs(values[0], values[1], values[2] if maps else None)
+
+
+def _read_model(path: Path) -> bytes:
+    if not path.is_file():
+        raise ModelNotFound(
+            f"no model at {path}; expected an .onnx file exported by `python -m training.run`"
+        )
+    return path.read_bytes()
+
+
+def _session(
+    content: bytes, path: Path, device: Device, threads: int | None
+) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only: they are raised as ModelCorrupt below
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers():
+        providers.insert(0, "CUDAExecutionProvider")
+    try:
+        session = ort.InferenceSession(content, options, providers=providers)
+    # ONNX Runtime's exceptions share no public base class but Exception: its pybind module
+    # derives each of them from it alone (Fail, InvalidGraph, InvalidProtobuf, NotImplemented ...).
+    except Exception as error:
+        raise ModelCorrupt(f"ONNX Runtime cannot load {path}: {error}") from error
+    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise ProviderUnavailable(
+            f"a GPU was demanded, ONNX Runtime runs on {session.get_providers()}; install "
+            "onnxruntime-gpu with its CUDA and cuDNN, or allow the CPU"
+        )
+    return session
+
+
+def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
+    """The graph must take and give what the card says, or every number after it is wrong."""
+    inputs = {node.name: node.shape for node in session.get_inputs()}
+    size = card.input.size
+    if set(inputs) != {"chips"} or list(inputs["chips"][1:]) != [1, size, size]:
+        raise CardInvalid(f"the model takes {inputs}; its card says chips (N, 1, {size}, {size})")
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    missing = [name for name in _OUTPUTS if name not in outputs]
+    if missing:
+        raise CardInvalid(f"the model gives {sorted(outputs)}; {missing} are missing")
+    classes, width = outputs["logits"][-1], outputs["embedding"][-1]
+    if classes != len(card.classes):
+        raise CardInvalid(f"the model gives {classes} logits, its card has {card.classes}")
+    if width != len(card.trust.ood.mean):
+        raise CardInvalid(
+            f"the model's embedding has {width} values, the card's trust {len(card.trust.ood.mean)}"
+        )

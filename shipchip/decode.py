@@ -1,0 +1,196 @@
+"""Bytes or a path -> Chip. The readers of the formats are in picture, tiff and npy beside it.
+
+What a sample means, unless `quantity` says it:
+
+    stored as                                    taken as
+    8/16/32-bit integers                         amplitude
+    complex                                      single-look complex: amplitude is |z|
+    float, whole numbers only                    amplitude (digital numbers: OpenSARShip Patch)
+    float TIFF with fractions                    sigma0, linear (OpenSARShip Patch_Cal, SNAP)
+    float .npy with fractions                    amplitude
+    2 or 4 real planes with negative samples     (re, im) pairs: amplitude is |z|
+
+Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (VH, VV).
+"""
+
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipchip import npy, picture, tiff
+from shipchip.card import Encoding
+from shipchip.errors import (
+    BadPixelSpacing,
+    Blank,
+    Empty,
+    Negative,
+    NonFinite,
+    NotFound,
+    PolarisationMissing,
+    TooLarge,
+    Unreadable,
+    UnsupportedBands,
+    UnsupportedFormat,
+)
+from shipchip.raster import DecodeLimits, Raster
+
+Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
+
+# tifffile logs what it meets in broken files; here each such file becomes a ChipError instead.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+_PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
+_SPACING_RANGE_M = (0.01, 1000.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """A decoded chip.
+
+    amplitude        float32 (P, H, W), finite, >= 0, one plane a polarisation
+    polarisations    P names: "VV", "VH", "HH", "HV", or "unknown" where the file does not tell
+    pixel_spacing_m  (row, column) spacing in metres, None where unknown
+    encoding         how the samples were stored; re/im pairs count as "complex"
+    """
+
+    amplitude: NDArray[np.float32]
+    polarisations: tuple[str, ...]
+    pixel_spacing_m: tuple[float, float] | None
+    encoding: Encoding
+
+
+def decode(
+    source: bytes | str | os.PathLike[str],
+    *,
+    polarisation: str | None = None,
+    pixel_spacing_m: float | tuple[float, float] | None = None,
+    quantity: Quantity = "auto",
+    limits: DecodeLimits | None = None,
+) -> Chip:
+    """Decode one chip from bytes or from a file.
+
+    polarisation     keep this plane only ("VV", "vh", ...)
+    pixel_spacing_m  overrides what the file says; one number, or (row, column), on the ground
+    quantity         what the samples are, where the module's table would guess wrong
+
+    Raises a ChipError, whose `code` names what is wrong, and nothing else on bad content.
+    """
+    limits = limits or DecodeLimits()
+    spacing = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
+    if quantity not in get_args(Quantity):
+        raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
+    data = source if isinstance(source, bytes) else _read(Path(source), limits)
+    if not data:
+        raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
+    if len(data) > limits.max_bytes:
+        raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
+    raster = _reader(data)(data, limits)
+    amplitude, names, encoding = _to_amplitude(raster, quantity)
+    amplitude, names = _keep(amplitude, names, polarisation)
+    _check_content(amplitude)
+    return Chip(amplitude, names, spacing or raster.spacing_m, encoding)
+
+
+def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
+    """(row, column) metres from one number or a pair; BadPixelSpacing outside 0.01 to 1000 m."""
+    row, column = value if isinstance(value, tuple) else (value, value)
+    low, high = _SPACING_RANGE_M
+    for metres in (row, column):
+        if not (math.isfinite(metres) and low <= metres <= high):
+            raise BadPixelSpacing(f"pixel spacing {metres} m, expected {low} to {high} m")
+    return float(row), float(column)
+
+
+def _read(path: Path, limits: DecodeLimits) -> bytes:
+    try:
+        if not path.exists():
+            raise NotFound(f"no such file: {path}")
+        if not path.is_file():
+            raise Unreadable(f"{path} is no regular file; expected a chip")
+        size = path.stat().st_size
+        if size > limits.max_bytes:
+            raise TooLarge(f"{size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        raise Unreadable(f"cannot read {path}: {error}") from error
+
+
+def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
+    if data.startswith(picture.MAGICS):
+        return picture.read_picture
+    if data.startswith(tiff.MAGICS):
+        return tiff.read_tiff
+    if data.startswith(npy.MAGIC):
+        return npy.read_npy
+    raise UnsupportedFormat(
+        f"the file starts with {data[:8]!r}; expected a PNG, JPEG, TIFF, GeoTIFF or .npy chip"
+    )
+
+
+def _to_amplitude(
+    raster: Raster, quantity: Quantity
+) -> tuple[NDArray[np.float32], tuple[str, ...], Encoding]:
+    samples = raster.planes
+    if samples.shape[0] not in _PLANE_NAMES:
+        raise UnsupportedBands(f"{samples.shape[0]} bands; expected 1, 2 or 4 polarisation planes")
+    if samples.dtype.kind in "fc" and not np.isfinite(samples).all():
+        raise NonFinite("NaN or infinite samples; fill or crop no-data areas before sending")
+    if samples.dtype.kind == "c":
+        return _float32(np.abs(samples)), _PLANE_NAMES[samples.shape[0]], "complex"
+    if quantity == "auto":
+        quantity = _guess(raster)
+    if quantity == "complex_pairs":
+        if samples.shape[0] not in (2, 4):
+            raise UnsupportedBands(f"(re, im) pairs in {samples.shape[0]} band; expected 2 or 4")
+        real, imaginary = samples[0::2].astype(np.float64), samples[1::2].astype(np.float64)
+        return _float32(np.hypot(real, imaginary)), _PLANE_NAMES[len(real)], "complex"
+    if samples.min() < 0:
+        raise Negative(
+            f"samples down to {samples.min():g}: decibels? expected amplitude or linear sigma0"
+        )
+    encoding: Encoding = "float" if samples.dtype.kind == "f" else "integer"
+    names = raster.polarisations or _PLANE_NAMES[samples.shape[0]]
+    power = quantity == "sigma0"
+    return _float32(np.sqrt(samples, dtype=np.float64) if power else samples), names, encoding
+
+
+def _guess(raster: Raster) -> Quantity:
+    """The module's table: by how the samples are stored, never by how large they are."""
+    samples = raster.planes
+    if samples.shape[0] in (2, 4) and samples.min() < 0:
+        return "complex_pairs"
+    if samples.dtype.kind == "f" and raster.float_is_sigma0 and (samples % 1 != 0).any():
+        return "sigma0"
+    return "amplitude"
+
+
+def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        amplitude = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(amplitude).all():
+        raise NonFinite("samples beyond float32's range; expected SAR amplitude")
+    return amplitude
+
+
+def _keep(
+    amplitude: NDArray[np.float32], names: tuple[str, ...], polarisation: str | None
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    if polarisation is None:
+        return amplitude, names
+    wanted = polarisation.upper()
+    if wanted not in names:
+        raise PolarisationMissing(f"polarisation {wanted} asked for; the chip has {names}")
+    index = names.index(wanted)
+    return amplitude[index : index + 1], (wanted,)
+
+
+def _check_content(amplitude: NDArray[np.float32]) -> None:
+    if all(plane.min() == plane.max() for plane in amplitude):
+        raise Blank(f"every sample is {amplitude.flat[0]:g}; expected an image of a ship")

@@ -1,0 +1,80 @@
+"""What format readers give to shipchip.decode, and the limits they keep."""
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipchip.errors import NotGrey, TooManyPixels, TooSmall
+
+# What Pillow, tifffile, imagecodecs and numpy raise on hostile bytes, found by fuzzing. Named one
+# by one: anything else is a fault of ours and must not be taken for a bad chip.
+DECODER_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """Bounds kept before pixels are decoded: bytes of the file, pixels a plane, shortest side."""
+
+    max_bytes: int = 32 * 2**20
+    max_pixels: int = 4096 * 4096
+    min_side: int = 8
+
+    def check(self, height: int, width: int, planes: int = 1) -> None:
+        """TooManyPixels or TooSmall for an announced size."""
+        if height * width * max(1, planes / 4) > self.max_pixels:
+            raise TooManyPixels(
+                f"{height} x {width} pixels in {planes} planes, the limit is "
+                f"{self.max_pixels}: cut the chip out around one ship"
+            )
+        if min(height, width) < self.min_side:
+            raise TooSmall(f"{height} x {width} pixels; expected at least {self.min_side} a side")
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """Samples as stored, before they mean anything.
+
+    planes           (P, H, W) of an integer, float or complex dtype
+    spacing_m        (row, column) metres from georeferencing, None where there is none
+    float_is_sigma0  whether fractional float samples of this format are linear sigma0
+    polarisations    names of the planes where the file tells them
+    """
+
+    planes: NDArray[Any]
+    spacing_m: tuple[float, float] | None
+    float_is_sigma0: bool
+    polarisations: tuple[str, ...] | None = None
+
+
+def planes_first(samples: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    """(P, H, W) of an (H, W) array (axis None) or of one with its bands on `axis`."""
+    return samples[None] if axis is None else np.moveaxis(samples, axis, 0)
+
+
+def grey_of_colour(planes: NDArray[Any], tolerance: int = 0) -> NDArray[Any]:
+    """(1, H, W) of an RGB picture whose planes are equal; NotGrey where they are not."""
+    apart = int(np.ptp(planes.astype(np.int32), axis=0).max())
+    if apart > tolerance:
+        raise NotGrey(
+            f"a colour picture (planes differ by up to {apart}): a plot or a screenshot; "
+            "expected grey radar amplitude"
+        )
+    return planes[:1]

@@ -1,0 +1,90 @@
+"""Logits and embeddings -> probabilities, prediction sets and out-of-distribution scores (numpy).
+
+The constants come from the card's TrustSpec; training.trust_fit fits them on validation chips.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shipchip.card import OodSpec, TrustSpec
+
+Floats = NDArray[np.floating]
+
+
+def probabilities(logits: Floats, temperature: float) -> NDArray[np.float64]:
+    """Softmax of logits / temperature: (N, K) -> (N, K), rows sum to 1 (Guo et al. 2017)."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    exp: NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    exp /= exp.sum(axis=1, keepdims=True)
+    return exp
+
+
+def prediction_sets(probs: Floats, quantiles: Floats) -> NDArray[np.bool_]:
+    """Class-conditional conformal sets (Vovk 2012; Sadinle et al. 2019): (N, K) membership.
+
+    Class k enters where 1 - p_k <= quantiles[k]. The most probable class always enters: an empty
+    set would say less than the label does, and adding to a set cannot lower its coverage.
+    """
+    probs = np.asarray(probs)
+    member = 1.0 - probs <= np.asarray(quantiles)[None]
+    member[np.arange(len(probs)), probs.argmax(axis=1)] = True
+    return member
+
+
+def conformal_quantile(scores: Floats, coverage: float) -> float:
+    """The ceil((n + 1) coverage)-th smallest of n scores; 1.0 (everything) when n is too small."""
+    ordered = np.sort(np.asarray(scores))
+    rank = int(np.ceil((len(ordered) + 1) * coverage))
+    return 1.0 if rank > len(ordered) else float(ordered[rank - 1])
+
+
+class OodScorer:
+    """Mahalanobis distance of embeddings under probabilistic PCA (Tipping & Bishop 1999).
+
+    With P leading directions of variance v and noise variance s in the other D - P, the squared
+    distance is sum(z_p^2 / v_p) + |residual|^2 / s; the score is its root over sqrt(D), so about 1
+    for the chips it was fitted on. Higher is stranger.
+    """
+
+    def __init__(self, spec: OodSpec) -> None:
+        self.spec = spec
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        spec = self.spec
+        mean = np.asarray(spec.mean, dtype=np.float64)
+        components = np.asarray(spec.components, dtype=np.float64).reshape(-1, len(mean))
+        return mean, components, np.asarray(spec.variances, dtype=np.float64)
+
+    def __call__(self, embeddings: Floats) -> NDArray[np.float64]:
+        """Scores (N,) of embeddings (N, D)."""
+        mean, components, variances = self._arrays
+        centred = np.asarray(embeddings, dtype=np.float64) - mean
+        z = centred @ components.T
+        residual = np.maximum((centred**2).sum(axis=1) - (z**2).sum(axis=1), 0.0)
+        squared = (z**2 / variances).sum(axis=1) + residual / self.spec.noise_variance
+        score: NDArray[np.float64] = np.sqrt(squared / len(mean))
+        return score
+
+    def in_distribution(self, scores: Floats) -> NDArray[np.bool_]:
+        """Whether each score is within the threshold."""
+        return np.asarray(scores) <= self.spec.threshold
+
+
+class Trust:
+    """A card's TrustSpec, ready to be applied to a batch of model outputs."""
+
+    def __init__(self, spec: TrustSpec) -> None:
+        self.spec = spec
+        self.score_ood = OodScorer(spec.ood)
+        self._quantiles = np.asarray(spec.quantiles)
+
+    def probabilities(self, logits: Floats) -> NDArray[np.float64]:
+        """Calibrated probabilities (N, K)."""
+        return probabilities(logits, self.spec.temperature)
+
+    def prediction_sets(self, probs: Floats) -> NDArray[np.bool_]:
+        """Conformal set membership (N, K) at the card's coverage."""
+        return prediction_sets(probs, self._quantiles)

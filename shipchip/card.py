@@ -156,7 +156,7 @@ def card_from_metadata(metadata: dict[str, str]) -> ModelCard:
         )
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CardInvalid(f"the model's card is not JSON: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:

@@ -155,7 +155,10 @@ def _read_model(path: Path) -> bytes:
         raise ModelNotFound(
             f"no model at {path}; expected an .onnx file exported by `python -m training.run`"
         )
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelNotFound(f"the model at {path} cannot be read: {error}") from error
 
 
 def _session(
@@ -184,18 +187,21 @@ def _session(
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
     """The graph must take and give what the card says, or every number after it is wrong."""
-    inputs = {node.name: node.shape for node in session.get_inputs()}
+    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     size = card.input.size
-    if set(inputs) != {"chips"} or list(inputs["chips"][1:]) != [1, size, size]:
+    kind, shape = inputs.get("chips", ("", []))
+    if len(inputs) != 1 or kind != "tensor(float)" or shape[1:] != [1, size, size]:
         raise CardInvalid(f"the model takes {inputs}; its card says chips (N, 1, {size}, {size})")
+    if isinstance(shape[0], int):
+        raise CardInvalid(f"the model takes {shape[0]} chips at a time; expected a dynamic N")
     outputs = {node.name: node.shape for node in session.get_outputs()}
-    missing = [name for name in _OUTPUTS if name not in outputs]
-    if missing:
-        raise CardInvalid(f"the model gives {sorted(outputs)}; {missing} are missing")
-    classes, width = outputs["logits"][-1], outputs["embedding"][-1]
-    if classes != len(card.classes):
-        raise CardInvalid(f"the model gives {classes} logits, its card has {card.classes}")
-    if width != len(card.trust.ood.mean):
-        raise CardInvalid(
-            f"the model's embedding has {width} values, the card's trust {len(card.trust.ood.mean)}"
-        )
+    classes, width = len(card.classes), len(card.trust.ood.mean)
+    expected = {"logits": [classes], "embedding": [width], "activation_map": [classes]}
+    for name in _OUTPUTS:
+        if name not in outputs:
+            raise CardInvalid(f"the model gives {sorted(outputs)}; {name} is missing")
+        if outputs[name][1:2] != expected[name]:
+            raise CardInvalid(
+                f"the model gives {name} of shape {outputs[name]}; by its card ({card.classes}, "
+                f"embedding of {width}) the second number is {expected[name][0]}"
+            )

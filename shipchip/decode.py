@@ -16,7 +16,7 @@ Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -48,6 +48,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
 _SPACING_RANGE_M = (0.01, 1000.0)
+_DECIBEL_SHARE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +84,7 @@ def decode(
     Raises a ChipError, whose `code` names what is wrong, and nothing else on bad content.
     """
     limits = limits or DecodeLimits()
-    spacing = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
+    given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
     if quantity not in get_args(Quantity):
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
     data = source if isinstance(source, bytes) else _read(Path(source), limits)
@@ -95,7 +96,8 @@ def decode(
     amplitude, names, encoding = _to_amplitude(raster, quantity)
     amplitude, names = _keep(amplitude, names, polarisation)
     _check_content(amplitude)
-    return Chip(amplitude, names, spacing or raster.spacing_m, encoding)
+    told = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
+    return Chip(amplitude, names, told, encoding)
 
 
 def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
@@ -117,7 +119,8 @@ def _read(path: Path, limits: DecodeLimits) -> bytes:
         size = path.stat().st_size
         if size > limits.max_bytes:
             raise TooLarge(f"{size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limits.max_bytes + 1)  # it may have grown since
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise Unreadable(f"cannot read {path}: {error}") from error
 
@@ -143,37 +146,54 @@ def _to_amplitude(
     if samples.dtype.kind in "fc" and not np.isfinite(samples).all():
         raise NonFinite("NaN or infinite samples; fill or crop no-data areas before sending")
     if samples.dtype.kind == "c":
-        return _float32(np.abs(samples)), _PLANE_NAMES[samples.shape[0]], "complex"
+        pairs = [(plane.real, plane.imag) for plane in samples]
+        return _magnitude(pairs), _PLANE_NAMES[samples.shape[0]], "complex"
     if quantity == "auto":
         quantity = _guess(raster)
     if quantity == "complex_pairs":
         if samples.shape[0] not in (2, 4):
             raise UnsupportedBands(f"(re, im) pairs in {samples.shape[0]} band; expected 2 or 4")
-        real, imaginary = samples[0::2].astype(np.float64), samples[1::2].astype(np.float64)
-        return _float32(np.hypot(real, imaginary)), _PLANE_NAMES[len(real)], "complex"
+        pairs = list(zip(samples[0::2], samples[1::2], strict=True))
+        return _magnitude(pairs), _PLANE_NAMES[len(pairs)], "complex"
     if samples.min() < 0:
         raise Negative(
             f"samples down to {samples.min():g}: decibels? expected amplitude or linear sigma0"
         )
     encoding: Encoding = "float" if samples.dtype.kind == "f" else "integer"
     names = raster.polarisations or _PLANE_NAMES[samples.shape[0]]
-    power = quantity == "sigma0"
-    return _float32(np.sqrt(samples, dtype=np.float64) if power else samples), names, encoding
+    if quantity == "sigma0":
+        roots = (np.sqrt(plane, dtype=np.float64) for plane in samples)
+        return _float32(roots, samples.shape), names, encoding
+    return _float32(samples, samples.shape), names, encoding
 
 
 def _guess(raster: Raster) -> Quantity:
     """The module's table: by how the samples are stored, never by how large they are."""
     samples = raster.planes
-    if samples.shape[0] in (2, 4) and samples.min() < 0:
+    if samples.shape[0] in (2, 4) and samples.min() < 0 and not _decibels(samples):
         return "complex_pairs"
-    if samples.dtype.kind == "f" and raster.float_is_sigma0 and (samples % 1 != 0).any():
-        return "sigma0"
+    if samples.dtype.kind == "f" and raster.float_is_sigma0:
+        return "sigma0" if any((plane % 1 != 0).any() for plane in samples) else "amplitude"
     return "amplitude"
 
 
-def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        amplitude = np.ascontiguousarray(values, dtype=np.float32)
+def _decibels(samples: NDArray[Any]) -> bool:
+    """Whether a plane is nearly all negative. Sea is, in decibels; re and im are so by halves."""
+    return any((plane < 0).mean() > _DECIBEL_SHARE for plane in samples)
+
+
+def _magnitude(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[np.float32]:
+    """(P, H, W) of |z| for P (re, im) pairs; in float64, which holds any float32 pair's."""
+    lengths = (np.hypot(re, im, dtype=np.float64) for re, im in pairs)
+    return _float32(lengths, (len(pairs), *pairs[0][0].shape))
+
+
+def _float32(planes: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Planes as one array, each computed only when its turn comes: wide samples need memory."""
+    amplitude = np.empty(shape, np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        for plane, place in zip(planes, amplitude, strict=True):
+            place[:] = plane
     if not np.isfinite(amplitude).all():
         raise NonFinite("samples beyond float32's range; expected SAR amplitude")
     return amplitude

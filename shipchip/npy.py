@@ -9,6 +9,11 @@ from shipchip.errors import ChipError, Corrupt, Truncated, UnsupportedBands, Uns
 from shipchip.raster import DECODER_FAILURES, DecodeLimits, Raster, grey_of_colour
 
 MAGIC = b"\x93NUMPY"
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,  # as 2.0, with field names in UTF-8
+}
 
 
 def read_npy(data: bytes, limits: DecodeLimits) -> Raster:
@@ -16,21 +21,23 @@ def read_npy(data: bytes, limits: DecodeLimits) -> Raster:
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = read(stream)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} is unknown")
+        shape, fortran, dtype = _HEADERS[version](stream)
     except DECODER_FAILURES as error:
         raise _npy_header_error(error, data) from error
     if dtype.kind not in "iufc":
         raise UnsupportedFormat(f".npy of dtype {dtype}; expected integer, float or complex")
+    if min(shape, default=0) < 0:
+        raise Corrupt(f"the .npy header announces the shape {shape}")
     if len(shape) not in (2, 3):
         raise UnsupportedBands(f".npy of shape {shape}; expected (H, W), (P, H, W) or (H, W, P)")
     planes_last = len(shape) == 3 and shape[0] > 4 and shape[2] <= 4
     height, width = shape[:2] if planes_last else shape[-2:]
-    limits.check(height, width, planes=math.prod(shape) // max(1, height * width))
+    bands = 1 if len(shape) == 2 else shape[2 if planes_last else 0]
+    limits.check(height, width, bands * dtype.itemsize)
+    if bands == 0:
+        raise UnsupportedBands(f".npy of shape {shape} has no plane; expected 1, 2 or 4")
     need, have = math.prod(shape) * dtype.itemsize, len(data) - stream.tell()
     if have < need:
         raise Truncated(f"the .npy header promises {need} bytes of samples, {have} are there")

@@ -17,20 +17,27 @@ from shipchip.errors import (
 )
 from shipchip.raster import DECODER_FAILURES, DecodeLimits, Raster, grey_of_colour
 
-MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+MAGICS = (_PNG, _JPEG)
+_MODES = {"L": 1, "LA": 2, "P": 4, "RGB": 3, "RGBA": 4, "I": 4, "I;16": 2}  # bytes a pixel
 _JPEG_GREY_TOLERANCE = 3  # levels: what YCbCr rounding leaves between planes of a grey JPEG
+# Each scan of a progressive JPEG passes over all pixels, and an empty one costs the sender a few
+# bytes. Encoders write about ten.
+_JPEG_MAX_SCANS = 100
 
 
 def read_picture(data: bytes, limits: DecodeLimits) -> Raster:
     """A grey picture; its size is checked before pixels are decoded. Raises a ChipError."""
     bomb = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    jpeg = data.startswith(_JPEG)
+    if jpeg and data.count(b"\xff\xda") > _JPEG_MAX_SCANS:
+        raise Corrupt(f"a JPEG of more than {_JPEG_MAX_SCANS} scans; expected a plain picture")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            limits.check(picture.height, picture.width)
-            if picture.mode not in ("L", "LA", "P", "RGB", "RGBA", "I", "I;16"):
+            limits.check(picture.height, picture.width, _MODES.get(picture.mode, 4))
+            if picture.mode not in _MODES:
                 raise UnsupportedFormat(f"a picture of mode {picture.mode}; expected 8/16-bit grey")
             picture.load()
-            tolerance = _JPEG_GREY_TOLERANCE if picture.format == "JPEG" else 0
             shown = picture.convert("RGBA") if picture.mode == "P" else picture
             samples = np.asarray(shown)
     except ChipError:
@@ -38,20 +45,28 @@ def read_picture(data: bytes, limits: DecodeLimits) -> Raster:
     except bomb as error:
         raise TooManyPixels(f"{error}; the limit is {limits.max_pixels} pixels") from error
     except DECODER_FAILURES as error:
-        raise _truncated_or_corrupt(error, "picture") from error
+        text = str(error).split("<")[0].strip() or type(error).__name__  # no object addresses
+        if "truncated" in text.lower() or _ends_early(data):
+            raise Truncated(f"the picture ends before its data does: {text}") from error
+        raise Corrupt(f"the picture cannot be decoded: {text}") from error
     planes = samples[None] if samples.ndim == 2 else np.moveaxis(samples, -1, 0)
     if shown.mode in ("LA", "RGBA"):
         planes = _without_alpha(planes)
     if planes.shape[0] == 3:
-        planes = grey_of_colour(planes, tolerance)
+        planes = grey_of_colour(planes, _JPEG_GREY_TOLERANCE if jpeg else 0)
     return Raster(planes, None, float_is_sigma0=False)
 
 
-def _truncated_or_corrupt(error: BaseException, what: str) -> ChipError:
-    text = str(error) or type(error).__name__
-    if "truncated" in text.lower() or "incomplete" in text.lower():
-        return Truncated(f"the {what} ends before its data does: {text}")
-    return Corrupt(f"the {what} cannot be decoded: {text}")
+def _ends_early(data: bytes) -> bool:
+    """Whether a picture that could not be decoded stops before its end marker."""
+    if data.startswith(_JPEG):
+        return data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda")
+    position, chunk = len(_PNG), b""
+    while position + 8 <= len(data) and chunk != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        chunk = data[position + 4 : position + 8]
+        position += 12 + length
+    return chunk != b"IEND" or position > len(data)
 
 
 def _without_alpha(planes: NDArray[Any]) -> NDArray[Any]:

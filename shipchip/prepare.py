@@ -13,23 +13,26 @@ from PIL import Image
 
 from shipchip.card import InputSpec
 from shipchip.decode import Chip
-from shipchip.errors import PolarisationMissing
+from shipchip.errors import Blank, PolarisationMissing
 
 # Clutter is the mean power of the dimmest three quarters of a chip: a ship rarely fills more than
 # a quarter of it, and a mean is finer than a median of 8-bit samples (3 and 4 are 2.5 dB apart).
 _CLUTTER_SHARE = 75.0
+_MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
 
 def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     """The model input of one chip: float32 (1, S, S), clutter at 0, a ship near 1.
 
-    Raises PolarisationMissing where the chip has none of the spec's polarisations.
+    Raises PolarisationMissing where the chip has none of the spec's polarisations, Blank where the
+    one it has is empty (decode refuses a chip only if all its planes are).
     """
     amplitude = _plane(chip, spec)
     power = amplitude * amplitude
     clutter = clutter_power(power)
     rows, columns = spacing_of(chip, spec)
-    canvas = _resample(power / clutter, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
+    relative = np.minimum(power / clutter, _MOST_POWER)
+    canvas = _resample(relative, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
@@ -60,6 +63,10 @@ def _plane(chip: Chip, spec: InputSpec) -> NDArray[np.float64]:
     for name in spec.polarisations:
         if name in chip.polarisations:
             plane = chip.amplitude[chip.polarisations.index(name)]
+            if plane.min() == plane.max():
+                raise Blank(
+                    f"every {name} sample is {plane.flat[0]:g}; expected an image of a ship"
+                )
             return np.asarray(plane, dtype=np.float64)
     raise PolarisationMissing(
         f"the chip has {chip.polarisations}, the model takes one of {spec.polarisations}"

@@ -36,7 +36,8 @@ def prediction_sets(probs: Floats, quantiles: Floats) -> NDArray[np.bool_]:
 def conformal_quantile(scores: Floats, coverage: float) -> float:
     """The ceil((n + 1) coverage)-th smallest of n scores; 1.0 (everything) when n is too small."""
     ordered = np.sort(np.asarray(scores))
-    rank = int(np.ceil((len(ordered) + 1) * coverage))
+    # Rounded first: 100 * 0.55 is 55.00000000000001, and its ceil would be 56.
+    rank = int(np.ceil(round((len(ordered) + 1) * coverage, 9)))
     return 1.0 if rank > len(ordered) else float(ordered[rank - 1])
 
 

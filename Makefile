@@ -1,0 +1,74 @@
+# make help lists the targets. Variables: PORT (of `make serve`), PYTHON (3.11 or newer).
+PORT ?= 3000
+PYTHON ?= python3
+UV ?= uv
+
+SERVE := .venv/serve
+DEV := .venv/dev
+QUIET := --quiet --disable-pip-version-check
+# The locks of the GPU packages are taken where an NVIDIA driver is seen.
+KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/version ]; then echo gpu; else echo cpu; fi)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test lint format lock clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  variables: PORT=$(PORT) PYTHON=$(PYTHON); packages for: $(KIND)"
+
+serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on PORT
+	BENTOML_DO_NOT_TRACK=True $(SERVE)/bin/bentoml serve . --port $(PORT)
+
+test: lint ## ruff, mypy and all tests
+	$(DEV)/bin/pytest
+
+lint: $(DEV)/.installed-$(KIND) ## ruff and mypy only
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+format: $(DEV)/.installed-$(KIND) ## let ruff order imports and lay out the code
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+lock: ## pin all dependencies anew (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
+	$(call pin,serve-cpu,--extra cpu)
+	$(call pin,serve-gpu,--extra gpu)
+	$(call pin,dev-cpu,--extra cpu --extra train --extra dev)
+	$(call pin,dev-gpu,--extra gpu --extra train --extra dev)
+
+clean: ## delete virtual environments, caches and builds
+	rm -rf $(SERVE) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache
+	find shipchip serving training tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define pin
+	$(UV) pip compile pyproject.toml locks/build.in $(2) --upgrade --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url -o locks/$(1).txt
+endef
+
+# Stamps are written last, so an environment whose making was cut off is made anew. A changed lock
+# makes it anew, too; a changed pyproject.toml only installs the project again.
+.venv/%/.installed-$(KIND): .venv/%/.locked-$(KIND) pyproject.toml
+	.venv/$*/bin/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/%/.locked-$(KIND): locks/%-$(KIND).txt
+	@$(check-python)
+	rm -rf .venv/$*
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install $(QUIET) --require-hashes -r $<
+	@touch $@
+
+.PRECIOUS: .venv/%/.locked-$(KIND)
+
+define check-python
+command -v $(PYTHON) >/dev/null || \
+  { echo "$(PYTHON) is not there; install Python 3.11 or newer, or give one by PYTHON="; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); shipchip needs 3.11 or newer: give one by PYTHON="; exit 1; }; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+  { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+endef

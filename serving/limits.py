@@ -1,0 +1,147 @@
+"""The ASGI middleware around everything that BentoML serves.
+
+It gives every request an id, reads and checks the form of POST /v1/classify before BentoML sees
+the request, ends what takes too long, and gives every error one shape, whoever made it: a response
+of status >= 400 without our request id header is BentoML's or Starlette's and is replaced.
+"""
+
+import asyncio
+import logging
+import re
+import uuid
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.form import SCOPE_KEY, ClassifyForm, read_form
+from serving.multipart import boundary_of, split_parts
+from serving.openapi import CLASSIFY
+from serving.refusals import REQUEST_ID_HEADER, Refused, envelope, request_id
+from serving.settings import Settings
+
+_HEADER = REQUEST_ID_HEADER.lower().encode()
+_USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_FIELDS_BESIDE_FILES = 16
+_FOREIGN = {
+    404: ("not_found", "no such path; /docs.json lists them"),
+    405: ("method_not_allowed", "this path does not take this method; see /docs.json"),
+    503: ("unavailable", "the service cannot answer yet; try again in a moment"),
+}
+
+log = logging.getLogger(__name__)
+
+
+class RequestLimits:
+    """See the module. `settings` gives the limits."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id.set(given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex)
+        reply = _Reply(scope, receive, send)
+        try:
+            async with asyncio.timeout(self.settings.timeout_s) as deadline:
+                if scope["path"] == CLASSIFY and scope["method"] == "POST":
+                    scope[SCOPE_KEY] = await self._read(scope, receive)
+                await self.app(scope, receive, reply.send)
+        except Refused as refused:
+            await reply.refuse(refused)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            await reply.refuse(
+                Refused(504, "timeout", f"not done within {self.settings.timeout_s:g} s")
+            )
+        # BentoML's timeout middleware outside of this one waits its whole time for an answer that
+        # an exception will never give: nothing may pass. It is logged, and answered as our fault.
+        except Exception:
+            if reply.started:
+                raise
+            log.exception("request %s met a fault of the program", request_id.get())
+            await reply.refuse(_fault())
+
+    async def _read(self, scope: Scope, receive: Receive) -> ClassifyForm:
+        headers = Headers(scope=scope)
+        if scope["query_string"]:
+            raise Refused(400, "unknown_field", "a query string; send the options as form fields")
+        if headers.get("content-encoding", "identity") != "identity":
+            raise Refused(400, "wrong_content_type", "a compressed body; send it as it is")
+        boundary = boundary_of(headers.get("content-type", ""))
+        body = await self._body(headers, receive)
+        parts = split_parts(body, boundary, self.settings.max_files + _FIELDS_BESIDE_FILES)
+        return read_form(parts, self.settings)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """The whole body; Refused (413) as soon as it is known to be too large."""
+        limit = self.settings.max_request_bytes
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "disconnected", "the client left before its upload ended")
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > limit:
+                raise _too_large(limit)
+            more = message.get("more_body", False)
+        return b"".join(chunks)
+
+
+class _Reply:
+    """The way back: adds the request id, and puts errors of others into our shape."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = False
+        self._asgi = scope, receive, send
+        self._replaced = False
+
+    async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
+        """Answer with the envelope, if nothing has been answered yet."""
+        if self.started:
+            return
+        self.started = True
+        response: Response = envelope(refused)
+        if allow is not None:
+            response.headers["Allow"] = allow.decode("latin-1")
+        await response(*self._asgi)
+
+    async def send(self, message: Message) -> None:
+        """What the application sends."""
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            if _HEADER not in headers:
+                if message["status"] >= 400:
+                    self._replaced = True
+                    await self.refuse(_foreign(message["status"]), headers.get(b"allow"))
+                    return
+                message["headers"] = [*message["headers"], (_HEADER, request_id.get().encode())]
+            self.started = True
+        if not self._replaced:
+            await self._asgi[2](message)
+
+
+def _foreign(status: int) -> Refused:
+    if status in _FOREIGN:
+        return Refused(status, *_FOREIGN[status])
+    return _fault() if status >= 500 else Refused(status, "bad_request", "not understood")
+
+
+def _fault() -> Refused:
+    return Refused(500, "internal_error", "the program failed on this request; see its log")
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(
+        413, "request_too_large", f"more than {limit} bytes in one request: send several requests"
+    )

@@ -1,0 +1,98 @@
+"""/docs.json, true to what the service does.
+
+BentoML writes the document from its APIs alone: without GET routes, with error bodies that this
+service never sends, and without the statuses that it does send. So its paths are replaced here.
+"""
+
+from typing import Any
+
+import attrs
+from _bentoml_sdk import Service
+from pydantic.json_schema import models_json_schema
+
+from serving.form import ClassifyForm
+from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
+
+CLASSIFY = "/v1/classify"
+MODEL = "/v1/model"
+
+_REFUSALS = {
+    400: "the request is malformed: no file is classified",
+    413: "the body is too large, or has too many files",
+    500: "a fault of the program; never the answer to bad input",
+    503: "the service cannot answer now",
+    504: "not done in time",
+}
+
+
+class DocumentedService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK is untyped
+    """A BentoML service that describes itself by the schemas of this package."""
+
+    @property
+    def openapi_spec(self) -> Any:
+        """BentoML's document, with our paths and schemas in the place of its own."""
+        spec = super().openapi_spec
+        theirs = spec.paths[CLASSIFY]
+        ours = {
+            CLASSIFY: attrs.evolve(theirs, post=_classify(theirs.post["description"])),
+            MODEL: attrs.evolve(theirs, post=None, get=_model()),
+        }
+        return attrs.evolve(
+            spec,
+            openapi="3.1.0",  # pydantic's schemas are JSON Schema 2020-12
+            info=attrs.evolve(spec.info, description=self.description),
+            paths={**spec.paths, **ours},
+            components={"schemas": _schemas()},
+        )
+
+
+def _schemas() -> dict[str, Any]:
+    models = (ClassifyForm, ClassifyResponse, ErrorEnvelope, ModelInfo)
+    _, schema = models_json_schema(
+        [(model, "serialization") for model in models],
+        ref_template="#/components/schemas/{model}",
+    )
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def _classify(description: str) -> dict[str, Any]:
+    return {
+        "operationId": "classify",
+        "tags": ["Service APIs"],
+        "description": description,
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": _ref("ClassifyForm")}},
+        },
+        "responses": {
+            "200": _answer("at least one chip was classified", "ClassifyResponse"),
+            "422": _answer("not one chip could be classified", "ClassifyResponse"),
+            **_errors(400, 413, 500, 503, 504),
+        },
+    }
+
+
+def _model() -> dict[str, Any]:
+    return {
+        "operationId": "model",
+        "tags": ["Service APIs"],
+        "description": "The model that answers: its card, its file's sha256, what it runs on.",
+        "responses": {"200": _answer("the model", "ModelInfo"), **_errors(500, 503, 504)},
+    }
+
+
+def _errors(*statuses: int) -> dict[str, Any]:
+    return {str(status): _answer(_REFUSALS[status], "ErrorEnvelope") for status in statuses}
+
+
+def _answer(description: str, schema: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": {"X-Request-ID": {"schema": {"type": "string"}}},
+        "content": {"application/json": {"schema": _ref(schema)}},
+    }
+
+
+def _ref(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}

@@ -1,0 +1,112 @@
+"""What the service answers, as pydantic models. The names are a contract with clients."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from serving.intake import Failure
+from shipchip import ModelCard, Prediction, ShipClassifier
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ErrorDetail(BaseModel):
+    """Programs branch on `code`, which is stable; people read `message`."""
+
+    code: str
+    message: str
+
+
+class ChipOk(BaseModel):
+    """The answer for one chip."""
+
+    filename: str
+    status: Literal["ok"] = "ok"
+    label: str = Field(description="the most probable class")
+    confidence: Probability = Field(description="calibrated probability of `label`")
+    probabilities: dict[str, Probability] = Field(description="calibrated, by class, sum 1")
+    prediction_set: list[str] = Field(
+        description="classes that hold the true one at the coverage that the card states"
+    )
+    in_distribution: bool = Field(
+        description="false: unlike the training chips, doubt every number here"
+    )
+    ood_score: float = Field(description="about 1 for chips like the training chips, then higher")
+    activation_map: list[list[float]] | None = Field(
+        default=None, description="with `explain`: rows of the label's class activation map"
+    )
+
+
+class ChipError(BaseModel):
+    """Why one chip was not classified; the other chips of the request are not touched by it."""
+
+    filename: str
+    status: Literal["error"] = "error"
+    error: ErrorDetail
+
+
+ChipResult = Annotated[ChipOk | ChipError, Field(discriminator="status")]
+
+
+class ModelName(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class ClassifyResponse(BaseModel):
+    """One result a file, in the order of the upload."""
+
+    request_id: str
+    model: ModelName
+    results: list[ChipResult]
+
+
+class RequestError(ErrorDetail):
+    """Why the whole request was refused."""
+
+    request_id: str
+
+
+class ErrorEnvelope(BaseModel):
+    """The body of every error that concerns the request rather than a chip."""
+
+    error: RequestError
+
+
+class ModelInfo(BaseModel):
+    """The model that answers: its card, its file's hash, and what it runs on."""
+
+    card: ModelCard
+    sha256: str
+    execution_provider: str = Field(description="as ONNX Runtime names it")
+
+
+def chip_result(filename: str, result: Prediction | Failure) -> ChipOk | ChipError:
+    """The result of one file as it goes over HTTP."""
+    if isinstance(result, Failure):
+        detail = ErrorDetail(code=result.code, message=result.message)
+        return ChipError(filename=filename, error=detail)
+    heat = result.activation_map
+    return ChipOk(
+        filename=filename,
+        label=result.label,
+        confidence=result.confidence,
+        probabilities=result.probabilities,
+        prediction_set=list(result.prediction_set),
+        in_distribution=result.in_distribution,
+        ood_score=result.ood_score,
+        activation_map=None if heat is None else heat.tolist(),
+    )
+
+
+def model_name(ships: ShipClassifier) -> ModelName:
+    """The model as an answer names it."""
+    return ModelName(name=ships.card.name, version=ships.card.version, sha256=ships.sha256)
+
+
+def model_info(ships: ShipClassifier) -> ModelInfo:
+    """The model as GET /v1/model tells of it."""
+    return ModelInfo(card=ships.card, sha256=ships.sha256, execution_provider=ships.provider)

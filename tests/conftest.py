@@ -1,0 +1,39 @@
+"""Options and fixtures of all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_model import write_tiny_model
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--accept-golden",
+        action="store_true",
+        help="write the golden arrays of tests/golden instead of comparing with them",
+    )
+
+
+@pytest.fixture(scope="session")
+def accept_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden arrays are to be written, not compared."""
+    return bool(request.config.getoption("--accept-golden"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real chips (SHIPCHIP_DATA, default ../shared/data); for tests marked `data`."""
+    folder = Path(os.environ.get("SHIPCHIP_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real chips at {folder}; set SHIPCHIP_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model file with a card: see tests/tiny_model.py for what it answers."""
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")

@@ -1,0 +1,154 @@
+"""What a run does: frozen configs that reject unknown keys, read from TOML or taken as they are.
+
+A config is written into the run folder and into the model card, so that a result can be repeated.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from shipchip.card import Frozen, InputSpec, SpacingRule
+from training.errors import ConfigInvalid
+from training.sources.fusar import NOMINAL_SPACING_M
+from training.sources.opensarship import GRD_SPACING_M, slc_spacing
+
+DEFAULT_INPUT = InputSpec(
+    size=96,
+    spacing_m=4.0,
+    polarisations=("VV", "HH", "unknown", "VH", "HV"),
+    db_min=-10.0,
+    db_max=40.0,
+    db_scale=20.0,
+    spacing_rules=(
+        SpacingRule(
+            encoding="complex",
+            spacing_m=slc_spacing(None),
+            why="single-look complex chips are Sentinel-1 IW SLC, ground range at 37 degrees",
+        ),
+        SpacingRule(
+            encoding="integer",
+            min_side=256,
+            spacing_m=NOMINAL_SPACING_M,
+            why="large 8-bit chips are Gaofen-3 fine strip-map, as FUSAR-Ship's",
+        ),
+        SpacingRule(
+            encoding="any", spacing_m=GRD_SPACING_M, why="other chips are Sentinel-1 IW GRD"
+        ),
+    ),
+)
+
+
+class SplitConfig(Frozen):
+    """Shares of each class that go to validation and test; training gets the rest."""
+
+    validation: float = Field(default=0.1, gt=0, lt=0.5)
+    test: float = Field(default=0.2, gt=0, lt=0.5)
+
+
+class AugmentConfig(Frozen):
+    """Random changes of training chips, drawn anew each time a chip is seen.
+
+    rotate    any angle; flip both axes
+    shift     of the chip's side, each axis, either way
+    zoom      largest relative change of scale: small, for length is the strongest cue there is
+    contrast  largest relative change of the decibel scale
+    level_db  largest shift of the clutter level
+    noise_db  largest standard deviation of added noise
+    mixup     alpha of the Beta distribution of mixing weights; 0 is off (Zhang et al. 2018)
+    """
+
+    rotate: bool = True
+    flip: bool = True
+    shift: float = Field(default=0.05, ge=0, le=0.5)
+    zoom: float = Field(default=0.1, ge=0, le=0.5)
+    contrast: float = Field(default=0.15, ge=0, le=0.5)
+    level_db: float = Field(default=1.0, ge=0, le=10)
+    noise_db: float = Field(default=1.5, ge=0, le=10)
+    mixup: float = Field(default=0.2, ge=0, le=2)
+
+
+class ModelConfig(Frozen):
+    """The network. `width` multiplies every layer's channels; 1.0 is the paper's VGG16."""
+
+    name: Literal["vgg16"] = "vgg16"
+    width: float = Field(default=0.5, gt=0, le=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+
+
+class StageConfig(Frozen):
+    """One stage of training; it continues from the weights the stage before it chose.
+
+    sources   names or patterns (`opensarship*`) of the sources it trains on
+    trains    "all" parameters, or the "head" on frozen features
+    lr        peak of a one-cycle schedule for AdamW
+    """
+
+    name: str
+    sources: tuple[str, ...] = Field(min_length=1)
+    trains: Literal["all", "head"] = "all"
+    epochs: int = Field(ge=1)
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+
+
+class RunConfig(Frozen):
+    """Everything that decides a run's result besides the data."""
+
+    seed: int = 0
+    input: InputSpec = DEFAULT_INPUT
+    split: SplitConfig = SplitConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    batch_size: int = Field(default=64, ge=2)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    coverage: float = Field(default=0.9, gt=0.5, lt=1)
+    pretrain: StageConfig | None = StageConfig(name="pretrain", sources=("*",), epochs=6, lr=2e-3)
+    stages: tuple[StageConfig, ...] = (
+        StageConfig(name="base", sources=("fusar*",), epochs=30, lr=1e-3),
+        StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=15, lr=5e-4),
+        StageConfig(name="fine-tune-2", sources=("*",), epochs=30, lr=5e-4),
+    )
+
+    @model_validator(mode="after")
+    def _stages_differ(self) -> "RunConfig":
+        names = [stage.name for stage in self.stages]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"stages need different names, found {names}")
+        return self
+
+
+def simulated_config(smoke: bool) -> RunConfig:
+    """The same three stages on two simulated sensors; `smoke` is small enough for a minute."""
+    epochs = (4, 3, 4) if smoke else (20, 10, 20)
+    names = (("simulated-fine",), ("simulated-coarse",), ("simulated-*",))
+    stages = tuple(
+        StageConfig(name=name, sources=sources, epochs=n, lr=2e-3)
+        for name, sources, n in zip(
+            ("base", "fine-tune-1", "fine-tune-2"), names, epochs, strict=True
+        )
+    )
+    small = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 8.0})
+    return RunConfig(
+        stages=stages,
+        pretrain=None,
+        input=small if smoke else DEFAULT_INPUT,
+        model=ModelConfig(width=0.125 if smoke else 0.5),
+    )
+
+
+def read_config(path: Path) -> RunConfig:
+    """A RunConfig from a TOML file; ConfigInvalid names the first key that is wrong."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return RunConfig.model_validate(content)
+    except OSError as error:
+        raise ConfigInvalid(f"cannot read the config {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigInvalid(f"{path}: '{where}': {first['msg']}") from error

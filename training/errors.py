@@ -1,0 +1,36 @@
+"""What training refuses, each with a stable `code`; messages are one line for the terminal.
+
+ShipchipError
+└── TrainingError
+    ├── DataMissing     data_missing      no data where data was expected
+    ├── DataInvalid     data_invalid      data that is there but cannot be used
+    ├── ConfigInvalid   config_invalid    an unknown key or an impossible value
+    ├── Leak            leak              one ship stands on both sides of a split
+    └── ExportMismatch  export_mismatch   the exported file does not say what the model says
+"""
+
+from shipchip.errors import ShipchipError
+
+
+class TrainingError(ShipchipError):
+    code = "training"
+
+
+class DataMissing(TrainingError):
+    code = "data_missing"
+
+
+class DataInvalid(TrainingError):
+    code = "data_invalid"
+
+
+class ConfigInvalid(TrainingError):
+    code = "config_invalid"
+
+
+class Leak(TrainingError):
+    code = "leak"
+
+
+class ExportMismatch(TrainingError):
+    code = "export_mismatch"

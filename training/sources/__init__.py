@@ -1,0 +1,1 @@
+"""Data sets as they are downloaded, one module each; see record.Source for what each offers."""

@@ -15,8 +15,8 @@ from training.sources.fusar import NOMINAL_SPACING_M
 from training.sources.opensarship import GRD_SPACING_M, slc_spacing
 
 DEFAULT_INPUT = InputSpec(
-    size=96,
-    spacing_m=4.0,
+    size=64,
+    spacing_m=6.0,
     polarisations=("VV", "HH", "unknown", "VH", "HV"),
     db_min=-10.0,
     db_max=40.0,
@@ -107,9 +107,9 @@ class RunConfig(Frozen):
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
     pretrain: StageConfig | None = StageConfig(name="pretrain", sources=("*",), epochs=6, lr=2e-3)
     stages: tuple[StageConfig, ...] = (
-        StageConfig(name="base", sources=("fusar*",), epochs=30, lr=1e-3),
-        StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=15, lr=5e-4),
-        StageConfig(name="fine-tune-2", sources=("*",), epochs=30, lr=5e-4),
+        StageConfig(name="base", sources=("fusar*",), epochs=20, lr=1e-3),
+        StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=10, lr=5e-4),
+        StageConfig(name="fine-tune-2", sources=("*",), epochs=25, lr=5e-4),
     )
 
     @model_validator(mode="after")
@@ -130,12 +130,13 @@ def simulated_config(smoke: bool) -> RunConfig:
             ("base", "fine-tune-1", "fine-tune-2"), names, epochs, strict=True
         )
     )
-    small = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 8.0})
+    small = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 6.0})
     return RunConfig(
         stages=stages,
         pretrain=None,
         input=small if smoke else DEFAULT_INPUT,
         model=ModelConfig(width=0.125 if smoke else 0.5),
+        batch_size=16 if smoke else 64,
     )
 
 

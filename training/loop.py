@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ def balanced_weights(data: Prepared) -> NDArray[np.float64]:
     size = Counter(cells)
     classes = Counter(source for source, _ in size)
     weights = np.array([1 / (size[cell] * classes[cell[0]]) for cell in cells])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def balanced_batches(
@@ -39,7 +40,7 @@ def balanced_batches(
 def bf16_pays(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is native here: on a GPU of 2020 or later, or AVX-512 BF16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.backends.cpu.get_cpu_capability() == "AVX512") and _cpu_has_bf16()
 
 
@@ -48,17 +49,25 @@ def _cpu_has_bf16() -> bool:
     return bool(check()) if check else False
 
 
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """A model, its running average, and what moves it; all four belong together."""
+
+    model: ChipNet
+    average: AveragedModel
+    optimizer: Optimizer
+    schedule: LRScheduler
+
+
 def train_one_epoch(
-    model: ChipNet,
-    average: AveragedModel,
+    learner: Learner,
     data: Prepared,
     config: RunConfig,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
     rng: np.random.Generator,
     generator: torch.Generator,
 ) -> float:
     """One pass over balanced batches, augmented and mixed; returns the mean loss."""
+    model, optimizer = learner.model, learner.optimizer
     device = next(model.parameters()).device
     bf16 = bf16_pays(device)
     losses = []
@@ -75,11 +84,11 @@ def train_one_epoch(
             logits.float(), targets, label_smoothing=config.label_smoothing
         )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
-        schedule.step()
-        average.update_parameters(model)
+        learner.schedule.step()
+        learner.average.update_parameters(model)
         losses.append(loss.item())
     return float(np.mean(losses))
 

@@ -1,4 +1,4 @@
-"""The networks: features, then a global-average-pool head that gives activation maps for nothing."""
+"""The networks: features, then a global-average-pool head, which gives activation maps."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def build(config: ModelConfig, classes: int) -> ChipNet:
     """An untrained network of the config's name."""
     layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in _VGG16]
     features = make_layers(layers, batch_norm=True)
-    features[0] = nn.Conv2d(1, layers[0], kernel_size=3, padding=1)
+    features[0] = nn.Conv2d(1, int(layers[0]), kernel_size=3, padding=1)
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from shipchip.trust import probabilities
 from training.config import RunConfig, StageConfig
-from training.loop import evaluate, train_one_epoch
+from training.loop import Learner, evaluate, train_one_epoch
 from training.metrics import balanced_nll, macro_f1
 from training.models import ChipNet, copy_state
 from training.store import Prepared
@@ -71,11 +71,12 @@ def run_stage(
     optimizer = AdamW(parameters, lr=stage.lr, weight_decay=stage.weight_decay)
     steps = max(1, len(train) // config.batch_size) * stage.epochs
     schedule = OneCycleLR(optimizer, max_lr=stage.lr, total_steps=steps + 1, pct_start=0.2)
+    learner = Learner(model, average, optimizer, schedule)
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
     for number in range(stage.epochs):
         _train_mode(model, stage)
-        loss = train_one_epoch(model, average, train, config, optimizer, schedule, rng, generator)
+        loss = train_one_epoch(learner, train, config, rng, generator)
         nll, f1 = judge(average.module, validation)
         history.append(Epoch(stage.name, number, loss, nll, f1))
         if nll <= min(epoch.nll for epoch in history):
@@ -85,14 +86,17 @@ def run_stage(
     return StageResult(tuple(history), min(range(len(history)), key=lambda i: history[i].nll))
 
 
-def _warm_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """Exponential averaging that trusts early steps less: decay is at most (1 + n) / (10 + n).
 
     Batch-norm statistics are not averaged but copied: their first values are far off.
     """
 
     @torch.no_grad()
-    def average(averaged: list[Tensor], current: list[Tensor], steps: Tensor | int) -> None:
+    def average(averaged: Tensors, current: Tensors, steps: Tensor | int) -> None:
         keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
         torch._foreach_lerp_(averaged, current, 1 - keep)
 

@@ -1,0 +1,69 @@
+"""The multipart splitter: what it gives back, and that no bytes make it fail otherwise."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.multipart import Part, boundary_of, split_parts
+from serving.refusals import Refused
+
+END = b"\r\n--b--\r\n"
+
+
+def encode(parts: list[tuple[str, bytes]]) -> bytes:
+    lines = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="f"\r\n\r\n'.encode()
+        + content
+        + b"\r\n"
+        for name, content in parts
+    ]
+    return b"".join(lines) + b"--b--\r\n"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["files", "explain"]), st.binary()), max_size=8))
+def test_parts_come_back_byte_for_byte_and_in_order(parts: list[tuple[str, bytes]]) -> None:
+    if any(b"\r\n--b" in b"\r\n" + content for _, content in parts):
+        return  # no client sends its boundary inside a part
+    assert split_parts(encode(parts), b"b", 8) == [Part(n, "f", c) for n, c in parts]
+
+
+tokens = st.sampled_from(
+    [b"--b", b"\r\n", b"--", b"\r\n\r\n", b"--b--", b"b", b"\r", b" ", b"\t"]
+    + [b"Content-Disposition: form-data; name=files", b'; filename="', b";", b"=", b"\0\xff"]
+)
+
+
+@given(st.lists(tokens | st.binary(max_size=4), max_size=40))
+def test_no_body_makes_it_fail_in_another_way(pieces: list[bytes]) -> None:
+    try:
+        parts = split_parts(b"".join(pieces), b"b", 5)
+    except Refused as refused:
+        assert refused.status in (400, 413)
+    else:
+        assert len(parts) <= 5
+
+
+@given(st.text(max_size=120))
+def test_no_content_type_makes_it_fail_in_another_way(value: str) -> None:
+    header = value.encode("utf-8", "replace").decode("latin-1")  # as ASGI servers give headers
+    for text in (header, f"multipart/form-data; boundary={header}"):
+        try:
+            assert 0 < len(boundary_of(text)) <= 70
+        except Refused as refused:
+            assert refused.status == 400
+
+
+def test_text_before_and_after_the_parts_is_passed_over() -> None:
+    body = b"for old mail readers\r\n" + encode([("files", b"x")]) + b"and after"
+    assert split_parts(body, b"b", 1) == [Part("files", "f", b"x")]
+
+
+def test_blanks_after_a_boundary_and_an_empty_part_are_legal() -> None:
+    body = b"--b \t\r\nContent-Disposition: form-data; name=explain\r\n\r\n" + END
+    assert split_parts(body, b"b", 1) == [Part("explain", None, b"")]
+
+
+def test_a_boundary_that_is_the_start_of_a_line_of_data_is_refused() -> None:
+    body = encode([("files", b"data\r\n--bc and more")])
+    with pytest.raises(Refused, match="not followed by a new line"):
+        split_parts(body, b"b", 9)

@@ -1,0 +1,68 @@
+"""A trained model -> one .onnx file with its card, re-read and compared before it counts."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from shipchip.card import CARD_KEY, ModelCard
+from shipchip.classifier import ShipClassifier
+from training.errors import ExportMismatch
+from training.loop import evaluate
+from training.models import ChipNet
+
+TOLERANCE = 1e-4
+
+
+def export(model: ChipNet, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
+    """Write `path`; nothing is left under that name unless the file says what the model says.
+
+    chips are the prepared test chips (N, 1, S, S) that both are asked about. Raises
+    ExportMismatch where a logit differs by more than TOLERANCE or a label at all.
+    """
+    half = path.with_suffix(".half.onnx")
+    proto = to_onnx(model, card.input.size)
+    onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
+    onnx.checker.check_model(proto, full_check=True)
+    half.write_bytes(proto.SerializeToString())
+    compare(model, half, chips)
+    half.replace(path)
+
+
+def to_onnx(model: ChipNet, size: int) -> onnx.ModelProto:
+    """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
+    model = model.eval().cpu()
+    example = torch.zeros(2, 1, size, size)
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+        input_names=["chips"],
+        output_names=["logits", "embedding", "activation_map"],
+        dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+    )
+    if program is None:
+        raise ExportMismatch("torch.onnx.export gave no program")
+    return program.model_proto
+
+
+def compare(model: ChipNet, path: Path, chips: NDArray[np.float32]) -> float:
+    """The largest difference of a logit between the model and the file, over all chips."""
+    expected, _ = evaluate(model, chips)
+    ships = ShipClassifier(path, device="cpu")
+    batches = range(0, len(chips), 128)
+    found = np.concatenate([ships.run(np.array(chips[i : i + 128])).logits for i in batches])
+    difference = float(np.abs(found - expected).max())
+    if difference > TOLERANCE:
+        raise ExportMismatch(
+            f"{path}: a logit differs by {difference:.2g} from the trained model's, "
+            f"expected at most {TOLERANCE:g}; the file was not put in place"
+        )
+    turned = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    if turned:
+        raise ExportMismatch(f"{path}: {turned} of {len(chips)} chips get another label")
+    return difference

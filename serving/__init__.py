@@ -5,9 +5,10 @@
     engine.py      chips -> predictions without blocking the event loop
     schema.py      what goes over HTTP, as pydantic models
     multipart.py   multipart/form-data, strictly
-    form.py        the parts of a request -> the checked form of POST /v1/classify
+    form.py        the parts of a request -> what it asks, checked
     limits.py      the ASGI middleware: request ids, limits, one shape for every error
-    openapi.py     /docs.json, true to the above
+    refusals.py    a refused request, and the shape of its answer
+    openapi.py     what BentoML and /docs.json tell of the API
     service.py     the BentoML service: endpoints, nothing else
     rows.py        the columns of a batch and their writers (CSV, JSON lines)
     batch.py       the command line over a folder

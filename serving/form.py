@@ -1,28 +1,24 @@
 """The parts of a request -> the checked form of POST /v1/classify."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any, get_args
 
-import bentoml
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
-from starlette.requests import Request
 
-from serving.intake import Polarisation, parse_spacing
+from serving.intake import ChipOptions, Polarisation, parse_spacing
 from serving.multipart import Part
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
 
-SCOPE_KEY = "shipchip.form"
-
 _MAX_FILENAME = 255
 _MAX_FIELD = 256
 _CHOICES: dict[str, dict[str, Any]] = {
     "explain": {"true": True, "false": False, "1": True, "0": False},
-    "polarisation": {name: name for name in ("VV", "VH", "HH", "HV")},
-    "quantity": {name: name for name in ("auto", "amplitude", "sigma0", "complex_pairs")},
+    "polarisation": {name: name for name in get_args(Polarisation)},
+    "quantity": {name: name for name in get_args(Quantity)},
 }
 _FIELDS = ("pixel_spacing_m", *_CHOICES)
 # What `_choice` folds, so that vv and True are understood too.
@@ -50,42 +46,16 @@ class Upload:
         return {"type": "file" if handler.mode == "validation" else "string", "format": "binary"}
 
 
-Spacing = Annotated[
-    tuple[float, float],
-    WithJsonSchema({"type": "string", "examples": ["10", "13.93,3.9"]}),
-]
+@dataclass(frozen=True)
+class Form:
+    """What one request asks: its chips, what the caller knows of them, and whether to explain."""
+
+    files: tuple[Upload, ...]
+    options: ChipOptions
+    explain: bool
 
 
-class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK is untyped
-    """The fields of POST /v1/classify.
-
-    BentoML asks `from_http_request` for the parsed request. Its own parser is not used at all: it
-    would fetch a URL that stands in a file's place, write every file to disk, lose its name, and
-    answer 500 to a long name. serving.limits has read the form before BentoML sees the request.
-    """
-
-    files: list[Upload] = Field(description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy")
-    pixel_spacing_m: Spacing | None = Field(
-        default=None,
-        description="metres a pixel on the ground, one number or row,column; overrides the files'",
-    )
-    explain: bool = Field(default=False, description="also return each class activation map")
-    polarisation: Polarisation | None = Field(
-        default=None, description="take this plane of chips that have several"
-    )
-    quantity: Quantity = Field(
-        default="auto", description="what the samples are, where the files would be misread"
-    )
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: object) -> "ClassifyForm":
-        """The form that serving.limits has read."""
-        del serde
-        form: ClassifyForm = request.scope[SCOPE_KEY]
-        return form
-
-
-def read_form(parts: list[Part], settings: Settings) -> ClassifyForm:
+def read_form(parts: list[Part], settings: Settings) -> Form:
     """The checked form. Refused, 400 or 413, names the first part that does not fit."""
     uploads: list[Upload] = []
     values: dict[str, Any] = {}
@@ -94,7 +64,9 @@ def read_form(parts: list[Part], settings: Settings) -> ClassifyForm:
             uploads.append(_upload(part))
         elif part.name not in _FIELDS:
             raise Refused(
-                400, "unknown_field", f"field {part.name[:80]!r}; expected files, {_FIELDS}"
+                400,
+                "unknown_field",
+                f"field {part.name[:80]!r}; expected files, {', '.join(_FIELDS)}",
             )
         elif part.name in values:
             raise Refused(400, "duplicate_field", f"field {part.name!r} stands twice; send it once")
@@ -109,7 +81,8 @@ def read_form(parts: list[Part], settings: Settings) -> ClassifyForm:
             f"{len(uploads)} files, the limit is {settings.max_files}: send several requests",
         )
     given = {name: value for name, value in values.items() if value is not None}
-    return ClassifyForm(files=uploads, **given)
+    explain = given.pop("explain", False)
+    return Form(tuple(uploads), ChipOptions(**given), explain)
 
 
 def _upload(part: Part) -> Upload:

@@ -14,11 +14,13 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.form import SCOPE_KEY, ClassifyForm, read_form
+from serving.form import Form, read_form
 from serving.multipart import boundary_of, split_parts
-from serving.openapi import CLASSIFY
 from serving.refusals import REQUEST_ID_HEADER, Refused, envelope, request_id
 from serving.settings import Settings
+
+CLASSIFY = "/v1/classify"
+FORM = "shipchip.form"  # the key of the ASGI scope under which the read form travels
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
@@ -46,28 +48,26 @@ class RequestLimits:
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id.set(given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex)
         reply = _Reply(scope, receive, send)
+        deadline = asyncio.timeout(self.settings.timeout_s)
         try:
-            async with asyncio.timeout(self.settings.timeout_s) as deadline:
+            async with deadline:
                 if scope["path"] == CLASSIFY and scope["method"] == "POST":
-                    scope[SCOPE_KEY] = await self._read(scope, receive)
+                    scope[FORM] = await self._read(scope, receive)
                 await self.app(scope, receive, reply.send)
         except Refused as refused:
             await reply.refuse(refused)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            await reply.refuse(
-                Refused(504, "timeout", f"not done within {self.settings.timeout_s:g} s")
-            )
-        # BentoML's timeout middleware outside of this one waits its whole time for an answer that
-        # an exception will never give: nothing may pass. It is logged, and answered as our fault.
-        except Exception:
+        # BentoML's timeout middleware, outside of this one, waits its whole time for an answer
+        # that an exception will never give: so none may pass unanswered, whatever it is.
+        except Exception as error:
             if reply.started:
                 raise
+            if isinstance(error, TimeoutError) and deadline.expired():
+                await reply.refuse(_late(self.settings.timeout_s))
+                return
             log.exception("request %s met a fault of the program", request_id.get())
             await reply.refuse(_fault())
 
-    async def _read(self, scope: Scope, receive: Receive) -> ClassifyForm:
+    async def _read(self, scope: Scope, receive: Receive) -> Form:
         headers = Headers(scope=scope)
         if scope["query_string"]:
             raise Refused(400, "unknown_field", "a query string; send the options as form fields")
@@ -107,9 +107,7 @@ class _Reply:
         self._replaced = False
 
     async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
-        """Answer with the envelope, if nothing has been answered yet."""
-        if self.started:
-            return
+        """Answer with the envelope; only where nothing has been answered yet."""
         self.started = True
         response: Response = envelope(refused)
         if allow is not None:
@@ -139,6 +137,10 @@ def _foreign(status: int) -> Refused:
 
 def _fault() -> Refused:
     return Refused(500, "internal_error", "the program failed on this request; see its log")
+
+
+def _late(seconds: float) -> Refused:
+    return Refused(504, "timeout", f"not done within {seconds:g} s, the upload included")
 
 
 def _too_large(limit: int) -> Refused:

@@ -1,20 +1,29 @@
-"""/docs.json, true to what the service does.
+"""What BentoML and clients are told of the API: the form it takes, and /docs.json.
 
 BentoML writes the document from its APIs alone: without GET routes, with error bodies that this
 service never sends, and without the statuses that it does send. So its paths are replaced here.
 """
 
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import attrs
-from _bentoml_sdk import Service
+import bentoml
+from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
 
-from serving.form import ClassifyForm
+from serving.form import Form, Upload
+from serving.intake import Polarisation
+from serving.limits import CLASSIFY, FORM
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
+from shipchip.decode import Quantity
 
-CLASSIFY = "/v1/classify"
 MODEL = "/v1/model"
+
+Spacing = Annotated[
+    tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93,3.9"]})
+]
 
 _REFUSALS = {
     400: "the request is malformed: no file is classified",
@@ -25,7 +34,38 @@ _REFUSALS = {
 }
 
 
-class DocumentedService(Service[Any]):  # type: ignore[misc]  # BentoML's SDK is untyped
+class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK is untyped
+    """The fields of POST /v1/classify.
+
+    BentoML asks `from_http_request` for the parsed request. Its own parser is not used at all: it
+    would fetch a URL that stands in a file's place, write every file to disk, lose its name, and
+    answer 500 to a long name. serving.limits has read the form before BentoML sees the request.
+    """
+
+    files: list[Upload] = Field(description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy")
+    pixel_spacing_m: Spacing | None = Field(
+        default=None,
+        description="metres a pixel on the ground, one number or row,column; overrides the files'",
+    )
+    explain: bool = Field(
+        default=False, description="also return the class activation map of each label"
+    )
+    polarisation: Polarisation | None = Field(
+        default=None, description="take this plane of chips that have several"
+    )
+    quantity: Quantity = Field(
+        default="auto", description="what the samples are, where the files would be misread"
+    )
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: object) -> "ClassifyForm":
+        """The form that serving.limits has read."""
+        del serde
+        form: Form = request.scope[FORM]
+        return cls(files=list(form.files), explain=form.explain, **asdict(form.options))
+
+
+class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's SDK is untyped
     """A BentoML service that describes itself by the schemas of this package."""
 
     @property

@@ -1,6 +1,6 @@
 """The BentoML service: endpoints, nothing else.
 
-    POST /v1/classify   chips -> labels, one result a file (serving.form, serving.engine)
+    POST /v1/classify   chips -> labels, one result a file (serving.limits, serving.engine)
     GET  /v1/model      the card, the file's sha256, the execution provider
 
 BentoML routes its APIs by POST only, so the second is a Starlette route mounted beside them.
@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.engine import Engine
-from serving.form import ClassifyForm, Upload
+from serving.form import Upload
 from serving.intake import ChipOptions, Polarisation
-from serving.limits import RequestLimits
-from serving.openapi import CLASSIFY, MODEL, DocumentedService
+from serving.limits import CLASSIFY, RequestLimits
+from serving.openapi import MODEL, ClassifyForm, DocumentedService
 from serving.refusals import json_response, request_id
 from serving.schema import ClassifyResponse, chip_result, model_info, model_name
 from serving.settings import Settings

@@ -18,8 +18,9 @@ CLASSES = ("Cargo", "Fishing", "Tanker")
 # Side of the bright square in a chip of `draw_chip`, by the label that the model gives it.
 SIDES = {"Fishing": 3, "Tanker": 9, "Cargo": 20}
 
-# The mean brightness of the input is about (side / SIZE)^2: 0.01, 0.08 and 0.39. Each class's
-# logit is a line in it, and the lines cross at 0.04 and 0.2.
+# The square is some 26 dB above the sea, 1.3 in the model's input, so the mean brightness is about
+# 1.3 (side / SIZE)^2, 0.01, 0.1 and 0.5, and a little for the sea. Each class's logit is a line in
+# it; the lines cross at 0.04 and at 0.2.
 _SLOPES = {"Fishing": 0.0, "Tanker": 50.0, "Cargo": 100.0}
 _OFFSETS = {"Fishing": 0.0, "Tanker": -2.0, "Cargo": -12.0}
 

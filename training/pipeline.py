@@ -128,6 +128,8 @@ class EpochProgress:
         def on_epoch(epoch: Epoch) -> None:
             told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
             self._progress.update(task, advance=1, description=told)
+            if not self._progress.console.is_terminal:
+                self._progress.console.print(f"epoch {epoch.epoch + 1} of {told}")
 
         return on_epoch
 

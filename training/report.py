@@ -9,6 +9,7 @@ matplotlib.use("Agg")  # before pyplot: a run has no screen
 import matplotlib.pyplot as plt
 from rich.table import Table
 
+from shipchip import Chip, ShipClassifier
 from training.splits import SPLITS
 from training.stages import Epoch
 
@@ -59,3 +60,25 @@ def draw_curves(history: list[Epoch], path: Path) -> None:
 
 def _stages(history: list[Epoch]) -> list[str]:
     return list(dict.fromkeys(epoch.stage for epoch in history))
+
+
+def draw_answers(ships: ShipClassifier, chips: list[tuple[str, Chip]], path: Path) -> None:
+    """Chips as the model sees them, each with its true class and the answer, as a PNG."""
+    columns = 6
+    rows = -(-len(chips) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.5 * rows), squeeze=False)
+    answers = ships.classify([chip for _, chip in chips])
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (truth, chip), answer in zip(axes.flat, chips, answers, strict=False):
+        axis.imshow(ships.prepare(chip)[0], cmap="gray", vmin=-0.5, vmax=1.8)
+        mark = "" if answer.in_distribution else ", unlike training"
+        axis.set_title(
+            f"{answer.label} {answer.confidence:.0%}{mark}\nset: {', '.join(answer.prediction_set)}"
+            f"\n(is {truth})",
+            fontsize=7,
+            color="C2" if answer.label == truth else "C3",
+        )
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

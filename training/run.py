@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shipchip.classifier import ShipClassifier
 from shipchip.errors import ShipchipError
 from training import report, splits
 from training.config import RunConfig, read_config, simulated_config
@@ -25,7 +26,7 @@ console = Console(stderr=True)
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 refused with one line that says why."""
     words = sys.argv[1:] if arguments is None else arguments
-    known = {"train", "data", "promote"}
+    known = {"train", "data", "promote", "figure"}
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["train", *words]  # `python -m training.run --data DIR` does it all
     elif words[0] not in known | {"-h", "--help"}:
@@ -59,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--name", default="ship", help="the model's name in its card")
     run.set_defaults(run=_train)
     data.set_defaults(run=_data)
+    figure = commands.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
+    figure.add_argument("model", type=Path, help="an .onnx file")
+    figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    figure.set_defaults(run=_figure)
     up = commands.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")
     up.add_argument("--to", type=Path, default=Path("models"), help="the folder of the default")
@@ -100,6 +105,12 @@ def _data(options: argparse.Namespace) -> None:
     items = index(_sources(options), _config(options))
     Console().print(report.counts_table(splits.counts(items)))
     console.print(f"manifest sha256 {splits.manifest_sha256(items)}; no ship stands on two sides")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    source = SimulatedSource({"Cargo": 3, "Fishing": 3, "Tanker": 3}, seed=11, size=64)
+    chips = [(record.label, source.read(record)) for record in source.index()]
+    report.draw_answers(ShipClassifier(options.model, device="cpu"), chips, options.out)
 
 
 def _train(options: argparse.Namespace) -> None:

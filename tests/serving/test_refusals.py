@@ -111,13 +111,27 @@ def test_options_in_the_address_are_refused_rather_than_ignored(client: httpx.Cl
     assert_refused(client.post("/v1/classify?explain=true", files=[OK]), 400, "unknown_field")
 
 
+def begin_upload(client: httpx.Client, announced: int, sent: bytes) -> socket.socket:
+    """A connection on which an upload of `announced` bytes has begun, and stops after `sent`."""
+    raw = socket.create_connection((client.base_url.host, client.base_url.port), 20)
+    head = f"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: {announced}\r\n"
+    raw.sendall(head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + sent)
+    return raw
+
+
+def answer_on(raw: socket.socket) -> bytes:
+    """What the service answers, up to the end of its envelope."""
+    answer = b""
+    while not answer.endswith(b"}}"):
+        piece = raw.recv(4096)
+        assert piece, f"the connection ended after {answer!r}"
+        answer += piece
+    return answer
+
+
 def test_a_body_announced_too_large_is_413_before_it_is_sent(client: httpx.Client) -> None:
-    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as raw:
-        raw.sendall(
-            b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n"
-            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-        )
-        answer = raw.recv(4096)
+    with begin_upload(client, 2**20 + 1, b"") as raw:
+        answer = answer_on(raw)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"request_too_large"' in answer
 
@@ -139,23 +153,15 @@ def test_too_many_files_are_413(client: httpx.Client, count: int, code: str) -> 
 
 def test_a_sender_too_slow_is_504(client: httpx.Client) -> None:
     start = time.monotonic()
-    with socket.create_connection((client.base_url.host, client.base_url.port), 20) as raw:
-        raw.sendall(
-            b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
-            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b"
-        )
-        answer = raw.recv(4096)
+    with begin_upload(client, 1000, b"--b") as raw:
+        answer = answer_on(raw)
     assert answer.startswith(b"HTTP/1.1 504 ")
     assert b'"code":"timeout"' in answer
     assert time.monotonic() - start < 15
 
 
 def test_a_client_that_leaves_does_no_harm(client: httpx.Client, png: dict[str, bytes]) -> None:
-    with socket.create_connection((client.base_url.host, client.base_url.port), 10) as raw:
-        raw.sendall(
-            b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n"
-            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b"
-        )
+    begin_upload(client, 1000, b"--b").close()
     upload = [("files", ("a.png", png["Cargo"]))]
     assert client.post("/v1/classify", files=upload).status_code == 200
 

@@ -1,0 +1,314 @@
+"""python -m serving.batch: one row a file, in order, and an exit status that can be trusted."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.batch import list_files, main
+from serving.rows import writing
+from shipchip import ShipClassifier
+from tests.serving.server import ROOT, environment
+from tests.tiny_model import tiny_card, write_tiny_model
+
+COLUMNS = [
+    "path",
+    "status",
+    "label",
+    "confidence",
+    "p_cargo",
+    "p_fishing",
+    "p_tanker",
+    "prediction_set",
+    "in_distribution",
+    "ood_score",
+    "model_version",
+    "error_code",
+    "error_message",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, png: dict[str, bytes]) -> Path:
+    """Good chips of each label, and one bad file of each common kind."""
+    folder = tmp_path / "chips"
+    (folder / "b").mkdir(parents=True)
+    (folder / "a.png").write_bytes(png["Cargo"])
+    (folder / "b" / "cut.png").write_bytes(png["Cargo"][:200])
+    (folder / "b" / "good.png").write_bytes(png["Fishing"])
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "z.png").write_bytes(png["Tanker"])
+    return folder
+
+
+@pytest.fixture
+def good(tmp_path: Path, png: dict[str, bytes]) -> Path:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for label, content in png.items():
+        (folder / f"{label}.png").write_bytes(content)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
+    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_mixed_folder_gives_a_row_a_file_in_path_order_and_exit_1(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    assert main([str(folder), "--out", str(out)]) == 1
+    rows = read_csv(out)
+    assert list(rows[0]) == COLUMNS
+    told = [(row["path"], row["label"] or row["error_code"]) for row in rows]
+    assert told == [
+        (f"{folder}/a.png", "Cargo"),
+        (f"{folder}/b/cut.png", "truncated"),
+        (f"{folder}/b/good.png", "Fishing"),
+        (f"{folder}/empty.tif", "empty"),
+        (f"{folder}/notes.txt", "unsupported_format"),
+        (f"{folder}/z.png", "Tanker"),
+    ]
+    assert {row["model_version"] for row in rows} == {"0.0.1-test"}
+
+
+def test_all_good_is_exit_0_with_the_numbers_that_the_library_gives(
+    good: Path, tmp_path: Path, ships: ShipClassifier
+) -> None:
+    out = tmp_path / "out.csv"
+    assert main([str(good), "--out", str(out)]) == 0
+    row = read_csv(out)[1]
+    expected = ships.classify_file(good / "Fishing.png")
+    assert row["status"] == "ok"
+    assert row["label"] == "Fishing"
+    assert float(row["confidence"]) == pytest.approx(expected.confidence, abs=2e-6)
+    for name, probability in expected.probabilities.items():
+        assert float(row[f"p_{name.lower()}"]) == pytest.approx(probability, abs=2e-6)
+    assert row["prediction_set"] == "Fishing|Tanker"
+    assert row["in_distribution"] == "true"
+    assert float(row["ood_score"]) == pytest.approx(expected.ood_score, abs=2e-6)
+    assert (row["error_code"], row["error_message"]) == ("", "")
+
+
+def test_json_lines_say_the_same_in_json_s_own_types(folder: Path, tmp_path: Path) -> None:
+    main([str(folder), "--out", str(tmp_path / "out.csv")])
+    assert main([str(folder), "--out", str(tmp_path / "out.jsonl")]) == 1
+    rows = read_jsonl(tmp_path / "out.jsonl")
+    assert [list(row) for row in rows] == [COLUMNS] * 6
+    for row, text in zip(rows, read_csv(tmp_path / "out.csv"), strict=True):
+        assert row["path"] == text["path"]
+        assert str(row["confidence"] or "") == text["confidence"]
+        assert "|".join(row["prediction_set"] or []) == text["prediction_set"]
+    assert rows[0]["in_distribution"] is True
+    assert rows[1]["label"] is None
+    assert rows[1]["error_code"] == "truncated"
+
+
+def test_any_file_name_survives_csv(tmp_path: Path, png: dict[str, bytes]) -> None:
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = ["a b.png", "c,d.png", "e\nf.png", "g\rh.png", 'i"j.png', "k船.png", ".hidden"]
+    for name in names:
+        (folder / name).write_bytes(png["Cargo"])
+    (folder / os.fsdecode(b"no\xffutf8")).write_bytes(png["Cargo"])
+    out = tmp_path / "out.csv"
+    assert main([str(folder), "--out", str(out)]) == 0
+    expected = sorted([*names, "no\\xffutf8"])
+    assert [row["path"] for row in read_csv(out)] == [f"{folder}/{name}" for name in expected]
+
+
+def test_what_is_no_regular_file_gets_a_row_and_holds_nothing_up(
+    good: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(good / "pipe")
+    (good / "dangling").symlink_to("nowhere")
+    (good / "loop").symlink_to(good)
+    (good / "zlink.png").symlink_to(good / "Cargo.png")
+    out = tmp_path / "out.csv"
+    assert main([str(good), "--out", str(out)]) == 1
+    told = {Path(row["path"]).name: row["label"] or row["error_code"] for row in read_csv(out)}
+    assert told == {
+        "Cargo.png": "Cargo",
+        "Fishing.png": "Fishing",
+        "Tanker.png": "Tanker",
+        "dangling": "not_found",
+        "loop": "unreadable",
+        "pipe": "unreadable",
+        "zlink.png": "Cargo",
+    }
+
+
+def test_an_output_in_the_folder_is_not_taken_for_a_chip(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (good / ".out.csv.partial").write_text("left by a run that was killed")
+    for _ in range(2):
+        assert main([str(good), "--out", str(good / "out.csv")]) == 0
+    assert len(read_csv(good / "out.csv")) == 3
+    monkeypatch.chdir(good)
+    assert main([".", "--out", "out.csv"]) == 0
+    assert list_files(tmp_path / "good", without=Path("out.csv")) == [
+        f"{good}/{label}.png" for label in ("Cargo", "Fishing", "Tanker")
+    ]
+
+
+def test_batches_of_any_size_give_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    outputs = []
+    for size in ("1", "2", "100"):
+        out = tmp_path / f"{size}.csv"
+        main([str(folder), "--out", str(out), "--batch-size", size])
+        outputs.append(out.read_bytes())
+    assert outputs == [outputs[0]] * 3
+
+
+def test_spacing_and_quantity_reach_the_model(
+    good: Path, tmp_path: Path, ships: ShipClassifier
+) -> None:
+    out = tmp_path / "out.csv"
+    options = ["--pixel-spacing", "13.93,3.9", "--quantity", "sigma0"]
+    main([str(good), "--out", str(out), *options])
+    expected = ships.classify_file(
+        good / "Tanker.png", pixel_spacing_m=(13.93, 3.9), quantity="sigma0"
+    )
+    assert float(read_csv(out)[2]["ood_score"]) == pytest.approx(expected.ood_score, abs=2e-6)
+
+
+def test_a_polarisation_that_a_chip_has_not_is_its_error(good: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    assert main([str(good), "--out", str(out), "--polarisation", "vh"]) == 1
+    assert {row["error_code"] for row in read_csv(out)} == {"polarisation_missing"}
+
+
+def test_the_columns_follow_the_card_s_classes(good: Path, tmp_path: Path) -> None:
+    card = tiny_card(classes=("Ferry", "Tug", "Yacht"))
+    other = write_tiny_model(tmp_path / "other.onnx", card)
+    out = tmp_path / "out.jsonl"
+    assert main([str(good), "--out", str(out), "--model", str(other)]) == 0
+    names = list(read_jsonl(out)[0])
+    assert [name for name in names if name.startswith("p_")] == ["p_ferry", "p_tug", "p_yacht"]
+
+
+def test_a_summary_by_label_at_the_end_and_no_bar_without_a_terminal(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(folder), "--out", str(tmp_path / "o.csv")])
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "6 chips: 1 Cargo, 1 Fishing, 1 Tanker, 3 failed (1 empty, 1 truncated, "
+        f"1 unsupported_format) -> {tmp_path}/o.csv\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{missing}", "--out", "{out}.csv"], "no folder at"),
+        (["{good}/Cargo.png", "--out", "{out}.csv"], "no folder at"),
+        (["{empty}", "--out", "{out}.csv"], "no files in"),
+        (["{good}", "--out", "{out}.parquet"], "expected an ending of .csv, .jsonl"),
+        (["{good}", "--out", "{missing}/out.csv"], "cannot write"),
+        (["{good}", "--out", "{dir}.csv"], "is a folder"),
+        (["{good}", "--out", "{out}.csv", "--model", "{missing}"], "no model at"),
+        (["{good}", "--out", "{out}.csv", "--model", "{good}/Cargo.png"], "cannot load"),
+        (["{good}", "--out", "{out}.csv", "--batch-size", "0"], "batch_size is 0"),
+    ],
+)
+def test_what_cannot_run_says_so_in_one_line_writes_nothing_and_exits_2(
+    good: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "dir.csv").mkdir()
+    names = {"good": good, "missing": tmp_path / "missing", "empty": tmp_path / "empty"}
+    names |= {"out": tmp_path / "out", "dir": tmp_path / "dir"}
+    before = sorted(tmp_path.rglob("*"))
+    assert main([argument.format(**names) for argument in arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_bad_spacing_is_a_usage_error(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(good), "--out", str(tmp_path / "o.csv"), "--pixel-spacing", "ten"])
+    assert stopped.value.code == 2
+    assert "expected metres as one number" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_leaves_an_earlier_output_as_it_was(good: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    main([str(good), "--out", str(out)])
+    before = out.read_bytes()
+    assert main([str(good), "--out", str(out), "--model", str(tmp_path / "missing")]) == 2
+    assert out.read_bytes() == before
+
+
+def test_the_output_appears_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("earlier")
+    with writing(out, ["path"]) as write:
+        write({"path": "a"})
+        assert out.read_text() == "earlier"
+    assert out.read_bytes() == b"path\r\na\r\n"
+    with pytest.raises(KeyError), writing(out, ["path"]) as write:
+        write({"another": "a row without its path: a fault halfway"})
+    assert out.read_bytes() == b"path\r\na\r\n"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_disk_that_fills_up_is_one_line_and_exit_2(
+    folder: Path, tmp_path: Path, model: Path
+) -> None:
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        "from serving.batch import main; sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "full" / "o.csv"
+    out.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script, str(folder), "--out", str(out)],
+        cwd=ROOT,
+        env=environment(model),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"serving.batch: cannot write {out}: File too large\n"
+    assert list(out.parent.iterdir()) == []
+
+
+def test_the_command_line_passes_the_exit_status_on(
+    folder: Path, tmp_path: Path, model: Path
+) -> None:
+    command = [sys.executable, "-m", "serving.batch", str(folder), "--out", str(tmp_path / "o.csv")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(model), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(read_csv(tmp_path / "o.csv")) == 6

@@ -1,0 +1,109 @@
+"""From simulated chips to a served prediction, by the commands that a user types."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from shipchip import Chip, ShipClassifier, decode
+from tests.serving.server import serving
+from training import run
+from training.config import read_config
+from training.errors import ConfigInvalid, DataInvalid
+from training.sources.record import CLASSES, Record
+from training.sources.simulated import SimulatedSource
+from training.store import prepare_all
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert run.main(["--simulated", "--smoke", "--runs", str(runs)]) == 0
+    return next(path for path in runs.iterdir() if (path / "ship.onnx").exists())
+
+
+def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) -> None:
+    names = {"config.json", "curves.png", "history.jsonl", "manifest.jsonl", "metrics.json"}
+    assert {p.name for p in folder.iterdir()} == names | {"ship.onnx"}
+    stages = [json.loads(line)["stage"] for line in (folder / "history.jsonl").open()]
+    assert list(dict.fromkeys(stages)) == ["base", "fine-tune-1", "fine-tune-2"]
+
+
+def test_the_model_beats_everything_is_cargo_on_every_source(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert set(metrics) == {"simulated-fine", "simulated-coarse"}
+    for source, score in metrics.items():
+        assert score["headline"]["macro_f1"]["value"] > score["majority_macro_f1"] + 0.1, source
+
+
+def test_the_card_says_the_same_numbers_as_the_run(folder: Path) -> None:
+    card = ShipClassifier(folder / "ship.onnx").card
+    assert card.metrics == json.loads((folder / "metrics.json").read_text())
+    assert card.classes == CLASSES
+
+
+def test_a_promoted_model_serves_a_prediction(folder: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    assert run.main(["promote", str(folder), "--to", str(models)]) == 0
+    assert "simulated-fine" in (models / "README.md").read_text()
+    source = SimulatedSource({"Cargo": 1}, seed=77)
+    chip = tmp_path / "chip.npy"
+    np.save(chip, source.read(source.index()[0]).amplitude[0])
+    expected = ShipClassifier(models / "ship.onnx").classify_file(chip, pixel_spacing_m=6.0)
+    with serving(models / "ship.onnx", tmp_path / "log.txt") as client:
+        answer = client.post(
+            "/v1/classify",
+            files=[("files", ("chip.npy", chip.read_bytes()))],
+            data={"pixel_spacing_m": "6.0"},
+        ).json()
+    (result,) = answer["results"]
+    assert result["label"] == expected.label
+    assert result["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+
+
+def test_promote_refuses_a_folder_without_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main(["promote", str(tmp_path), "--to", str(tmp_path / "m")]) == 1
+    assert "holds no ship.onnx" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_without_data_one_line_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "console", Console(stderr=True, width=200))
+    assert run.main([]) == 1
+    told = capsys.readouterr().err
+    assert "data_missing" in told
+    assert "FUSAR_Ship1.0.zip" in told
+    assert "--simulated --smoke" in told
+
+
+def test_an_unknown_config_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[augment]\nrotation = true\n")
+    with pytest.raises(ConfigInvalid, match=r"'augment\.rotation'"):
+        read_config(path)
+
+
+def test_the_store_is_read_again_and_depends_on_the_input_spec(tmp_path: Path) -> None:
+    source = SimulatedSource({"Cargo": 2, "Tanker": 2}, seed=0, size=32)
+    config = run.simulated_config(smoke=True)
+    decoded = []
+    for spec in (config.input, config.input, config.input.model_copy(update={"spacing_m": 9.0})):
+        prepare_all([source], source.index(), spec, tmp_path, lambda: decoded.append(1), CLASSES)
+    assert len(decoded) == 2 * len(source.index())
+
+
+def test_chips_that_cannot_be_read_are_counted_and_leave_no_store(tmp_path: Path) -> None:
+    class Broken(SimulatedSource):
+        def read(self, record: Record) -> Chip:
+            return decode(record.key.encode()[:0])
+
+    source = Broken({"Cargo": 2}, seed=0, size=32)
+    with pytest.raises(DataInvalid, match="3 of 3 chips cannot be read, the first is simulated"):
+        prepare_all([source], source.index(), run.simulated_config(True).input, tmp_path)
+    assert list(tmp_path.iterdir()) == []

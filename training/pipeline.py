@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -75,10 +75,16 @@ def _prepare(
     return data
 
 
-def pretrain(
-    source: Source, config: RunConfig, store: Path, console: Console
-) -> tuple[ChipNet, list[Epoch]]:
-    """A network whose features have learnt other SAR chips, told apart by their own classes."""
+class Pretrained(NamedTuple):
+    """A network that has learnt other SAR chips, how, and from what (for the card)."""
+
+    model: ChipNet
+    history: list[Epoch]
+    record: dict[str, Any]
+
+
+def pretrain(source: Source, config: RunConfig, store: Path, console: Console) -> Pretrained:
+    """Features from other SAR chips, told apart by their own classes."""
     if config.pretrain is None:
         raise DataInvalid("chips to pretrain on are given, but the config has no pretrain stage")
     records = drop_repeats(source.index())
@@ -90,7 +96,8 @@ def pretrain(
         result = run_stage(
             model, data.where(~held), data.where(held), config.pretrain, config, on_epoch
         )
-    return model, list(result.history)
+    record = {"source": source.name, "chips": len(data), "classes": list(data.classes)}
+    return Pretrained(model, list(result.history), record)
 
 
 def train(
@@ -138,7 +145,13 @@ class EpochProgress:
 
 
 def finish(
-    model: ChipNet, sides: Sides, config: RunConfig, items: list[Item], folder: Path, name: str
+    model: ChipNet,
+    sides: Sides,
+    config: RunConfig,
+    items: list[Item],
+    folder: Path,
+    name: str,
+    pretraining: dict[str, Any] | None,
 ) -> ModelCard:
     """Fit trust, read the test side (here, and nowhere else), export, compare; returns the card."""
     _, train_embeddings = evaluate(model, sides.train.inputs)
@@ -157,7 +170,7 @@ def finish(
         input=config.input,
         trust=trust,
         metrics=metrics,
-        training=_training_record(items, config),
+        training=_training_record(items, config) | {"pretraining": pretraining},
         terms=TERMS,
     )
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")

@@ -54,6 +54,7 @@ def card_for_people(card: ModelCard, sha256: str, size: int) -> str:
             "",
             *_counts(card.training["sources"]),
             "",
+            *_pretraining(card.training["pretraining"]),
             f"Protocol: {card.training['protocol']}. Seed {card.training['seed']}, commit "
             f"`{card.training['git_commit'][:12]}`, manifest `{card.training['manifest_sha256']}`.",
             "",
@@ -75,6 +76,13 @@ def card_for_people(card: ModelCard, sha256: str, size: int) -> str:
             "",
         ]
     )
+
+
+def _pretraining(record: dict[str, Any] | None) -> list[str]:
+    if record is None:
+        return []
+    told = f"{record['chips']} chips of `{record['source']}` in {len(record['classes'])} classes"
+    return [f"Features were first trained to tell apart {told} (not ships).", ""]
 
 
 def _scores(card: ModelCard) -> list[str]:

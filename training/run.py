@@ -12,13 +12,12 @@ from shipchip.errors import ShipchipError
 from training import report, splits
 from training.config import RunConfig, read_config, simulated_config
 from training.errors import DataMissing
-from training.pipeline import finish, index, load, pretrain, train, write_run
+from training.pipeline import Pretrained, finish, index, load, pretrain, train, write_run
 from training.promote import promote
 from training.sources.discover import WHAT_TO_DOWNLOAD, discover
 from training.sources.folder import FolderSource
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
-from training.stages import Epoch
 
 console = Console(stderr=True)
 
@@ -125,18 +124,19 @@ def _train(options: argparse.Namespace) -> None:
             )
     store = options.runs / "store"
     sides = load(sources, items, config, store, console)
-    start = None
-    history: list[Epoch] = []
+    start: Pretrained | None = None
     if options.pretrain:
         spec = config.input
         other = FolderSource(options.pretrain, None, extent_m=spec.size * spec.spacing_m)
-        start, history = pretrain(other, config, store, console)
-    model, more = train(sides, config, start, console)
+        start = pretrain(other, config, store, console)
+    model, history = train(sides, config, start and start.model, console)
+    earlier = start.history if start else []
     folder = options.runs / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     half = folder.with_suffix(".half")
     half.mkdir(parents=True)
-    write_run(half, config, items, history + more)
-    card = finish(model, sides, config, items, half, options.name)
+    write_run(half, config, items, earlier + history)
+    other_chips = start.record if start else None
+    card = finish(model, sides, config, items, half, options.name, other_chips)
     half.replace(folder)
     Console().print(report.scores_table(card.metrics))
     console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}")

@@ -29,9 +29,11 @@ def test_every_error_has_its_own_code_in_the_docstrings_tree() -> None:
     def below(base: type[errors.ShipchipError]) -> list[type[errors.ShipchipError]]:
         return [base] + [found for child in base.__subclasses__() for found in below(child)]
 
-    tree = below(errors.ShipchipError)
+    # Other packages hang their own errors under the base; their codes are theirs to show.
+    tree = [error for error in below(errors.ShipchipError) if error.__module__ == errors.__name__]
     assert len({error.code for error in tree}) == len(tree)
-    leaves = [error for error in tree if not error.__subclasses__()]
+    branches = {errors.ShipchipError, errors.ChipError, errors.ModelError}
+    leaves = [error for error in tree if error not in branches]
     for error in leaves:
         assert f"{error.__name__} " in errors.__doc__
         assert f" {error.code}\n" in errors.__doc__

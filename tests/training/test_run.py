@@ -27,7 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) -> None:
     names = {"config.json", "curves.png", "history.jsonl", "manifest.jsonl", "metrics.json"}
     assert {p.name for p in folder.iterdir()} == names | {"ship.onnx"}
-    stages = [json.loads(line)["stage"] for line in (folder / "history.jsonl").open()]
+    stages = [
+        json.loads(line)["stage"] for line in (folder / "history.jsonl").read_text().splitlines()
+    ]
     assert list(dict.fromkeys(stages)) == ["base", "fine-tune-1", "fine-tune-2"]
 
 

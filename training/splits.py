@@ -57,21 +57,20 @@ def _place(
     config: SplitConfig,
     rng: np.random.Generator,
 ) -> None:
-    total = groups.total()
     share = {"validation": config.validation, "test": config.test}
     share["train"] = 1 - sum(share.values())
-    lacking = {side: share[side] * total for side in SPLITS}
+    placed = dict.fromkeys(SPLITS, 0)
     for group in groups.keys() & sides.keys():
-        lacking[sides[group]] -= groups[group]
+        placed[sides[group]] += groups[group]
     free = [group for group in sorted(groups) if group not in sides]
     rng.shuffle(free)
     for position, group in enumerate(sorted(free, key=lambda g: -groups[g])):
         # The last groups go to sides that have none yet, however little those lack.
-        empty = [s for s in SPLITS if lacking[s] == share[s] * total]
-        left = len(free) - position
-        choices = empty if empty and left <= len(empty) else list(SPLITS)
+        empty = [side for side in SPLITS if not placed[side]]
+        choices = empty if 0 < len(free) - position <= len(empty) else list(SPLITS)
+        lacking = {side: share[side] * groups.total() - placed[side] for side in choices}
         sides[group] = max(choices, key=lambda side: lacking[side])
-        lacking[sides[group]] -= groups[group]
+        placed[sides[group]] += groups[group]
 
 
 def check_no_leak(items: list[Item]) -> None:

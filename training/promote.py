@@ -44,9 +44,10 @@ def card_for_people(card: ModelCard, sha256: str, size: int) -> str:
             "Tells " + ", ".join(card.classes) + " apart on small SAR chips cut out around one "
             "ship. Not for finding ships, for other ship types, or for decisions without a person.",
             "",
-            "## Scores on test ships that training never saw",
+            "## Scores on the test side",
             "",
-            "95 % intervals, resampled by ship. Each source over the classes that it has.",
+            "No ship, as far as the sources tell ships apart, stands in training and test. 95 % "
+            "intervals, resampled by ship. Each source over the classes that it has.",
             "",
             *_scores(card),
             "",

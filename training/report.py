@@ -76,9 +76,9 @@ def draw_answers(ships: ShipClassifier, chips: list[tuple[str, Chip]], path: Pat
         axis.set_title(
             f"{answer.label} {answer.confidence:.0%}{mark}\nset: {', '.join(answer.prediction_set)}"
             f"\n(is {truth})",
-            fontsize=7,
+            fontsize=8,
             color="C2" if answer.label == truth else "C3",
         )
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=64, pil_kwargs={"optimize": True})
     plt.close(figure)

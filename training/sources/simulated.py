@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from shipchip.decode import Chip
 from training.sources.record import Record
@@ -138,8 +139,8 @@ def _deck(
 
 def sea(rng: np.random.Generator, size: int, looks: float) -> NDArray[np.float64]:
     """Clutter power (size, size) of mean 1: speckle of `looks` looks on a gamma texture."""
-    coarse = rng.gamma(6.0, 1 / 6.0, (size // 8 + 2, size // 8 + 2))
-    texture = np.kron(coarse, np.ones((8, 8)))[:size, :size]
+    coarse = rng.gamma(6.0, 1 / 6.0, (size // 8 + 2, size // 8 + 2)).astype(np.float32)
+    texture = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BILINEAR))
     return texture * rng.gamma(looks, 1 / looks, (size, size))
 
 

@@ -34,6 +34,25 @@ TERMS = (
 )
 
 
+def _git_commit() -> str:
+    """The commit of this code, or "unknown" outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+# Asked when the code is loaded, not at the end of a long run: this is the code that runs.
+GIT_COMMIT = _git_commit()
+
+
 @dataclass(frozen=True, eq=False)
 class Sides:
     """Prepared chips by the side of the split they stand on."""
@@ -203,26 +222,11 @@ def _training_record(items: list[Item], config: RunConfig) -> dict[str, Any]:
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
         "config": config.model_dump(mode="json"),
-        "git_commit": _git_commit(),
+        "git_commit": GIT_COMMIT,
         "seed": config.seed,
         "protocol": "base, then fine-tuned twice; each stage continues the last; checkpoints "
         "chosen on validation; test read once",
     }
-
-
-def _git_commit() -> str:
-    """The commit of this code, or "unknown" outside a checkout."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def write_run(folder: Path, config: RunConfig, items: list[Item], history: list[Epoch]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,34 @@ def test_fusar_without_meta_groups_by_blocks_of_index_numbers(tmp_path: Path) ->
     records = FusarSource(fusar(tmp_path, [1, 2, 3, 40, 41])).index()
     assert [r.label for r in records] == ["Tanker"] * 5
     assert [r.group for r in records] == ["fusar:Tanker:1-3"] * 3 + ["fusar:Tanker:40-41"] * 2
+
+
+def test_fusar_blocks_that_share_a_byte_identical_chip_are_one_group(tmp_path: Path) -> None:
+    folder = "FUSAR_Ship1.0/Cargo/CargoShip/Ship_C01S07N"
+    repeat = tiff(7)
+    path = write_zip(
+        tmp_path / "FUSAR_Ship1.0.zip",
+        {
+            f"{folder}0820.tiff": repeat,
+            f"{folder}0821.tiff": tiff(8),
+            f"{folder}1040.tiff": repeat,
+            f"{folder}1041.tiff": tiff(9),
+            f"{folder}1500.tiff": tiff(10),
+        },
+    )
+    first, second, third, fourth, other = (r.group for r in FusarSource(path).index())
+    assert first == second == third == fourth != other
+
+
+@pytest.mark.data
+def test_the_real_releases_hold_what_their_readme_says(data: Path) -> None:
+    counts = {
+        source.name: Counter(record.label for record in source.index())
+        for source in discover([data])
+    }
+    assert counts["fusar"] == {"Cargo": 587, "Fishing": 226, "Tanker": 62}
+    assert counts["opensarship_slc"] == {"Cargo": 563, "Tanker": 85}
+    assert set(counts["opensarship"]) == {"Cargo", "Tanker"}
 
 
 def test_index_blocks_end_at_gaps_and_long_runs_are_cut_evenly() -> None:

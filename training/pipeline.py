@@ -17,7 +17,7 @@ from shipchip.trust import probabilities
 from training import report, splits
 from training.config import RunConfig
 from training.errors import DataInvalid
-from training.export import compare, export
+from training.export import export
 from training.loop import evaluate
 from training.metrics import scores
 from training.models import ChipNet, build, device_of_choice
@@ -194,7 +194,6 @@ def finish(
     )
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
     export(model, card, folder / "ship.onnx", sides.test.inputs)
-    compare(model, folder / "ship.onnx", sides.test.inputs)
     return card
 
 

@@ -1,6 +1,7 @@
 """Files of a data set, read in place: a zip as it is downloaded, or the folder it unpacks to."""
 
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Archive:
             if self._zip is not None:
                 return self._zip.read(name)
             return (self.path / name).read_bytes()
-        except (zipfile.BadZipFile, OSError, EOFError, KeyError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError) as error:
             raise DataInvalid(
                 f"{self.path}: {name} cannot be read ({error}); fetch the archive again"
             ) from error

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ def _prepare(
 ) -> Prepared:
     with Progress(console=console) as progress:
         task = progress.add_task("preparing chips", total=len(records))
-        step: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
+        step = partial(progress.advance, task)
         data = prepare_all(sources, records, config.input, store, step, classes)
         progress.update(task, completed=len(records))
     return data
@@ -124,8 +125,11 @@ def train(
 ) -> tuple[ChipNet, list[Epoch]]:
     """Base training and the two fine-tunings; `start` gives pretrained features."""
     torch.manual_seed(config.seed)
-    model = start or build(config.model, len(CLASSES)).to(device_of_choice())
-    model.replace_head(len(CLASSES))
+    if start is None:
+        model = build(config.model, len(CLASSES)).to(device_of_choice())
+    else:
+        model = start
+        model.replace_head(len(CLASSES))
     history: list[Epoch] = []
     with EpochProgress(console, sum(s.epochs for s in config.stages)) as on_epoch:
         for stage in config.stages:

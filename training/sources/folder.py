@@ -58,7 +58,7 @@ class FolderSource:
         return len(tops & set(classes)) >= 2
 
     def index(self) -> list[Record]:
-        """Chips by sorted name; DataInvalid where a class folder or all are empty."""
+        """Chips by sorted name; DataInvalid where there is none, or groups.csv lacks one."""
         names = [n for n in self.archive.names if PurePosixPath(n).suffix.lower() in SUFFIXES]
         labelled = {n: _label(n, self._classes) for n in names}
         chips = {n: label for n, label in labelled.items() if label}

@@ -22,9 +22,10 @@ from training.export import export
 from training.loop import evaluate
 from training.metrics import scores
 from training.models import ChipNet, build, device_of_choice
+from training.results import Epoch
 from training.sources.record import CLASSES, Record, Source, drop_repeats
 from training.splits import Item
-from training.stages import Epoch, of_sources, run_stage
+from training.stages import of_sources, run_stage
 from training.store import Prepared, prepare_all
 from training.trust_fit import fit_trust
 

@@ -21,18 +21,8 @@ from training.config import RunConfig, StageConfig
 from training.loop import Learner, evaluate, train_one_epoch
 from training.metrics import balanced_nll, macro_f1
 from training.models import ChipNet, copy_state
+from training.results import Epoch
 from training.store import Prepared
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of a stage's history; `nll` is what validation chooses by (see balanced_nll)."""
-
-    stage: str
-    epoch: int
-    loss: float
-    nll: float
-    macro_f1: float
 
 
 @dataclass(frozen=True)

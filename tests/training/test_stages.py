@@ -8,8 +8,9 @@ from training.augment import augment, mixup
 from training.config import AugmentConfig, ModelConfig, RunConfig, StageConfig
 from training.loop import balanced_weights, evaluate
 from training.models import ChipNet, build, copy_state
+from training.results import Epoch
 from training.sources.record import CLASSES, Record
-from training.stages import Epoch, of_sources, run_stage
+from training.stages import of_sources, run_stage
 from training.store import Prepared
 
 CONFIG = RunConfig(model=ModelConfig(width=0.05), batch_size=8)

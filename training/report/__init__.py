@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 from rich.table import Table
 
 from shipchip import Chip, ShipClassifier
+from training.results import Epoch
 from training.splits import SPLITS
-from training.stages import Epoch
 
 _HEADLINE = ("macro_f1", "balanced_accuracy", "accuracy", "ece")
 

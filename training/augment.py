@@ -18,7 +18,7 @@ def augment(
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(n, generator=generator) * (high - low) + low
+    return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
 
 
 def _move(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -26,7 +26,8 @@ def _move(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> T
     n = len(batch)
     angle = _uniform(n, 0, 2 * math.pi if config.rotate else 0, generator)
     zoom = 1 + _uniform(n, -config.zoom, config.zoom, generator)
-    mirror = torch.randint(0, 2, (n,), generator=generator) * 2.0 - 1 if config.flip else 1.0
+    sides = torch.randint(0, 2, (n,), generator=generator, device=generator.device)
+    mirror = sides * 2.0 - 1 if config.flip else torch.ones_like(angle)
     shift = torch.stack([_uniform(n, -2 * config.shift, 2 * config.shift, generator)] * 2, 1)
     shift[:, 1] = _uniform(n, -2 * config.shift, 2 * config.shift, generator)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
@@ -50,7 +51,7 @@ def _radiometry(
     contrast = column(1 - config.contrast, 1 + config.contrast)
     level = column(-config.level_db, config.level_db) / db_scale
     deviation = column(0, config.noise_db) / db_scale
-    noise = torch.randn(batch.shape, generator=generator).to(batch)
+    noise = torch.randn(batch.shape, generator=generator, device=generator.device).to(batch)
     return batch * contrast + level + noise * deviation
 
 
@@ -60,9 +61,11 @@ def mixup(
     """Each chip mixed with another: inputs (N, 1, S, S) and one-hot targets (N, K) alike."""
     if alpha == 0:
         return batch, targets
-    beta = torch._sample_dirichlet(torch.full((len(batch), 2), alpha), generator)
+    beta = torch._sample_dirichlet(
+        torch.full((len(batch), 2), alpha, device=generator.device), generator
+    )
     weight = beta.max(dim=1).values.to(batch)
-    other = torch.randperm(len(batch), generator=generator).to(batch.device)
+    other = torch.randperm(len(batch), generator=generator, device=generator.device)
     w = weight[:, None, None, None]
     mixed = batch * w + batch[other] * (1 - w)
     return mixed, targets * weight[:, None] + targets[other] * (1 - weight[:, None])

@@ -5,9 +5,9 @@ A config is written into the run folder and into the model card, so that a resul
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shipchip.card import Frozen, InputSpec, SpacingRule
 from training.errors import ConfigInvalid
@@ -41,8 +41,12 @@ DEFAULT_INPUT = InputSpec(
 
 
 class SplitConfig(Frozen):
-    """Shares of each class that go to validation and test; training gets the rest."""
+    """Shares of each class that go to validation and test; training gets the rest.
 
+    seed   of the split alone, so that runs of several seeds are tested on the same chips
+    """
+
+    seed: int = 0
     validation: float = Field(default=0.1, gt=0, lt=0.5)
     test: float = Field(default=0.2, gt=0, lt=0.5)
 
@@ -70,24 +74,56 @@ class AugmentConfig(Frozen):
 
 
 class ModelConfig(Frozen):
-    """The network. `width` multiplies every layer's channels; 1.0 is the paper's VGG16."""
+    """The network. `width` multiplies every layer's channels; 1.0 is the paper's.
 
-    name: Literal["vgg16"] = "vgg16"
+    A ResNet50 has one width, because torchvision builds it and its weights fit no other.
+    """
+
+    name: Literal["cnn", "resnet50", "vgg16"] = "vgg16"
     width: float = Field(default=0.5, gt=0, le=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _resnet_is_whole(self) -> "ModelConfig":
+        if self.name == "resnet50" and self.width != 1:
+            raise ValueError(f"a resnet50 has width 1.0, found {self.width}")
+        return self
+
+
+class ImbalanceConfig(Frozen):
+    """What is done about rare classes; see training.losses for the formulas.
+
+    loss      one of the words of training.losses
+    sampling  "natural": every chip once an epoch; "balanced": sources alike, and in each its
+              classes alike
+    beta      of the effective number of samples (Cui et al. 2019)
+    gamma     of the focal loss (Lin et al. 2017)
+    tau       of logit adjustment (Menon et al. 2021)
+    """
+
+    loss: Literal[
+        "cross_entropy", "inverse_frequency", "effective_number", "focal", "logit_adjusted"
+    ] = "cross_entropy"
+    sampling: Literal["natural", "balanced"] = "balanced"
+    beta: float = Field(default=0.999, ge=0, lt=1)
+    gamma: float = Field(default=2.0, ge=0)
+    tau: float = Field(default=1.0, ge=0)
 
 
 class StageConfig(Frozen):
     """One stage of training; it continues from the weights the stage before it chose.
 
     sources   names or patterns (`opensarship*`) of the sources it trains on
-    trains    "all" parameters, or the "head" on frozen features
+    trains    "all" parameters; the "head" on frozen features, as the paper says; or "gradual":
+              the head first, then one block more at a time from the top down
+    views     of each chip, augmented, whose frozen features the head is trained on
     lr        peak of a one-cycle schedule for AdamW
     """
 
     name: str
-    sources: tuple[str, ...] = Field(min_length=1)
-    trains: Literal["all", "head"] = "all"
+    sources: tuple[str, ...] = Field(default=("*",), min_length=1)
+    trains: Literal["all", "head", "gradual"] = "all"
+    views: int = Field(default=4, ge=1)
     epochs: int = Field(ge=1)
     lr: float = Field(gt=0)
     weight_decay: float = Field(default=0.02, ge=0)
@@ -101,16 +137,23 @@ class RunConfig(Frozen):
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
+    imbalance: ImbalanceConfig = ImbalanceConfig()
     batch_size: int = Field(default=64, ge=2)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     ema: float = Field(default=0.99, ge=0, lt=1)
     coverage: float = Field(default=0.9, gt=0.5, lt=1)
-    pretrain: StageConfig | None = StageConfig(name="pretrain", sources=("*",), epochs=6, lr=2e-3)
+    pretrain: StageConfig | None = StageConfig(name="pretrain", epochs=6, lr=2e-3)
     stages: tuple[StageConfig, ...] = (
         StageConfig(name="base", sources=("fusar*",), epochs=20, lr=1e-3),
         StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=10, lr=5e-4),
         StageConfig(name="fine-tune-2", sources=("*",), epochs=25, lr=5e-4),
     )
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _input_changes_the_default(cls, value: object) -> object:
+        """A config file says `[input] size = 96` and keeps the rest."""
+        return DEFAULT_INPUT.model_dump() | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _stages_differ(self) -> "RunConfig":
@@ -140,11 +183,14 @@ def simulated_config(smoke: bool) -> RunConfig:
     )
 
 
-def read_config(path: Path) -> RunConfig:
-    """A RunConfig from a TOML file; ConfigInvalid names the first key that is wrong."""
+C = TypeVar("C", bound=Frozen)
+
+
+def read_config(path: Path, kind: type[C]) -> C:
+    """A config from a TOML file; ConfigInvalid names the first key that is wrong."""
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return RunConfig.model_validate(content)
+        return kind.model_validate(content)
     except OSError as error:
         raise ConfigInvalid(f"cannot read the config {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:

@@ -6,6 +6,8 @@ ShipchipError
     ├── DataInvalid     data_invalid      data that is there but cannot be used
     ├── ConfigInvalid   config_invalid    an unknown key or an impossible value
     ├── Leak            leak              one ship stands on both sides of a split
+    ├── WeightsMissing  weights_missing   pre-trained weights that are asked for are not there
+    ├── WeightsInvalid  weights_invalid   a file of weights that are not this network's
     └── ExportMismatch  export_mismatch   the exported file does not say what the model says
 """
 
@@ -34,3 +36,11 @@ class Leak(TrainingError):
 
 class ExportMismatch(TrainingError):
     code = "export_mismatch"
+
+
+class WeightsMissing(TrainingError):
+    code = "weights_missing"
+
+
+class WeightsInvalid(TrainingError):
+    code = "weights_invalid"

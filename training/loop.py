@@ -1,4 +1,4 @@
-"""Plain functions of training: an epoch, an evaluation, the drawing of balanced batches."""
+"""Plain functions of training: an epoch, an evaluation, the drawing of batches."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,8 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from training.augment import augment, mixup
+from training.checkpoint import Dice
 from training.config import RunConfig
-from training.models import ChipNet
+from training.losses import Loss, loss_of
+from training.parallel import Team
 from training.store import Prepared
 
 
@@ -28,13 +30,48 @@ def balanced_weights(data: Prepared) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def balanced_batches(
-    data: Prepared, batch_size: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """Row numbers of one epoch's batches: as many chips as there are, drawn by their weights."""
-    drawn = rng.choice(len(data), len(data), p=balanced_weights(data))
-    full = max(1, len(drawn) // batch_size)
-    yield from np.array_split(drawn, full)
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What a stage trains on: labels (N,) on the device, how rows are drawn, and the loss.
+
+    weights  (N,) sampling weights, or None: every row once an epoch
+    """
+
+    labels: Tensor
+    classes: int
+    weights: NDArray[np.float64] | None
+    loss: Loss
+    batch_size: int
+
+    @classmethod
+    def of(cls, data: Prepared, config: RunConfig, device: torch.device) -> "Course":
+        """As the config's imbalance words say."""
+        labels = torch.from_numpy(np.array(data.labels)).to(device)
+        counts = torch.bincount(labels, minlength=len(data.classes))
+        balanced = config.imbalance.sampling == "balanced"
+        return cls(
+            labels,
+            len(data.classes),
+            balanced_weights(data) if balanced else None,
+            loss_of(config.imbalance, counts, config.label_smoothing),
+            config.batch_size,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return max(1, len(self.labels) // self.batch_size)
+
+    def batches(self, rng: np.random.Generator) -> Iterator[Tensor]:
+        """Row numbers of one epoch's batches: as many rows as there are chips."""
+        n = len(self.labels)
+        drawn = rng.permutation(n) if self.weights is None else rng.choice(n, n, p=self.weights)
+        for rows in np.array_split(drawn, self.steps):
+            yield torch.from_numpy(rows).to(self.labels.device)
+
+    def targets(self, rows: Tensor) -> Tensor:
+        """One-hot targets (len(rows), K)."""
+        return functional.one_hot(self.labels[rows], self.classes).float()
 
 
 def bf16_pays(device: torch.device) -> bool:
@@ -51,46 +88,50 @@ def _cpu_has_bf16() -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A model, its running average, and what moves it; all four belong together."""
+    """A module, its running average, and what moves it; all four belong together."""
 
-    model: ChipNet
+    module: nn.Module
     average: AveragedModel
     optimizer: Optimizer
     schedule: LRScheduler
 
+    def step(self, loss: Tensor) -> None:
+        """One move down the loss's gradient, clipped to a norm of 5."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update_parameters(self.module)
+
 
 def train_one_epoch(
     learner: Learner,
-    data: Prepared,
+    inputs: Tensor,
+    course: Course,
     config: RunConfig,
-    rng: np.random.Generator,
-    generator: torch.Generator,
+    dice: Dice,
+    team: Team,
 ) -> float:
-    """One pass over balanced batches, augmented and mixed; returns the mean loss."""
-    model, optimizer = learner.model, learner.optimizer
-    device = next(model.parameters()).device
-    bf16 = bf16_pays(device)
+    """One pass over the chips (N, 1, S, S), augmented and mixed in batches where they lie.
+
+    Returns the mean loss, which is read off the device once.
+    """
+    forward = team.wrap(learner.module)
+    bf16 = bf16_pays(inputs.device)
     losses = []
-    for rows in balanced_batches(data, config.batch_size, rng):
-        chips = torch.from_numpy(data.inputs[np.sort(rows)]).to(device)
-        labels = torch.from_numpy(data.labels[np.sort(rows)]).to(device)
-        targets = functional.one_hot(labels, len(data.classes)).float()
-        chips = augment(chips, config.augment, config.input.db_scale, generator)
-        chips, targets = mixup(chips, targets, config.augment.mixup, generator)
-        chips = chips.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = model(chips).logits
-        loss = functional.cross_entropy(
-            logits.float(), targets, label_smoothing=config.label_smoothing
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-        learner.schedule.step()
-        learner.average.update_parameters(model)
-        losses.append(loss.item())
-    return float(np.mean(losses))
+    for rows in course.batches(dice.rng):
+        chips = augment(inputs[rows], config.augment, config.input.db_scale, dice.generator)
+        chips, targets = mixup(chips, course.targets(rows), config.augment.mixup, dice.generator)
+        mine = team.part(len(rows))
+        chips = chips[mine].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
+            logits = forward(chips).logits
+        loss = course.loss(logits.float(), targets[mine])
+        # Gradients are averaged over the team, so each part weighs as many chips as it has.
+        learner.step(loss * (len(chips) * team.size / len(rows)))
+        losses.append(loss.detach())
+    return float(torch.stack(losses).mean())
 
 
 @torch.inference_mode()

@@ -1,9 +1,11 @@
 """The networks: features, then a global-average-pool head, which gives activation maps."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import resnet50
 from torchvision.models.vgg import make_layers
 
 from training.config import ModelConfig
@@ -12,6 +14,7 @@ from training.config import ModelConfig
 # what is there, and the activation map keeps twice the resolution.
 _VGG16: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M"]
 _VGG16 += [512, 512, 512, "M", 512, 512, 512]
+_CNN: list[int | str] = [32, "M", 64, "M", 128, "M", 256]
 
 
 class Forward(NamedTuple):
@@ -29,7 +32,7 @@ class ChipNet(nn.Module):
     the places is the logit (Zhou et al. 2016).
     """
 
-    def __init__(self, features: nn.Module, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, features: nn.Sequential, width: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.features = features
         self.dropout = nn.Dropout(dropout)
@@ -48,18 +51,54 @@ class ChipNet(nn.Module):
         """A new, untrained head for other classes; the features stay."""
         self.head = nn.Linear(self.head.in_features, classes).to(self.head.weight.device)
 
+    def blocks(self) -> list[list[nn.Module]]:
+        """The features from the top down, in the pieces that gradual unfreezing thaws one by one.
+
+        A piece ends at a pooling, or is one of a ResNet's four layers.
+        """
+        pieces: list[list[nn.Module]] = [[]]
+        for module in self.features:
+            pieces[-1].append(module)
+            if isinstance(module, nn.MaxPool2d | nn.Sequential):
+                pieces.append([])
+        return [
+            piece for piece in reversed(pieces) if any(True for m in piece for _ in m.parameters())
+        ]
+
 
 def build(config: ModelConfig, classes: int) -> ChipNet:
-    """An untrained network of the config's name."""
-    layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in _VGG16]
+    """An untrained network of the config's name, its weights laid out channels last."""
+    net = _resnet50 if config.name == "resnet50" else _plain
+    # The inputs are channels last too: on a CPU half as fast again, on a GPU for tensor cores.
+    return net(config, classes).to(memory_format=torch.channels_last)
+
+
+def _plain(config: ModelConfig, classes: int) -> ChipNet:
+    """VGG16 and the small CNN: 3 x 3 convolutions and poolings."""
+    plan = _VGG16 if config.name == "vgg16" else _CNN
+    layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in plan]
     features = make_layers(layers, batch_norm=True)
     features[0] = nn.Conv2d(1, int(layers[0]), kernel_size=3, padding=1)
+    _initialise(features)
+    return ChipNet(features, int(layers[-1]), classes, config.dropout)
+
+
+def _resnet50(config: ModelConfig, classes: int) -> ChipNet:
+    """He et al. 2016 as torchvision has it, without its head and with one input channel."""
+    net = resnet50(weights=None)
+    net.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+    stem: Sequence[nn.Module] = (net.conv1, net.bn1, net.relu, net.maxpool)
+    features = nn.Sequential(*stem, net.layer1, net.layer2, net.layer3, net.layer4)
+    return ChipNet(features, net.fc.in_features, classes, config.dropout)
+
+
+def _initialise(features: nn.Module) -> None:
     for module in features.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             assert module.bias is not None
             nn.init.zeros_(module.bias)
-    return ChipNet(features, int(layers[-1]), classes, config.dropout)
 
 
 def copy_state(model: nn.Module) -> dict[str, Tensor]:

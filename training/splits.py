@@ -24,7 +24,7 @@ class Item:
     split: SplitName
 
 
-def split_records(records: list[Record], config: SplitConfig, seed: int) -> list[Item]:
+def split_records(records: list[Record], config: SplitConfig) -> list[Item]:
     """Ship-disjoint, stratified by source and class, in the order of `records`.
 
     Largest groups are placed first, each where its class lacks most, so that a class of a few
@@ -36,7 +36,7 @@ def split_records(records: list[Record], config: SplitConfig, seed: int) -> list
     sides: dict[str, SplitName] = {}
     for stratum in _strata(records):
         groups = Counter(record.group for record in stratum)
-        _place(groups, sides, config, np.random.default_rng([seed, len(stratum)]))
+        _place(groups, sides, config, np.random.default_rng([config.seed, len(stratum)]))
     items = [Item(record, sides[record.group]) for record in records]
     check_no_leak(items)
     _check_classes(items)

@@ -1,26 +1,30 @@
 """Base training and fine-tuning: each stage trains one model and keeps its best epoch.
 
-The optimiser is built here from the very model that is trained; the weights that a stage returns
+The optimiser is built here from the very module that is trained; the weights that a stage returns
 are those of the epoch that validation chose, averaged over steps (EMA).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
 from shipchip.trust import probabilities
+from training.checkpoint import Checkpoint, Dice
 from training.config import RunConfig, StageConfig
-from training.loop import Learner, evaluate, train_one_epoch
+from training.frozen import Bank, compute_bank, train_head_one_epoch
+from training.loop import Course, Learner, evaluate, train_one_epoch
 from training.metrics import balanced_nll, macro_f1
 from training.models import ChipNet, copy_state
+from training.parallel import ALONE, Team
 from training.results import Epoch
 from training.store import Prepared
 
@@ -33,11 +37,32 @@ class StageResult:
     chosen: int
 
 
+@dataclass(frozen=True)
+class Around:
+    """What a stage runs in; none of it changes the result.
+
+    bank  frozen features of these very chips, where they were computed before
+    """
+
+    on_epoch: Callable[[Epoch], None] = lambda _: None
+    checkpoint: Checkpoint | None = None
+    team: Team = ALONE
+    bank: Bank | None = None
+
+
 def of_sources(data: Prepared, patterns: tuple[str, ...]) -> Prepared:
     """The chips of sources that match one of the patterns."""
-    names = [record.source for record in data.records]
-    keep = np.array([any(fnmatch(name, p) for p in patterns) for name in names], dtype=bool)
-    return data.where(keep)
+    return data.where(matches(data, patterns))
+
+
+def matches(data: Prepared, patterns: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Whether each chip's source (N,) matches one of the patterns."""
+    return np.array([named(record.source, patterns) for record in data.records], dtype=bool)
+
+
+def named(source: str, patterns: tuple[str, ...]) -> bool:
+    """Whether the name of a source matches one of the patterns (`opensarship*`)."""
+    return any(fnmatch(source, pattern) for pattern in patterns)
 
 
 def run_stage(
@@ -46,34 +71,102 @@ def run_stage(
     validation: Prepared,
     stage: StageConfig,
     config: RunConfig,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    around: Around = Around(),
 ) -> StageResult:
     """Train `model` in place and leave the chosen epoch's averaged weights in it.
 
     `train` and `validation` hold the stage's sources only. Equal seeds, data and machine give
-    equal weights.
+    equal weights, whether or not the stage was killed and went on from a checkpoint.
     """
-    rng = np.random.default_rng([config.seed, *stage.name.encode()])
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    torch.manual_seed(int(rng.integers(2**62)))  # dropout draws from the global generator
-    parameters = _unfreeze(model, stage)
-    average = AveragedModel(model, multi_avg_fn=_warm_average(config.ema))
-    optimizer = AdamW(parameters, lr=stage.lr, weight_decay=stage.weight_decay)
-    steps = max(1, len(train) // config.batch_size) * stage.epochs
+    device = next(model.parameters()).device
+    dice = Dice.of(config.seed, stage.name, device)
+    course = Course.of(train, config, device)
+    if stage.trains == "head":
+        bank = around.bank or compute_bank(model, train, validation, stage, config)
+        learner = _learner(model.head, stage, config, course)
+
+        def train_epoch(number: int) -> float:  # noqa: ARG001 - heads need no number
+            return train_head_one_epoch(learner, bank, course, config.model.dropout, dice)
+
+        def judge_epoch() -> tuple[float, float]:
+            return judge(bank.validation_logits(learner.average.module), validation)
+
+    else:
+        learner = _learner(model, stage, config, course)
+        inputs = torch.from_numpy(np.array(train.inputs)).to(device)
+
+        def train_epoch(number: int) -> float:
+            thaw(model, stage, number)
+            return train_one_epoch(learner, inputs, course, config, dice, around.team)
+
+        def judge_epoch() -> tuple[float, float]:
+            return judge(evaluate(learner.average.module, validation.inputs)[0], validation)
+
+    result = _epochs(learner, stage, dice, around, train_epoch, judge_epoch)
+    model.requires_grad_(True)
+    return result
+
+
+def _learner(module: nn.Module, stage: StageConfig, config: RunConfig, course: Course) -> Learner:
+    optimizer = AdamW(module.parameters(), lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
+    steps = course.steps * stage.epochs
     schedule = OneCycleLR(optimizer, max_lr=stage.lr, total_steps=steps + 1, pct_start=0.2)
-    learner = Learner(model, average, optimizer, schedule)
+    average = AveragedModel(module, multi_avg_fn=_warm_average(config.ema))
+    return Learner(module, average, optimizer, schedule)
+
+
+def _epochs(
+    learner: Learner,
+    stage: StageConfig,
+    dice: Dice,
+    around: Around,
+    train_epoch: Callable[[int], float],
+    judge_epoch: Callable[[], tuple[float, float]],
+) -> StageResult:
+    """All epochs of a stage, from its checkpoint on; the module ends with the chosen weights."""
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
-    for number in range(stage.epochs):
-        _train_mode(model, stage)
-        loss = train_one_epoch(learner, train, config, rng, generator)
-        nll, f1 = judge(average.module, validation)
+    state = around.checkpoint.load() if around.checkpoint else None
+    if state:
+        _restore(learner, dice, state)
+        history = [Epoch(**epoch) for epoch in state["history"]]
+        best = state["best"]
+        for epoch in history:
+            around.on_epoch(epoch)
+    for number in range(len(history), stage.epochs):
+        loss = train_epoch(number)
+        nll, f1 = around.team.agree(judge_epoch)
         history.append(Epoch(stage.name, number, loss, nll, f1))
         if nll <= min(epoch.nll for epoch in history):
-            best = copy_state(average.module)
-        on_epoch(history[-1])
-    model.load_state_dict(best)
+            best = copy_state(learner.average.module)
+        if around.checkpoint and around.team.writes and number + 1 < stage.epochs:
+            around.checkpoint.save(_state(learner, dice, history, best))
+        around.on_epoch(history[-1])
+    learner.module.load_state_dict(best)
+    around.team.share(learner.module)
     return StageResult(tuple(history), min(range(len(history)), key=lambda i: history[i].nll))
+
+
+def _state(
+    learner: Learner, dice: Dice, history: list[Epoch], best: dict[str, Tensor]
+) -> dict[str, Any]:
+    return {
+        "module": learner.module.state_dict(),
+        "average": learner.average.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "schedule": learner.schedule.state_dict(),
+        "dice": dice.state(),
+        "history": [asdict(epoch) for epoch in history],
+        "best": best,
+    }
+
+
+def _restore(learner: Learner, dice: Dice, state: dict[str, Any]) -> None:
+    learner.module.load_state_dict(state["module"])
+    learner.average.load_state_dict(state["average"])
+    learner.optimizer.load_state_dict(state["optimizer"])
+    learner.schedule.load_state_dict(state["schedule"])
+    dice.restore(state["dice"])
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -93,23 +186,26 @@ def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], No
     return average
 
 
-def _unfreeze(model: ChipNet, stage: StageConfig) -> list[torch.nn.Parameter]:
-    """Mark what this stage trains, and return just that."""
-    model.requires_grad_(stage.trains == "all")
-    model.head.requires_grad_(True)
-    return [p for p in model.parameters() if p.requires_grad]
+def thaw(model: ChipNet, stage: StageConfig, epoch: int) -> None:
+    """Mark what this epoch of a stage trains; what is frozen keeps its batch-norm statistics too.
 
-
-def _train_mode(model: ChipNet, stage: StageConfig) -> None:
-    """Frozen features also keep their batch-norm statistics."""
+    "gradual" thaws the head in the first epoch, everything in the last, and blocks evenly between
+    (Howard & Ruder 2018, "ULMFiT", section 3.3).
+    """
+    blocks = model.blocks()
+    thawed = len(blocks)
+    if stage.trains == "gradual":
+        thawed = epoch * (len(blocks) + 1) // stage.epochs if stage.epochs > 1 else len(blocks)
     model.train()
-    if stage.trains == "head":
-        model.features.eval()
+    model.requires_grad_(True)
+    for piece in blocks[thawed:]:
+        for module in piece:
+            module.requires_grad_(False)
+            module.eval()
 
 
-def judge(model: torch.nn.Module, data: Prepared) -> tuple[float, float]:
-    """Balanced negative log-likelihood, and macro-F1 averaged over the sources."""
-    logits, _ = evaluate(model, data.inputs)
+def judge(logits: NDArray[np.float32], data: Prepared) -> tuple[float, float]:
+    """Balanced negative log-likelihood of logits (N, K), and macro-F1 averaged over the sources."""
     probs = probabilities(logits, 1.0)
     sources = np.array([record.source for record in data.records])
     cells = list(zip(sources, data.labels.tolist(), strict=True))

@@ -10,7 +10,7 @@ from rich.console import Console
 from shipchip import Chip, ShipClassifier, decode
 from tests.serving.server import serving
 from training import run
-from training.config import read_config
+from training.config import RunConfig, read_config, simulated_config
 from training.errors import ConfigInvalid, DataInvalid
 from training.sources.record import CLASSES, Record
 from training.sources.simulated import SimulatedSource
@@ -88,12 +88,12 @@ def test_an_unknown_config_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[augment]\nrotation = true\n")
     with pytest.raises(ConfigInvalid, match=r"'augment\.rotation'"):
-        read_config(path)
+        read_config(path, RunConfig)
 
 
 def test_the_store_is_read_again_and_depends_on_the_input_spec(tmp_path: Path) -> None:
     source = SimulatedSource({"Cargo": 2, "Tanker": 2}, seed=0, size=32)
-    config = run.simulated_config(smoke=True)
+    config = simulated_config(smoke=True)
     decoded = []
     for spec in (config.input, config.input, config.input.model_copy(update={"spacing_m": 9.0})):
         prepare_all([source], source.index(), spec, tmp_path, lambda: decoded.append(1), CLASSES)
@@ -107,5 +107,5 @@ def test_chips_that_cannot_be_read_are_counted_and_leave_no_store(tmp_path: Path
 
     source = Broken({"Cargo": 2}, seed=0, size=32)
     with pytest.raises(DataInvalid, match="3 of 3 chips cannot be read, the first is simulated"):
-        prepare_all([source], source.index(), run.simulated_config(True).input, tmp_path)
+        prepare_all([source], source.index(), simulated_config(True).input, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,7 @@ FLEET = [
 
 
 def test_shares_are_kept_in_every_class() -> None:
-    table = counts(split_records(FLEET, SplitConfig(), seed=0))["fusar"]
+    table = counts(split_records(FLEET, SplitConfig()))["fusar"]
     for label, sides in table.items():
         total = sum(sides.values())
         assert sides["train"] / total == pytest.approx(0.7, abs=0.05), label
@@ -34,7 +34,7 @@ def test_shares_are_kept_in_every_class() -> None:
 
 
 def test_all_chips_of_a_ship_stand_on_one_side() -> None:
-    items = split_records(FLEET, SplitConfig(), seed=3)
+    items = split_records(FLEET, SplitConfig(seed=3))
     assert Counter(
         len({i.split for i in items if i.record.group == g})
         for g in {i.record.group for i in items}
@@ -43,31 +43,31 @@ def test_all_chips_of_a_ship_stand_on_one_side() -> None:
 
 def test_a_ship_seen_by_two_sensors_stands_on_one_side() -> None:
     both = FLEET + [record("opensarship", r.label, int(r.key.split("-")[1]), 9) for r in FLEET[::4]]
-    items = split_records(drop_repeats(both), SplitConfig(), seed=0)
+    items = split_records(drop_repeats(both), SplitConfig())
     check_no_leak(items)
     assert {i.record.source for i in items} == {"fusar", "opensarship"}
 
 
 def test_the_split_is_repeatable_and_depends_on_the_seed() -> None:
-    first, again, other = (split_records(FLEET, SplitConfig(), seed=s) for s in (1, 1, 2))
+    first, again, other = (split_records(FLEET, SplitConfig(seed=s)) for s in (1, 1, 2))
     assert manifest_sha256(first) == manifest_sha256(again) != manifest_sha256(other)
 
 
 def test_a_class_of_few_large_groups_still_stands_on_every_side() -> None:
     sizes = {1: 34, 2: 20, 3: 4, 4: 4}  # as FUSAR's Tanker blocks are
     tankers = [record("fusar", "Tanker", s, v) for s, n in sizes.items() for v in range(n)]
-    sides = counts(split_records(tankers, SplitConfig(), seed=0))["fusar"]["Tanker"]
+    sides = counts(split_records(tankers, SplitConfig()))["fusar"]["Tanker"]
     assert sides == {"train": 38, "validation": 4, "test": 20}
 
 
 def test_a_class_of_two_ships_is_refused() -> None:
     few = [record("fusar", "Tanker", ship) for ship in range(2)]
     with pytest.raises(DataInvalid, match="no Tanker chip is left"):
-        split_records(few, SplitConfig(), seed=0)
+        split_records(few, SplitConfig())
 
 
 def test_a_planted_leak_of_a_ship_is_refused() -> None:
-    items = split_records(FLEET, SplitConfig(), seed=0)
+    items = split_records(FLEET, SplitConfig())
     victim = next(i for i in items if i.split == "train" and i.record.key.endswith("-1"))
     elsewhere = next(s for s in SPLITS if s != victim.split)
     leaky = [replace(i, split=elsewhere) if i is victim else i for i in items]
@@ -76,7 +76,7 @@ def test_a_planted_leak_of_a_ship_is_refused() -> None:
 
 
 def test_a_planted_copy_of_a_chip_is_refused() -> None:
-    items = split_records(FLEET, SplitConfig(), seed=0)
+    items = split_records(FLEET, SplitConfig())
     trained = next(i for i in items if i.split == "train")
     copy = replace(trained.record, group="another ship", key="copy")
     with pytest.raises(Leak, match="chip content"):

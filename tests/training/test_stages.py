@@ -10,7 +10,7 @@ from training.loop import balanced_weights, evaluate
 from training.models import ChipNet, build, copy_state
 from training.results import Epoch
 from training.sources.record import CLASSES, Record
-from training.stages import of_sources, run_stage
+from training.stages import Around, of_sources, run_stage
 from training.store import Prepared
 
 CONFIG = RunConfig(model=ModelConfig(width=0.05), batch_size=8)
@@ -74,7 +74,7 @@ def test_equal_seeds_give_equal_weights() -> None:
 
 def test_the_model_keeps_the_epoch_that_validation_chose() -> None:
     model, seen = network(), list[Epoch]()
-    result = run_stage(model, chips(), chips(9), stage(epochs=4), CONFIG, seen.append)
+    result = run_stage(model, chips(), chips(9), stage(epochs=4), CONFIG, Around(seen.append))
     assert result.history == tuple(seen)
     assert result.chosen == int(np.argmin([epoch.nll for epoch in seen]))
     logits, _ = evaluate(model, chips(9).inputs)

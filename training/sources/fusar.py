@@ -1,24 +1,23 @@
 """FUSAR-Ship 1.0 (Gaofen-3; Hou et al. 2020, doi 10.1007/s11432-019-2772-5).
 
-Category/SubCategory/Ship_CxxSyyNzzzz.tiff, 8-bit, 512 x 512. With `meta.csv` beside the folders a
-chip's ship is its MMSI. Without it, blocks of consecutive index numbers within a folder stand for
-ships, because neighbours in the index share ship and scene.
+Category/SubCategory/Ship_CxxSyyNzzzz.tiff, 8-bit, 512 x 512. With `meta.csv` beside the folders, or
+beside the zip, a chip's ship is its MMSI. Without it, blocks of consecutive index numbers within a
+folder stand for ships, because neighbours in the index share ship and scene.
 """
 
-import csv
 import hashlib
-import io
 import math
 import re
 from collections import defaultdict
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
 from training.errors import DataInvalid
-from training.sources.archive import Archive
-from training.sources.record import CLASSES, Record, join_groups_of_repeats
+from training.sources import polarisation
+from training.sources.archive import Archive, is_archive_name
+from training.sources.fusar_meta import Meta, parse_meta, polarisation_of, spacing_m
+from training.sources.record import CLASSES, Record, mmsi_group
 
 # Nominal pixel: azimuth 1.72 m, slant range 1.124 m, on the ground at 36 degrees of incidence.
 AZIMUTH_M, SLANT_RANGE_M, INCIDENCE_DEGREES = 1.72, 1.124, 36.0
@@ -30,11 +29,11 @@ NOMINAL_SPACING_M = (
 # A gap of more than this many index numbers ends a block; a longer run than this is cut.
 MAX_GAP, MAX_BLOCK = 8, 50
 
-_CHIP = re.compile(r"Ship_C\d+S\d+N(\d+)\.tiff?$", re.IGNORECASE)
+_CHIP = re.compile(r"Ship_(C\d+S\d+)N(\d+)\.tiff?$", re.IGNORECASE)
 
 
 class FusarSource:
-    """The release as a zip or as the folder it unpacks to."""
+    """The release as a zip or rar, or as the folder it unpacks to, under any name."""
 
     name = "fusar"
 
@@ -43,75 +42,117 @@ class FusarSource:
 
     @staticmethod
     def recognises(path: Path) -> bool:
-        """Whether this path is the release: its zip, or a folder of its categories."""
-        if not path.name.lower().startswith("fusar"):
+        """Whether this path is the release: an archive so named, or class folders of its chips."""
+        if path.is_dir():
+            return any(
+                _CHIP.search(chip.name)
+                for label in CLASSES
+                for depth in ("*", "*/*")
+                for chip in (path / label).glob(depth)
+            )
+        if not is_archive_name(path):
             return False
-        return path.suffix == ".zip" or any((path / category).is_dir() for category in CLASSES)
+        return path.name.lower().startswith("fusar") or bool(_chips(Archive(path).names))
 
     def index(self) -> list[Record]:
-        """Chips of the three classes; DataInvalid where the archive holds none."""
-        folders: dict[str, dict[int, str]] = defaultdict(dict)
-        for name in self.archive.names:
-            match = _CHIP.search(name)
-            if match and _category(name) in CLASSES:
-                folders[str(PurePosixPath(name).parent)][int(match[1])] = name
-        if not folders:
+        """Chips of the three classes; DataInvalid where there is none, or meta.csv names none."""
+        return list(self._records)
+
+    def read(self, record: Record) -> Chip:
+        """The chip with its pixel spacing from `meta.csv`, else the nominal one."""
+        row = self._meta.get(PurePosixPath(record.key).stem, {})
+        spacing = spacing_m(row) or NOMINAL_SPACING_M
+        chip = decode(self.archive.read(record.key), pixel_spacing_m=spacing)
+        return polarisation.named(chip, polarisation_of(row))
+
+    def notes(self) -> list[str]:
+        """What meta.csv lacks, and how many chips are grouped by blocks instead."""
+        total = len(self._records)
+        unknown = [record for record in self._records if not record.ship_known]
+        blocks = len({record.group for record in unknown})
+        by_blocks = f"{blocks} blocks of consecutive numbers stand for ships"
+        if not self._meta:
+            excel = any(PurePosixPath(n).name.lower() == "meta.xls" for n in self.archive.names)
+            saved = "meta.xls is not read, save it as meta.csv" if excel else "there is no meta.csv"
+            return [f"{saved}: {total} chips name no ship, and {by_blocks}"]
+        rows = [self._meta.get(PurePosixPath(record.key).stem) for record in self._records]
+        lacking = rows.count(None)
+        unsized = sum(row is not None and spacing_m(row) is None for row in rows)
+        lines = []
+        if unknown:
+            lines.append(
+                f"{len(unknown)} of {total} chips have no MMSI in meta.csv ({lacking} have no row "
+                f"there): {by_blocks}"
+            )
+        if unsized:
+            lines.append(f"{unsized} rows of meta.csv tell no pixel size: the nominal one is taken")
+        return lines
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        chips = _chips(self.archive.names)
+        if not chips:
             raise DataInvalid(
                 f"{self.archive.path} holds no Category/SubCategory/Ship_CxxSyyNzzzz.tiff chips "
                 f"of {', '.join(CLASSES)}; expected FUSAR-Ship 1.0 as it is downloaded"
             )
-        records = [
-            self._record(name, folder, block)
-            for folder, members in sorted(folders.items())
+        if self._meta and not any(PurePosixPath(n).stem in self._meta for n in chips):
+            raise DataInvalid(
+                f"{self.archive.path}: meta.csv names none of the {len(chips)} chips; expected "
+                "Ship_CxxSyyNzzzz in its column id"
+            )
+        runs: dict[tuple[str, str], dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for name in sorted(chips):
+            if match := _CHIP.search(name):
+                run = _run(PurePosixPath(name).parent, match[1])
+                runs[run][int(match[2])].append(name)
+        return [
+            self._record(name, chips[name], f"fusar:{run}:{block[0]}-{block[-1]}")
+            for (_, run), members in sorted(runs.items())
             for block in index_blocks(sorted(members))
-            for name in (members[number] for number in block)
+            for number in block
+            for name in members[number]
         ]
-        joined = join_groups_of_repeats(records)
-        return [replace(record, group=joined[record.group]) for record in records]
 
-    def _record(self, name: str, folder: str, block: list[int]) -> Record:
-        mmsi = self._meta.get(PurePosixPath(name).stem, {}).get("mmsi", "")
-        short = PurePosixPath(folder).name
-        group = f"mmsi:{mmsi}" if mmsi.strip("0 ") else f"fusar:{short}:{block[0]}-{block[-1]}"
+    def _record(self, name: str, label: str, block: str) -> Record:
+        mmsi = self._meta.get(PurePosixPath(name).stem, {}).get("mmsi")
         digest = hashlib.sha256(self.archive.read(name)).hexdigest()
-        return Record(self.name, name, _category(name), group, digest)
-
-    def read(self, record: Record) -> Chip:
-        """The chip with its pixel spacing from `meta.csv`, else the nominal one."""
-        meta = self._meta.get(PurePosixPath(record.key).stem, {})
-        return decode(self.archive.read(record.key), pixel_spacing_m=_spacing(meta))
+        return Record(self.name, name, label, mmsi_group(mmsi) or block, digest)
 
     @cached_property
-    def _meta(self) -> dict[str, dict[str, str]]:
-        """Rows of meta.csv by chip stem; empty where the file is absent."""
+    def _meta(self) -> Meta:
+        """Rows of meta.csv by chip id; empty where the file is absent."""
         found = [n for n in self.archive.names if PurePosixPath(n).name.lower() == "meta.csv"]
-        if not found:
+        beside = self.archive.path.parent / "meta.csv"
+        if found:
+            content = self.archive.read(min(found, key=len))
+            return parse_meta(content, f"{self.archive.path}: {min(found, key=len)}")
+        if not beside.is_file():
             return {}
-        text = self.archive.read(found[0]).decode("utf-8-sig", errors="replace")
-        rows = csv.DictReader(io.StringIO(text))
-        return {_stem(row): row for row in rows}
+        try:
+            return parse_meta(beside.read_bytes(), str(beside))
+        except OSError as error:
+            raise DataInvalid(
+                f"{beside} cannot be read ({error}); check its permissions"
+            ) from error
 
 
-def _category(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    return parts[-3] if len(parts) >= 3 else ""
+def _chips(names: list[str]) -> dict[str, str]:
+    """Class of each chip: Category/SubCategory/chip, or where none is so, Category/chip."""
+    chips = [PurePosixPath(name) for name in names if _CHIP.search(name)]
+    for level in (-3, -2):
+        labels = {str(c): c.parts[level] for c in chips if len(c.parts) >= -level}
+        ours = {name: label for name, label in labels.items() if label in CLASSES}
+        if ours:
+            return ours
+    return {}
 
 
-def _stem(row: dict[str, str]) -> str:
-    path = (row.get("path") or row.get("id") or "").replace("\\", "/")
-    return PurePosixPath(path).stem
-
-
-def _spacing(meta: dict[str, str]) -> tuple[float, float]:
-    """(row, column) metres on the ground; slant range is divided by the sine of the look angle."""
-    try:
-        row, slant = float(meta["heightspace"]), float(meta["widthspace"])
-        look = math.radians(float(meta["centerLookAngle"]))
-    except (KeyError, ValueError):
-        return NOMINAL_SPACING_M
-    if not (row > 0 and slant > 0 and 0.1 < look < 1.2):
-        return NOMINAL_SPACING_M
-    return row, slant / math.sin(look)
+def _run(folder: PurePosixPath, code: str) -> tuple[str, str]:
+    """A folder and the name of its run of index numbers: its own, or the chips' code where the
+    folder is a whole category, in which each subcategory counts anew."""
+    whole = folder.name in CLASSES and folder.parent.name not in CLASSES
+    return folder.as_posix(), code.upper() if whole else folder.name
 
 
 def index_blocks(numbers: list[int]) -> list[list[int]]:

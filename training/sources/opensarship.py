@@ -1,112 +1,154 @@
 """OpenSARShip 1 and 2 (Sentinel-1; Huang et al. 2017, doi 10.1109/JSTARS.2017.2755672).
 
-One archive a scene. Chips are taken from `Patch/` (GRD amplitude, or SLC re/im pairs), never from
-`Patch_RGB/`, which holds screenshots of plots. `Ship.xml` gives a chip's MMSI and incidence.
+One archive a scene, zip or rar. Chips are taken from `Patch/` (GRD amplitude, or SLC re/im pairs),
+never from `Patch_RGB/`, which holds screenshots of plots. `Ship.xml` gives a chip's MMSI and
+incidence. A chip of no known ship stands with all such chips of its data-take: the GRD and the SLC
+product of one data-take show the same ships.
 """
 
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from collections import Counter
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from defusedxml import ElementTree
-
 from shipchip.decode import Chip, decode
 from training.errors import DataInvalid, DataMissing
-from training.sources.archive import Archive
+from training.sources import polarisation
+from training.sources.archive import Archive, is_archive_name
 from training.sources.record import CLASSES, Record
+from training.sources.shiplist import Ship, ShipList, parse_ships
 
 GRD_SPACING_M = (10.0, 10.0)
 SLC_AZIMUTH_M, SLC_SLANT_RANGE_M, MEAN_INCIDENCE_DEGREES = 13.93, 2.33, 37.0
 
-_SCENE = re.compile(r"S1[ABCD]_\w\w_(GRD|SLC)\w?_+1S[DS][VH]_(?:\w+_){3}([0-9A-F]{6})_[0-9A-F]{4}")
+_SCENE = re.compile(
+    r"S1[ABCD]_\w\w_(GRD|SLC)\w?_+1S([DS][VH])_(?:\w+_){3}([0-9A-F]{6})_[0-9A-F]{4}"
+)
 _CHIP = re.compile(r"(?:^|/)Patch/(.+)_x(\d+)_y(\d+)(?:_[vh]{2})?\.tiff?$", re.IGNORECASE)
 
-
-@dataclass(frozen=True)
-class Ship:
-    """What Ship.xml says of the ship at one place of the scene."""
-
-    mmsi: str
-    incidence_degrees: float | None
+# Planes of a file by the product's polarisation: in the order of the names, as SNAP reads them.
+_PLANES = {"SV": ("VV",), "SH": ("HH",), "DV": ("VH", "VV"), "DH": ("HH", "HV")}
 
 
 class OpenSarShipScene:
-    """One scene archive, a zip or the folder it unpacks to."""
+    """One scene archive, or the folder it unpacks to; `name` starts the keys of its chips."""
 
-    name = "opensarship"
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         match = _SCENE.search(path.name)
         if match is None:
             raise DataInvalid(f"{path.name} is not named as a Sentinel-1 scene")
         self.archive = Archive(path)
-        self.product, self.data_take = match[1], match[2]
+        self.name = name or path.name
+        self.product, self.planes, self.data_take = match[1], _PLANES[match[2]], match[3]
 
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether this path is named as a scene archive."""
-        return bool(_SCENE.search(path.name)) and (path.is_dir() or path.suffix == ".zip")
+        return bool(_SCENE.search(path.name)) and (path.is_dir() or is_archive_name(path))
 
     def index(self) -> list[Record]:
-        """Chips of the three classes; a scene may well hold none."""
-        found = ((name, _CHIP.search(name)) for name in self.archive.names)
+        """Chips of the three classes; a scene may well hold none.
+
+        Raises DataInvalid where it has no chip of any kind of ship.
+        """
+        found = [(name, match) for name in self.archive.names if (match := _CHIP.search(name))]
+        if not found:
+            raise DataInvalid(
+                f"{self.archive.path} holds no Patch/<type>_x<column>_y<row>.tif chips; expected a "
+                "scene archive of OpenSARShip as it is downloaded, not the Sentinel-1 product"
+            )
         return [
-            self._record(name, match[1], self._ships.get(_place(match)))
+            self._record(name, match[1], self.ship_list.ships.get(_place(match)))
             for name, match in found
-            if match and match[1] in CLASSES
+            if match[1] in CLASSES
         ]
 
     def _record(self, name: str, label: str, ship: Ship | None) -> Record:
-        group = f"mmsi:{ship.mmsi}" if ship and ship.mmsi else f"data-take:{self.data_take}"
+        group = (ship and ship.group) or f"data-take:{self.data_take}"
         digest = hashlib.sha256(self.archive.read(name)).hexdigest()
-        return Record(self.name, f"{self.archive.path.name}!{name}", label, group, digest)
+        return Record(OpenSarShipSource.name, f"{self.name}!{name}", label, group, digest)
 
     def read(self, record: Record) -> Chip:
         """The chip with its spacing on the ground: GRD 10 m, SLC from slant range and incidence."""
         name = record.key.partition("!")[2]
-        pairs = self.product == "SLC"
-        return decode(
+        chip = decode(
             self.archive.read(name),
             pixel_spacing_m=self._spacing(name),
-            quantity="complex_pairs" if pairs else "amplitude",
+            quantity="complex_pairs" if self.product == "SLC" else "amplitude",
         )
+        own = polarisation.of_stem(PurePosixPath(name).stem)
+        return polarisation.named(chip, own or self.planes)
 
     def _spacing(self, name: str) -> tuple[float, float]:
         if self.product == "GRD":
             return GRD_SPACING_M
         match = _CHIP.search(name)
-        ship = self._ships.get(_place(match)) if match else None
+        ship = self.ship_list.ships.get(_place(match)) if match else None
         return slc_spacing(ship.incidence_degrees if ship else None)
 
     @cached_property
-    def _ships(self) -> dict[tuple[int, int], Ship]:
-        """Ships by the (x, y) of their chip's centre in the scene."""
+    def ship_list(self) -> ShipList:
+        """What Ship.xml tells; a list with a fault where there is none that can be read."""
         found = [n for n in self.archive.names if PurePosixPath(n).name == "Ship.xml"]
         if not found:
-            return {}
+            return ShipList(fault="is missing")
         return parse_ships(self.archive.read(found[0]), str(self.archive.path))
 
 
 class OpenSarShipSource:
     """Scene archives, together."""
 
-    name = OpenSarShipScene.name
+    name = "opensarship"
 
     def __init__(self, paths: list[Path]) -> None:
         if not paths:
             raise DataMissing("no OpenSARShip scene archives (S1A_IW_*.zip)")
-        self._scenes = {path.name: OpenSarShipScene(path) for path in sorted(paths)}
+        scenes = (OpenSarShipScene(path, name) for path, name in _names(sorted(paths)))
+        self._scenes = {scene.name: scene for scene in scenes}
 
     def index(self) -> list[Record]:
-        """Chips of all scenes in the order of their names."""
-        return [record for scene in self._scenes.values() for record in scene.index()]
+        """Chips of all scenes in the order of their names.
+
+        Raises DataInvalid where no scene has a chip of the three classes, or where a ship could
+        get two groups (see `_check_data_takes`).
+        """
+        return list(self._records)
 
     def read(self, record: Record) -> Chip:
         """The chip, from the scene that its key names."""
         return self._scenes[record.key.partition("!")[0]].read(record)
+
+    def notes(self) -> list[str]:
+        """Ship lists that were mended or are not there, and chips of no known ship."""
+        scenes = self._scenes.values()
+        mended = [scene.name for scene in scenes if scene.ship_list.mended]
+        lines = [f"Ship.xml was not valid XML and was mended in {_some(mended)}"] if mended else []
+        unknown = [record for record in self._records if not record.ship_known]
+        in_scene = Counter(record.key.partition("!")[0] for record in unknown)
+        lines += [
+            f"Ship.xml of {scene.name} {scene.ship_list.fault}: its {in_scene[scene.name]} chips "
+            "stand together; their ships cannot be matched to those of other scenes"
+            for scene in scenes
+            if scene.ship_list.fault
+        ]
+        if unknown:
+            takes = len({record.group for record in unknown})
+            lines.append(
+                f"{len(unknown)} chips have no MMSI, so each data-take ({takes}) stands for a ship"
+            )
+        return lines
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        _check_data_takes(list(self._scenes.values()))
+        records = [record for scene in self._scenes.values() for record in scene.index()]
+        if not records:
+            raise DataInvalid(
+                f"{_some(list(self._scenes))} hold no chip of {', '.join(CLASSES)}; fetch more"
+            )
+        return records
 
 
 def slc_spacing(incidence_degrees: float | None) -> tuple[float, float]:
@@ -115,22 +157,37 @@ def slc_spacing(incidence_degrees: float | None) -> tuple[float, float]:
     return SLC_AZIMUTH_M, SLC_SLANT_RANGE_M / math.sin(incidence)
 
 
-def parse_ships(xml: bytes, where: str) -> dict[tuple[int, int], Ship]:
-    """Ships of a Ship.xml, by centre; its end tag `<\\ShipList>` in version 2 is mended first."""
-    try:
-        root = ElementTree.fromstring(xml.replace(b"<\\ShipList>", b"</ShipList>"))
-    except ElementTree.ParseError as error:
-        raise DataInvalid(f"{where}: Ship.xml cannot be parsed ({error})") from error
-    ships = {}
-    for node in root.iter("ship"):
-        x, y = node.findtext(".//Center_x"), node.findtext(".//Center_y")
-        if x is None or y is None:
-            continue
-        incidence = float(node.findtext(".//Incidence") or 0)
-        mmsi = (node.findtext(".//MMSI") or "").strip()
-        known = 10 < incidence < 80
-        ships[int(x), int(y)] = Ship(mmsi.strip("0") and mmsi, incidence if known else None)
-    return ships
+def _check_data_takes(scenes: list[OpenSarShipScene]) -> None:
+    """DataInvalid where one product of a data-take names its ships and another cannot.
+
+    The same ships would stand in one by their MMSI and in the other by the data-take, and could
+    come apart in a split.
+    """
+    named = {scene.data_take: scene for scene in scenes if not scene.ship_list.fault}
+    for scene in scenes:
+        other = named.get(scene.data_take)
+        if scene.ship_list.fault and other:
+            raise DataInvalid(
+                f"Ship.xml of {scene.archive.path} {scene.ship_list.fault}, and {other.name} shows "
+                "the same ships by their MMSI; fetch the first again or leave one of the two out"
+            )
+
+
+def _names(paths: list[Path]) -> list[tuple[Path, str]]:
+    """Paths with unique names: the file's own, else with its folder, else the whole path."""
+    own = Counter(path.name for path in paths)
+    longer = Counter(f"{path.parent.name}/{path.name}" for path in paths)
+    named = []
+    for path in paths:
+        with_folder = f"{path.parent.name}/{path.name}"
+        full = with_folder if longer[with_folder] == 1 else path.resolve().as_posix()
+        named.append((path, path.name if own[path.name] == 1 else full))
+    return named
+
+
+def _some(names: list[str]) -> str:
+    """How many scenes, and the first of them by name."""
+    return names[0] if len(names) == 1 else f"{len(names)} scenes ({names[0]}, …)"
 
 
 def _place(match: re.Match[str]) -> tuple[int, int]:

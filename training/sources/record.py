@@ -1,12 +1,17 @@
 """What a source tells of a chip, and how to read it."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from shipchip.decode import Chip
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
+
+# A group that is a ship's MMSI is shared by all sources; a group of another name is one source's.
+_MMSI = "mmsi:"
+_DIGITS = re.compile(r"([0-9]{1,15})(?:\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,11 @@ class Record:
     group: str
     sha256: str
 
+    @property
+    def ship_known(self) -> bool:
+        """Whether the group is a ship's MMSI."""
+        return self.group.startswith(_MMSI)
+
 
 class Source(Protocol):
     """A data set as it is downloaded: told what it holds, and read chip by chip."""
@@ -40,23 +50,47 @@ class Source(Protocol):
         ...
 
     def read(self, record: Record) -> Chip:
-        """Decode one chip, with what the source knows (spacing, polarisation) filled in."""
+        """Decode one chip, with what the source knows (spacing, polarisation) filled in.
+
+        Raises a ChipError on bad content, DataInvalid where the bytes cannot be had.
+        """
+        ...
+
+    def notes(self) -> list[str]:
+        """One line each for what a user should know of this copy: what is missing or was mended."""
         ...
 
 
+def mmsi_group(mmsi: str | None) -> str | None:
+    """The group of a ship, alike in all sources; None where the text names no ship.
+
+    >>> mmsi_group(" 413000001.0"), mmsi_group("000000000"), mmsi_group("NaN")
+    ('mmsi:413000001', None, None)
+    """
+    match = _DIGITS.fullmatch((mmsi or "").strip())
+    number = int(match[1]) if match else 0
+    return f"{_MMSI}{number}" if number else None
+
+
 def drop_repeats(records: Iterable[Record]) -> list[Record]:
-    """Records without byte-identical repeats; the first of each hash stays."""
+    """Records without byte-identical repeats, whose groups become one; the first of each stays.
+
+    A repeat tells that two groups show one scene. FUSAR-Ship holds some scenes twice, about 218
+    index numbers apart: the neighbours of a repeat are near-copies and must stay on one side of a
+    split, though they are not repeats themselves.
+    """
+    everything = list(records)
+    joined = join_groups_of_repeats(everything)
     first: dict[str, Record] = {}
-    for record in records:
+    for record in everything:
         first.setdefault(record.sha256, record)
-    return list(first.values())
+    return [replace(record, group=joined[record.group]) for record in first.values()]
 
 
 def join_groups_of_repeats(records: list[Record]) -> dict[str, str]:
-    """Group -> joined group: groups that share a byte-identical chip show one scene.
+    """Group -> joined group: groups that share a byte-identical chip are one, named by the first.
 
-    FUSAR-Ship holds some scenes twice, about 218 index numbers apart; the repeats that betray
-    this are dropped, but their neighbours are near-copies and must stay on one side of a split.
+    An MMSI comes before other names, so that chips of the ship in other sources still join it.
     """
     parent: dict[str, str] = {}
 
@@ -65,9 +99,12 @@ def join_groups_of_repeats(records: list[Record]) -> dict[str, str]:
             group = parent[group]
         return group
 
+    def rank(group: str) -> tuple[bool, str]:
+        return not group.startswith(_MMSI), group
+
     seen: dict[str, str] = {}
     for record in records:
         other = seen.setdefault(record.sha256, record.group)
-        first, second = sorted((root(other), root(record.group)))
+        first, second = sorted((root(other), root(record.group)), key=rank)
         parent[second] = first
     return {record.group: root(record.group) for record in records}

@@ -74,6 +74,10 @@ class SimulatedSource:
         amplitude = self._draw(record.key)[None]
         return Chip(amplitude, ("VV",), (self._spacing_m, self._spacing_m), "float")
 
+    def notes(self) -> list[str]:
+        """None: its ships are known and its chips complete."""
+        return []
+
     @cached_property
     def _views(self) -> dict[str, tuple[str, str]]:
         views = {}

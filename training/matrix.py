@@ -1,0 +1,272 @@
+"""The paper's experiment: base training and two fine-tunings, every model, seed and order of sets.
+
+Cells that begin with one base training are run together: the base first, then what goes on from it.
+A cell's file appears when it is finished, and it is never run again; a killed cell goes on from its
+checkpoint. No cell touches another's weights: each builds its network anew and reads what it starts
+from out of a file.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from training import splits
+from training.checkpoint import Checkpoint
+from training.config import RunConfig
+from training.errors import ConfigInvalid, DataInvalid
+from training.final_test import final_chips, final_logits
+from training.frozen import Bank, compute_bank
+from training.loop import evaluate
+from training.matrix_config import MatrixConfig
+from training.models import ChipNet, build, copy_state
+from training.parallel import ALONE, Team
+from training.pipeline import untrained
+from training.progress import EpochProgress, OnEpoch
+from training.provenance import GIT_COMMIT, identity, machine, weights_sha256
+from training.results import Cell, CellResult, MatrixResults, TestSide, read_cell, write_cell
+from training.sides import Sides
+from training.sources.record import CLASSES
+from training.splits import Item
+from training.stages import Around, StageResult, matches, named, run_stage
+from training.trust_fit import fit_temperature
+from training.weights import sar_file
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a matrix runs, and with what.
+
+    pretrained  what the models named "-pretrained" start from, see training.weights
+    """
+
+    folder: Path
+    weights: Path
+    pretrained: str
+    console: Console
+    team: Team = ALONE
+    scribe: OnEpoch = field(default=lambda _: None)
+
+    def of(self, cell: Cell) -> Path:
+        """The folder of a cell."""
+        return self.folder / "cells" / cell.place
+
+    def result(self, cell: Cell) -> Path:
+        """The file that says a cell is finished."""
+        return self.of(cell) / "result.json"
+
+
+def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> MatrixResults:
+    """Run every cell that is not finished, and read them all.
+
+    Raises, before anything is trained: DataInvalid where a set has too little to train, choose or
+    test with; WeightsMissing or WeightsInvalid; ConfigInvalid where another matrix is in the
+    folder.
+    """
+    _check_sets(config, items)
+    _check_weights(config, place)
+    place.team.agree(lambda: _claim(config, items, place))
+    cells = config.cells()
+    todo = [c for c in cells if not place.team.agree(place.result(c).exists)]
+    costs = _costs(config, sides)
+    with EpochProgress(
+        place.console, sum(costs[c] for c in todo), place.scribe, lines=False
+    ) as progress:
+        for _, group in groupby(cells, key=lambda c: (c.variant, c.model, c.seed, c.path[0])):
+            _Group(config, sides, place, progress, costs).run(list(group), set(todo))
+    return MatrixResults(
+        config={
+            "matrix": config.model_dump(mode="json"),
+            "split": splits.counts(items),
+            "manifest_sha256": splits.manifest_sha256(items),
+            "pretrained": place.pretrained,
+            "git_commit": GIT_COMMIT,
+            "machine": machine(),
+        },
+        test=_test_side(config, sides),
+        cells=tuple(read_cell(place.result(cell)) for cell in cells),
+    )
+
+
+@dataclass(eq=False)
+class _Group:
+    """The cells that go on from one base training, and the frozen features they share."""
+
+    config: MatrixConfig
+    sides: Sides
+    place: Place
+    progress: EpochProgress
+    costs: dict[Cell, float]
+    bank: Bank | None = None
+
+    def run(self, cells: list[Cell], todo: set[Cell]) -> None:
+        """Those of `cells` that are to do, in order; the weights in between are then deleted."""
+        team = self.place.team
+        for cell in cells:
+            if cell in todo:
+                self._run_cell(cell, keep=any(other.parent == cell for other in cells))
+        if team.writes:
+            for cell in cells:
+                self._weights(cell).unlink(missing_ok=True)
+        team.agree(lambda: True)
+
+    def _weights(self, cell: Cell) -> Path:
+        return self.place.of(cell) / "weights.safetensors"
+
+    def _run_cell(self, cell: Cell, keep: bool) -> None:
+        began = time.monotonic()
+        config, place = self.config.run_of(cell), self.place
+        model = self._start(cell, config)
+        result, temperature = self._train(model, cell, config)
+        logits = final_logits(model, self.sides.test)
+        state = copy_state(model)
+        if place.team.writes:
+            place.of(cell).mkdir(parents=True, exist_ok=True)
+            if keep:
+                half = self._weights(cell).with_suffix(".half")
+                save_file({name: value.contiguous() for name, value in state.items()}, half)
+                half.replace(self._weights(cell))
+            written = CellResult(
+                cell,
+                logits,
+                temperature,
+                result.history,
+                result.chosen,
+                time.monotonic() - began,
+                weights_sha256(state),
+                GIT_COMMIT,
+            )
+            write_cell(written, place.result(cell))
+            (place.of(cell) / "checkpoint").unlink(missing_ok=True)
+        place.team.agree(lambda: True)  # nobody reads the weights before they are there
+        kept = result.history[result.chosen]
+        self.progress.say(
+            f"{cell.place}: validation NLL {kept.nll:.3f}, macro-F1 {kept.macro_f1:.3f}, "
+            f"{time.monotonic() - began:.0f} s"
+        )
+
+    def _start(self, cell: Cell, config: RunConfig) -> ChipNet:
+        """The network as its parent left it; a base training's, untrained or pre-trained."""
+        pretrained = self.place.pretrained if cell.model.endswith("-pretrained") else None
+        model = untrained(config, None if cell.parent else pretrained, self.place.weights)
+        if cell.parent:
+            model.load_state_dict(load_file(self._weights(cell.parent)))
+        return model
+
+    def _train(self, model: ChipNet, cell: Cell, config: RunConfig) -> tuple[StageResult, float]:
+        """Train one cell, chosen by and calibrated on the validation chips of its own set."""
+        (stage,) = config.stages
+        rows = matches(self.sides.train, stage.sources)
+        held = matches(self.sides.validation, stage.sources)
+        train, validation = self.sides.train.where(rows), self.sides.validation.where(held)
+        bank = self._bank(model, config).where(rows, held) if stage.trains == "head" else None
+        checkpoint = Checkpoint(self.place.of(cell) / "checkpoint", cell.place)
+        on_epoch = self.progress.on_epoch(self.costs[cell] / stage.epochs)
+        around = Around(on_epoch, checkpoint, self.place.team, bank)
+        result = run_stage(model, train, validation, stage, config, around)
+        logits, _ = evaluate(model, validation.inputs)
+        return result, fit_temperature(logits, validation.labels)
+
+    def _bank(self, model: ChipNet, config: RunConfig) -> Bank:
+        """Features of all chips, once: every head of this group stands on the base's features."""
+        if self.bank is None:
+            (stage,) = config.stages
+            self.bank = compute_bank(model, self.sides.train, self.sides.validation, stage, config)
+        return self.bank
+
+
+def _check_sets(config: MatrixConfig, items: list[Item]) -> None:
+    table = splits.counts(items)
+    for name, patterns in config.sets.items():
+        sources = [s for s in table if named(s, patterns)]
+        for side in splits.SPLITS:
+            present = [k for k in CLASSES if any(table[s][k][side] for s in sources)]
+            if len(present) < 2:
+                raise DataInvalid(
+                    f"data set {name} ({', '.join(patterns)}) has {len(present)} classes in "
+                    f"{side}; at least two are needed; sources found: {', '.join(table)}"
+                )
+
+
+def _check_weights(config: MatrixConfig, place: Place) -> None:
+    """Load what the pre-trained models start from now, not after an hour."""
+    for name in config.models:
+        if name.endswith("-pretrained"):
+            run_config = config.run.model_copy(update={"model": config.model_of(name)})
+            untrained(run_config, place.pretrained, place.weights)
+
+
+def _claim(config: MatrixConfig, items: list[Item], place: Place) -> None:
+    """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
+    recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
+    manifest = splits.manifest_sha256(items)
+    claim = identity({"recipe": recipe, "manifest": manifest, "start": place.pretrained})
+    weights = {
+        name: hashlib.sha256(
+            sar_file(config.model_of(name), place.weights).read_bytes()
+        ).hexdigest()
+        for name in config.models
+        if name.endswith("-pretrained") and place.pretrained == "sar"
+    }
+    path = place.folder / "matrix.json"
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        weights = found["weights"] | weights
+        if found["identity"] != claim or not found["weights"].items() <= weights.items():
+            raise ConfigInvalid(
+                f"{place.folder} holds a matrix of another config, data or weights; name another "
+                "--out, or delete it"
+            )
+    place.folder.mkdir(parents=True, exist_ok=True)
+    (place.folder / "manifest.jsonl").write_text(splits.manifest(items), encoding="utf-8")
+    (place.folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    path.write_text(json.dumps({"identity": claim, "weights": weights}), encoding="utf-8")
+
+
+def _costs(config: MatrixConfig, sides: Sides) -> dict[Cell, float]:
+    """What each cell takes, in floating-point operations, for the time left."""
+    return dict(_cost_of_each(config, sides))
+
+
+def _cost_of_each(config: MatrixConfig, sides: Sides) -> Iterator[tuple[Cell, float]]:
+    flops: dict[str, float] = {name: _flops(config, name) for name in config.models}
+    for cell in config.cells():
+        (stage,) = config.run_of(cell).stages
+        chips = int(matches(sides.train, stage.sources).sum())
+        runs = 3 * chips * stage.epochs  # forward, and backward at twice that
+        if stage.trains == "head":
+            heads = sum(len(path) > 1 for path in config.paths()) / len(config.sets)
+            runs = int(len(sides.train) * stage.views / heads)
+        yield cell, flops[cell.model] * (runs + len(sides.validation) + len(sides.test))
+
+
+def _flops(config: MatrixConfig, name: str) -> float:
+    """Operations of one chip through one model."""
+    size = config.run.input.size
+    with torch.device("meta"):
+        model = build(config.model_of(name), len(CLASSES)).eval()
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(1, 1, size, size))
+    return float(counter.get_total_flops())
+
+
+def _test_side(config: MatrixConfig, sides: Sides) -> TestSide:
+    chips = final_chips(sides.test)
+    return TestSide(
+        inputs=np.array(chips.inputs),
+        labels=chips.labels,
+        groups=tuple(record.group for record in chips.records),
+        sources=tuple(record.source for record in chips.records),
+        keys=tuple(record.key for record in chips.records),
+        classes=chips.classes,
+        sets={name: matches(chips, patterns) for name, patterns in config.sets.items()},
+    )

@@ -1,0 +1,158 @@
+"""What a matrix runs: the paper's models, data sets and protocols, and the sweeps beside them."""
+
+from itertools import permutations
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from shipchip.card import Frozen
+from training.config import (
+    DEFAULT_INPUT,
+    AugmentConfig,
+    ImbalanceConfig,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+)
+from training.results import Cell
+
+# Named as in the published table.
+ModelName = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
+MODELS: tuple[ModelName, ...] = (
+    "cnn",
+    "resnet50",
+    "vgg16",
+    "resnet50-pretrained",
+    "vgg16-pretrained",
+)
+
+
+PAPER_SETS: dict[str, tuple[str, ...]] = {
+    "fusar": ("fusar*",),
+    "opensarship": ("opensarship*",),
+    "mix": ("*",),
+}
+
+
+class Variant(Frozen):
+    """What one row of a sweep changes; None leaves the matrix's own."""
+
+    imbalance: ImbalanceConfig | None = None
+    trains: Literal["all", "head", "gradual"] | None = None
+
+
+class MatrixConfig(Frozen):
+    """A matrix: every model, seed and order of the sets.
+
+    sets       data set -> patterns of its sources; the last is the union of the others
+    base       the base training; `name` and `sources` are filled in for each cell
+    fine_tune  each of the two fine-tunings, alike
+    depth      how many trainings a path has at most: 1 base only, 2 independent, 3 sequential
+    vgg_width  width of the VGG16s, see ModelConfig
+    run        everything else that a training needs; its stages and model are not used
+    """
+
+    models: tuple[ModelName, ...] = Field(default=MODELS, min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    sets: dict[str, tuple[str, ...]] = Field(default=PAPER_SETS, min_length=1)
+    variants: dict[str, Variant] = Field(default={"default": Variant()}, min_length=1)
+    depth: int = Field(default=3, ge=1, le=3)
+    base: StageConfig = StageConfig(name="base", epochs=20, lr=1e-3)
+    fine_tune: StageConfig = StageConfig(name="fine-tune", trains="head", epochs=40, lr=2e-3)
+    vgg_width: float = Field(default=0.5, gt=0, le=1)
+    run: RunConfig = RunConfig()
+
+    @field_validator("sets")
+    @classmethod
+    def _names_are_folders(cls, sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name in sets:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"a set's name is letters, digits, - and _, found {name!r}")
+        return sets
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> "MatrixConfig":
+        for what, values in (("models", self.models), ("seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{what} stand twice in {values}")
+        return self
+
+    def paths(self) -> list[tuple[str, ...]]:
+        """Every order of the sets up to `depth`, each after the path that it goes on from."""
+        lengths = range(1, min(self.depth, len(self.sets)) + 1)
+        return sorted(path for n in lengths for path in permutations(self.sets, n))
+
+    def cells(self) -> list[Cell]:
+        """All trainings, in the order they are run."""
+        return [
+            Cell(variant, model, seed, path)
+            for seed in self.seeds
+            for variant in self.variants
+            for model in self.models
+            for path in self.paths()
+        ]
+
+    def run_of(self, cell: Cell) -> RunConfig:
+        """The config of one cell's training, its only stage filled in."""
+        variant = self.variants[cell.variant]
+        recipe = self.base if cell.parent is None else self.fine_tune
+        changes = {"name": ".".join(cell.path), "sources": self.sets[cell.path[-1]]}
+        if cell.parent is not None and variant.trains is not None:
+            changes["trains"] = variant.trains
+        return self.run.model_copy(
+            update={
+                "seed": cell.seed,
+                "model": self.model_of(cell.model),
+                "imbalance": variant.imbalance or self.run.imbalance,
+                "stages": (recipe.model_copy(update=changes),),
+            }
+        )
+
+    def model_of(self, name: str) -> ModelConfig:
+        """The network behind a published name, pre-trained or not."""
+        architecture = name.removesuffix("-pretrained")
+        width = self.vgg_width if architecture == "vgg16" else 1.0
+        return ModelConfig.model_validate(
+            {"name": architecture, "width": width, "dropout": self.run.model.dropout}
+        )
+
+
+SWEEPS: dict[str, dict[str, Variant]] = {
+    "imbalance": {
+        "cross_entropy": Variant(imbalance=ImbalanceConfig(sampling="natural")),
+        "balanced_sampling": Variant(imbalance=ImbalanceConfig(sampling="balanced")),
+    }
+    | {
+        word: Variant(
+            imbalance=ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"})
+        )
+        for word in ("inverse_frequency", "effective_number", "focal", "logit_adjusted")
+    },
+    "freezing": {trains: Variant(trains=trains) for trains in ("head", "gradual", "all")},
+}
+
+
+def with_sweep(config: MatrixConfig, sweep: str) -> MatrixConfig:
+    """The config with a sweep's variants: imbalance on base trainings, freezing on fine-tunings."""
+    depth = 1 if sweep == "imbalance" else 2
+    return config.model_copy(update={"variants": SWEEPS[sweep], "depth": depth})
+
+
+def simulated_matrix(smoke: bool) -> MatrixConfig:
+    """The matrix on two simulated sensors; `smoke` is small enough for a minute or two."""
+    sets: dict[str, tuple[str, ...]] = {
+        "simulated-fine": ("simulated-fine",),
+        "simulated-coarse": ("simulated-coarse",),
+        "mix": ("*",),
+    }
+    if not smoke:
+        return MatrixConfig(sets=sets)
+    small = DEFAULT_INPUT.model_copy(update={"size": 32, "spacing_m": 9.0})
+    return MatrixConfig(
+        sets=sets,
+        seeds=(0,),
+        base=StageConfig(name="base", epochs=2, lr=2e-3),
+        fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=8, lr=2e-3),
+        vgg_width=0.125,
+        run=RunConfig(input=small, batch_size=32, augment=AugmentConfig(mixup=0)),
+    )

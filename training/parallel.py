@@ -1,0 +1,79 @@
+"""Several processes under `torchrun`, one a GPU: equal batches, gradients averaged, one writer.
+
+Every process draws the same batches and the same augmentation and takes its own part of each batch.
+Batch-norm statistics are those of the part, so figures equal one process's within a tolerance.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """This process's place among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes files and prints."""
+        return self.rank == 0
+
+    def part(self, total: int) -> slice:
+        """The part of a batch of `total` chips that this process takes; parts differ by at most
+        one, and none is empty where there are as many chips as processes."""
+        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over the team; alone, the model itself."""
+        return model if self.size == 1 else DistributedDataParallel(model)
+
+    def agree(self, decide: Callable[[], T]) -> T:
+        """What the first process decides; the others wait for it and take its word."""
+        if self.size == 1:
+            return decide()
+        word: list[T | BaseException | None] = [None]
+        if self.writes:
+            try:
+                word[0] = decide()
+            except Exception as error:  # noqa: BLE001 - told to the others, then raised by all
+                word[0] = error
+        distributed.broadcast_object_list(word, src=0)
+        if isinstance(word[0], BaseException):
+            raise word[0]
+        return word[0]  # type: ignore[return-value]
+
+    def share(self, model: nn.Module) -> None:
+        """Give every process the first one's weights and buffers."""
+        if self.size > 1:
+            for value in model.state_dict().values():
+                distributed.broadcast(value, src=0)
+
+
+ALONE = Team()
+
+
+def join() -> Team:
+    """The team that `torchrun` started, or a team of one."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return ALONE
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    return Team(distributed.get_rank(), distributed.get_world_size())
+
+
+def leave(team: Team) -> None:
+    """End the team; a team of one has nothing to end."""
+    if team.size > 1:
+        distributed.destroy_process_group()

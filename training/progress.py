@@ -1,0 +1,86 @@
+"""What a long run says while it runs: a bar with the time left, or a line an epoch in a log."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from training.errors import ConfigInvalid
+from training.results import Epoch
+
+OnEpoch = Callable[[Epoch], None]
+
+
+class EpochProgress:
+    """Progress over pieces of work of known cost; a context manager.
+
+    total   the cost of everything, in any unit
+    scribe  also told of every epoch
+    lines   whether a log, where no bar can be drawn, gets a line an epoch
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total: float,
+        scribe: OnEpoch = lambda _: None,
+        lines: bool = True,
+    ) -> None:
+        columns = (*Progress.get_default_columns(), TextColumn("after"), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("training", total=total)
+        self._scribe, self._lines = scribe, lines
+
+    def __enter__(self) -> "EpochProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def on_epoch(self, cost: float) -> OnEpoch:
+        """A hook for a stage whose epochs cost this much each."""
+
+        def hook(epoch: Epoch) -> None:
+            told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
+            self._progress.update(self._task, advance=cost, description=told)
+            self._scribe(epoch)
+            if self._lines and not self._progress.console.is_terminal:
+                self.say(f"epoch {epoch.epoch + 1} of {told}")
+
+        return hook
+
+    def say(self, line: str) -> None:
+        """A line above the bar; in a log, with the time left, for there is no bar."""
+        if not self._progress.console.is_terminal:
+            left = self._progress.tasks[self._task].time_remaining
+            line += f" ({left / 60:.0f} min left)" if left is not None else ""
+        self._progress.console.print(line, highlight=False, soft_wrap=True)
+
+
+def tensorboard(folder: Path) -> OnEpoch:
+    """A hook that logs every epoch for TensorBoard into `folder`.
+
+    Raises ConfigInvalid where TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise ConfigInvalid(
+            "--tensorboard needs the package tensorboard: pip install 'shipchip[tensorboard]'"
+        ) from error
+    writer = SummaryWriter(str(folder))
+
+    def hook(epoch: Epoch) -> None:
+        for name in ("loss", "nll", "macro_f1"):
+            writer.add_scalar(f"{epoch.stage}/{name}", getattr(epoch, name), epoch.epoch)
+        writer.flush()
+
+    return hook

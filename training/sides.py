@@ -1,0 +1,90 @@
+"""The chips of a run by the side of the split they stand on; the test side under a seal."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from training import splits
+from training.config import RunConfig
+from training.parallel import ALONE, Team
+from training.sources.record import CLASSES, Record, Source, drop_repeats
+from training.splits import Item
+from training.store import Prepared, prepare_all
+
+
+class SealedTest:
+    """The test chips, shut away until every choice is made.
+
+    Only training.final_test breaks the seal; a test of ours looks for any other call.
+    """
+
+    def __init__(self, chips: Prepared) -> None:
+        self.__chips = chips
+
+    def __len__(self) -> int:
+        return len(self.__chips)
+
+    def break_seal(self) -> Prepared:
+        """The chips. Not for training, not for choosing: see training.final_test."""
+        return self.__chips
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Prepared chips by the side of the split they stand on."""
+
+    train: Prepared
+    validation: Prepared
+    test: SealedTest
+
+
+def index(sources: list[Source], config: RunConfig) -> list[Item]:
+    """All chips of all sources without repeats, split; Leak or DataInvalid before any work."""
+    records = drop_repeats(record for source in sources for record in source.index())
+    return splits.split_records(records, config.split)
+
+
+def load(
+    sources: list[Source],
+    items: list[Item],
+    config: RunConfig,
+    store: Path,
+    console: Console,
+    team: Team = ALONE,
+) -> Sides:
+    """Prepared chips, from the store or decoded now."""
+    records = [item.record for item in items]
+    data = prepare_with_progress(sources, records, config, store, console, CLASSES, team)
+    side = np.array([item.split for item in items])
+    return Sides(
+        data.where(side == "train"),
+        data.where(side == "validation"),
+        SealedTest(data.where(side == "test")),
+    )
+
+
+def prepare_with_progress(
+    sources: list[Source],
+    records: list[Record],
+    config: RunConfig,
+    store: Path,
+    console: Console,
+    classes: tuple[str, ...] | None,
+    team: Team = ALONE,
+) -> Prepared:
+    """store.prepare_all under a progress bar; the first process of a team fills the store."""
+
+    def fill() -> bool:
+        with Progress(console=console) as progress:
+            task = progress.add_task("preparing chips", total=len(records))
+            step = partial(progress.advance, task)
+            prepare_all(sources, records, config.input, store, step, classes)
+            progress.update(task, completed=len(records))
+        return True
+
+    team.agree(fill)
+    return prepare_all(sources, records, config.input, store, classes=classes)

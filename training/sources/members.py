@@ -1,0 +1,111 @@
+"""The three containers of a data set. They raise what their libraries raise; see Archive."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import rarfile  # type: ignore[import-untyped]
+
+# Flag bit 0 of a zip member: its content is encrypted.
+_ENCRYPTED = 0x1
+
+
+class Members(Protocol):
+    """Files by name, with forward slashes.
+
+    files    names of all files
+    folders  names of folders that the container lists, which may hold nothing
+    locked   whether a password is needed
+    """
+
+    @property
+    def files(self) -> list[str]: ...
+
+    @property
+    def folders(self) -> list[str]: ...
+
+    @property
+    def locked(self) -> bool: ...
+
+    def size(self, name: str) -> int:
+        """Bytes of one file, as the container says, and no more than that are ever read."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Content of one file."""
+        ...
+
+
+class FolderMembers:
+    """Regular files below a folder. One that may not be listed is an error, not an empty one."""
+
+    locked = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.folders: list[str] = []
+        self._files: dict[str, Path] = {}
+        for where, folders, files in os.walk(path, onerror=_refuse):
+            here = Path(where)
+            self.folders += [(here / name).relative_to(path).as_posix() for name in folders]
+            for file in (here / name for name in files):
+                # A dangling link is kept, to fail by name when it is read; a pipe would hang.
+                if file.is_file() or not file.exists():
+                    self._files[file.relative_to(path).as_posix()] = file
+
+    @property
+    def files(self) -> list[str]:
+        return list(self._files)
+
+    def size(self, name: str) -> int:
+        return self._files[name].stat().st_size
+
+    def read(self, name: str) -> bytes:
+        return self._files[name].read_bytes()
+
+
+def _refuse(error: OSError) -> None:
+    raise error
+
+
+class ZipMembers:
+    """Members of a zip; backslashes, which some Windows programs write, become slashes."""
+
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+        members = {info.filename.replace("\\", "/"): info for info in self._zip.infolist()}
+        self._files = {name: info for name, info in members.items() if not name.endswith("/")}
+        self.files = list(self._files)
+        self.folders = [name for name in members if name.endswith("/")]
+        self.locked = any(info.flag_bits & _ENCRYPTED for info in self._files.values())
+
+    def size(self, name: str) -> int:
+        return self._files[name].file_size
+
+    def read(self, name: str) -> bytes:
+        return self._zip.read(self._files[name])
+
+
+class RarMembers:
+    """Members of a rar. Stored ones are read here; compressed ones by a tool that rarfile finds."""
+
+    def __init__(self, path: Path) -> None:
+        blocks: list[int] = []
+        self._rar = rarfile.RarFile(
+            path, errors="strict", info_callback=lambda block: blocks.append(block.type)
+        )
+        self.locked = bool(self._rar.needs_password())
+        # rarfile takes a file that ends between two blocks for a whole one.
+        if not self.locked and rarfile.RAR_BLOCK_ENDARC not in blocks:
+            raise rarfile.BadRarFile("it ends before its end mark")
+        members = {info.filename.replace("\\", "/"): info for info in self._rar.infolist()}
+        self._files = {name: info for name, info in members.items() if not info.is_dir()}
+        self.files = list(self._files)
+        self.folders = [name for name, info in members.items() if info.is_dir()]
+
+    def size(self, name: str) -> int:
+        return int(self._files[name].file_size)
+
+    def read(self, name: str) -> bytes:
+        return bytes(self._rar.read(self._files[name]))

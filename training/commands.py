@@ -12,6 +12,7 @@ from training import report, splits
 from training.config import ModelConfig, RunConfig, read_config, simulated_config
 from training.errors import ConfigInvalid, DataInvalid, DataMissing
 from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
+from training.matrix_place import Place
 from training.parallel import Team, join, leave
 from training.pipeline import clear_stages, finish, untrained, write_curves, write_run
 from training.pipeline import train as train_stages
@@ -119,7 +120,7 @@ def matrix(options: argparse.Namespace, console: Console) -> None:
         config,
         sides,
         items,
-        matrix_run.Place(
+        Place(
             folder,
             _weights_dir(options),
             options.pretrained or "sar",

@@ -6,63 +6,35 @@ checkpoint. No cell touches another's weights: each builds its network anew and 
 from out of a file.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import splits
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
-from training.errors import ConfigInvalid, DataInvalid
 from training.final_test import final_chips, final_logits
 from training.frozen import Bank, compute_bank
 from training.loop import evaluate
 from training.matrix_config import MatrixConfig
+from training.matrix_place import Place, check_sets, check_weights, claim_folder
 from training.models import ChipNet, build, copy_state
-from training.parallel import ALONE, Team
 from training.pipeline import untrained
-from training.progress import EpochProgress, OnEpoch
-from training.provenance import GIT_COMMIT, identity, machine, weights_sha256
+from training.progress import EpochProgress
+from training.provenance import GIT_COMMIT, machine, weights_sha256
 from training.results import Cell, CellResult, MatrixResults, TestSide, read_cell, write_cell
 from training.sides import Sides
 from training.sources.record import CLASSES
 from training.splits import Item
-from training.stages import Around, StageResult, matches, named, run_stage
+from training.stages import Around, StageResult, matches, run_stage
 from training.trust_fit import fit_temperature
-from training.weights import sar_file
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a matrix runs, and with what.
-
-    pretrained  what the models named "-pretrained" start from, see training.weights
-    """
-
-    folder: Path
-    weights: Path
-    pretrained: str
-    console: Console
-    team: Team = ALONE
-    scribe: OnEpoch = field(default=lambda _: None)
-
-    def of(self, cell: Cell) -> Path:
-        """The folder of a cell."""
-        return self.folder / "cells" / cell.place
-
-    def result(self, cell: Cell) -> Path:
-        """The file that says a cell is finished."""
-        return self.of(cell) / "result.json"
 
 
 def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> MatrixResults:
@@ -72,9 +44,9 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     test with; WeightsMissing or WeightsInvalid; ConfigInvalid where another matrix is in the
     folder.
     """
-    _check_sets(config, items)
-    _check_weights(config, place)
-    place.team.agree(lambda: _claim(config, items, place))
+    check_sets(config, items)
+    check_weights(config, place)
+    place.team.agree(lambda: claim_folder(config, items, place))
     cells = config.cells()
     todo = [c for c in cells if not place.team.agree(place.result(c).exists)]
     costs = _costs(config, sides)
@@ -182,54 +154,6 @@ class _Group:
             (stage,) = config.stages
             self.bank = compute_bank(model, self.sides.train, self.sides.validation, stage, config)
         return self.bank
-
-
-def _check_sets(config: MatrixConfig, items: list[Item]) -> None:
-    table = splits.counts(items)
-    for name, patterns in config.sets.items():
-        sources = [s for s in table if named(s, patterns)]
-        for side in splits.SPLITS:
-            present = [k for k in CLASSES if any(table[s][k][side] for s in sources)]
-            if len(present) < 2:
-                raise DataInvalid(
-                    f"data set {name} ({', '.join(patterns)}) has {len(present)} classes in "
-                    f"{side}; at least two are needed; sources found: {', '.join(table)}"
-                )
-
-
-def _check_weights(config: MatrixConfig, place: Place) -> None:
-    """Load what the pre-trained models start from now, not after an hour."""
-    for name in config.models:
-        if name.endswith("-pretrained"):
-            run_config = config.run.model_copy(update={"model": config.model_of(name)})
-            untrained(run_config, place.pretrained, place.weights)
-
-
-def _claim(config: MatrixConfig, items: list[Item], place: Place) -> None:
-    """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
-    recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
-    manifest = splits.manifest_sha256(items)
-    claim = identity({"recipe": recipe, "manifest": manifest, "start": place.pretrained})
-    weights = {
-        name: hashlib.sha256(
-            sar_file(config.model_of(name), place.weights).read_bytes()
-        ).hexdigest()
-        for name in config.models
-        if name.endswith("-pretrained") and place.pretrained == "sar"
-    }
-    path = place.folder / "matrix.json"
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        weights = found["weights"] | weights
-        if found["identity"] != claim or not found["weights"].items() <= weights.items():
-            raise ConfigInvalid(
-                f"{place.folder} holds a matrix of another config, data or weights; name another "
-                "--out, or delete it"
-            )
-    place.folder.mkdir(parents=True, exist_ok=True)
-    (place.folder / "manifest.jsonl").write_text(splits.manifest(items), encoding="utf-8")
-    (place.folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    path.write_text(json.dumps({"identity": claim, "weights": weights}), encoding="utf-8")
 
 
 def _costs(config: MatrixConfig, sides: Sides) -> dict[Cell, float]:

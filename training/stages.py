@@ -109,8 +109,9 @@ def run_stage(
 
 def _learner(module: nn.Module, stage: StageConfig, config: RunConfig, course: Course) -> Learner:
     optimizer = AdamW(module.parameters(), lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
-    steps = course.steps * stage.epochs
-    schedule = OneCycleLR(optimizer, max_lr=stage.lr, total_steps=steps + 1, pct_start=0.2)
+    steps = course.steps * stage.epochs + 1
+    rise = max(0.2, 2 / steps)  # at least one step, or OneCycleLR divides by zero
+    schedule = OneCycleLR(optimizer, max_lr=stage.lr, total_steps=steps, pct_start=rise)
     average = AveragedModel(module, multi_avg_fn=_warm_average(config.ema))
     return Learner(module, average, optimizer, schedule)
 

@@ -115,12 +115,18 @@ def test_a_compressed_rar_is_read_by_a_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool = tmp_path / "bsdtar"
-    tool.write_text("#!/bin/sh\nprintf 'the ships'\n")
+    # As bsdtar does, it takes what follows -f for the archive, and speaks of errors on stderr.
+    tool.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && exit\n[ -f $4 ] || { echo no $4 >&2; exit 1; }\n"
+        "[ $6 = Ship.xml ] && printf 'the ships' || printf 'another chip!!'\n"
+    )
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(rarfile, "BSDTAR_TOOL", str(tool))
     archive = Archive(write_rar(tmp_path / "a.rar", MEMBERS, method=3))
     assert archive.read("Ship.xml") == b"the ships"
-    assert "fetch the archive again" in refusal(lambda: archive.read("Patch/a.tif"))
+    assert "another checksum" in refusal(lambda: archive.read("Patch/a.tif"))
+    archive.path.unlink()
+    assert "cannot be read (no " in refusal(lambda: archive.read("Ship.xml"))
 
 
 def test_a_file_that_may_not_be_read_is_named(
@@ -151,6 +157,7 @@ def test_a_folder_that_may_not_be_listed_is_not_an_empty_one(
 def test_a_dangling_link_is_named_and_not_left_out(tmp_path: Path) -> None:
     own = write_folder(tmp_path / "own", MEMBERS)
     (own / "lost.tif").symlink_to(tmp_path / "nowhere")
+    assert "lost.tif" in Archive(own).names
     assert "lost.tif cannot be read" in refusal(lambda: Archive(own).read("lost.tif"))
 
 

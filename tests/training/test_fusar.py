@@ -141,6 +141,7 @@ def test_the_release_is_known_by_its_layout_whatever_it_is_named(
     write_folder(tmp_path / "renamed", {"Tanker/Tanker/Ship_C12S09N0001.tiff": tiff(1)})
     (source,) = discover([tmp_path / given])
     assert source.name == "fusar"
+    assert [r.key for r in source.index()] == ["Tanker/Tanker/Ship_C12S09N0001.tiff"]
     assert [r.label for r in source.index()] == ["Tanker"]
 
 
@@ -156,7 +157,7 @@ def test_chips_without_subcategories_are_still_grouped_by_blocks(tmp_path: Path)
 def test_an_archive_without_the_layout_says_what_was_expected(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "FUSAR_Ship1.0.zip", {"a/b.txt": b"c"})
     with pytest.raises(DataInvalid, match=r"holds no Category/SubCategory/Ship_CxxSyyNzzzz\.tiff"):
-        FusarSource(path).index()
+        discover([path])[0].index()
 
 
 @pytest.mark.data

@@ -11,11 +11,14 @@ Tanker  2/3         2/2      4/5
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
+from training import metrics
 from training.metrics import (
     balanced_accuracy,
     balanced_nll,
     expected_calibration_error,
+    figures,
     macro_f1,
     scores,
 )
@@ -99,3 +102,78 @@ def test_a_class_that_a_source_lacks_is_named() -> None:
     score = scores(certain(np.array([0, 2])), np.array([0, 2]), ["a", "b"], CLASSES)
     assert score["classes"] == ["Cargo", "Tanker"]
     assert score["absent"] == ["Fishing"]
+
+
+def some_answers(seeds: int, chips: int = 60) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Probabilities (R, N, K), labels and ships that are neither all right nor all alike."""
+    rng = np.random.default_rng(7)
+    labels = rng.choice(3, chips, p=[0.6, 0.25, 0.15])
+    probs = rng.dirichlet([1, 1, 1], (seeds, chips))
+    probs[:, np.arange(chips), labels] += 0.4
+    return probs / probs.sum(axis=2, keepdims=True), labels, [str(i // 3) for i in range(chips)]
+
+
+def by_sklearn(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    said, here = probs.argmax(axis=1), sorted(set(labels.tolist()))
+    f1 = {
+        average: sklearn_metrics.f1_score(labels, said, labels=here, average=average)
+        for average in ("macro", "weighted")
+    }
+    return {
+        "accuracy": sklearn_metrics.accuracy_score(labels, said),
+        "weighted_f1": f1["weighted"],
+        "macro_f1": f1["macro"],
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(labels, said),
+        "ece": expected_calibration_error(probs, labels),
+    }
+
+
+def test_figures_of_counts_are_those_worked_by_hand() -> None:
+    found = figures(np.array([[4, 1, 1], [1, 1, 0], [0, 0, 2]]), [0, 1, 2])
+    assert found["precision"] == pytest.approx([4 / 5, 1 / 2, 2 / 3])
+    assert found["recall"] == pytest.approx([4 / 6, 1 / 2, 1])
+    assert found["f1"] == pytest.approx([8 / 11, 1 / 2, 4 / 5])
+    assert found["accuracy"] == pytest.approx(0.7)
+    assert found["weighted_f1"] == pytest.approx((6 * 8 / 11 + 2 * 1 / 2 + 2 * 4 / 5) / 10)
+    assert found["macro_f1"] == pytest.approx((8 / 11 + 1 / 2 + 4 / 5) / 3)
+    assert found["balanced_accuracy"] == pytest.approx((4 / 6 + 1 / 2 + 1) / 3)
+
+
+@pytest.mark.parametrize("absent", [None, 1])
+def test_figures_of_counts_equal_those_of_scikit_learn(absent: int | None) -> None:
+    probs, labels, _ = some_answers(1)
+    kept = labels != absent
+    said, truth = probs[0].argmax(axis=1)[kept], labels[kept]
+    here = sorted(set(truth.tolist()))
+    found = figures(sklearn_metrics.confusion_matrix(truth, said, labels=[0, 1, 2]), here)
+    expected = sklearn_metrics.precision_recall_fscore_support(truth, said, labels=here)
+    for name, values in zip(("precision", "recall", "f1"), expected[:3], strict=True):
+        assert found[name] == pytest.approx(values)
+    assert found["macro_f1"] == pytest.approx(macro_f1(truth, said))
+    assert found["accuracy"] == pytest.approx((truth == said).mean())
+
+
+def test_a_class_never_said_has_precision_and_f1_0() -> None:
+    found = figures(np.array([[3, 0], [1, 0]]), [0, 1])
+    assert found["precision"][1] == found["f1"][1] == 0
+
+
+def test_intervals_are_quantiles_of_resampled_ships_and_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics, "DRAWS", 40)
+    probs, labels, ships = some_answers(seeds=3)
+    found = scores(probs, labels, ships, CLASSES, seed=5)["headline"]
+
+    names, rng = sorted(set(ships)), np.random.default_rng(5)
+    drawn_ships = rng.choice(len(names), (40, len(names)))
+    drawn_seeds = rng.choice(3, (40, 3))
+    drawn: dict[str, list[float]] = {name: [] for name in found}
+    for of_ships, of_seeds in zip(drawn_ships, drawn_seeds, strict=True):
+        rows = [i for n in of_ships for i, ship in enumerate(ships) if ship == names[n]]
+        each = [by_sklearn(probs[r][rows], labels[rows]) for r in of_seeds]
+        for name, values in drawn.items():
+            values.append(float(np.mean([one[name] for one in each])))
+    for name, values in drawn.items():
+        assert found[name]["low"] == pytest.approx(np.percentile(values, 2.5)), name
+        assert found[name]["high"] == pytest.approx(np.percentile(values, 97.5)), name

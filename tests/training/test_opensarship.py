@@ -80,6 +80,11 @@ def test_polarisations_are_told_by_the_scene_else(
     assert source.read(source.index()[0]).polarisations == planes
 
 
+def test_a_name_of_one_polarisation_does_not_name_two_planes(tmp_path: Path) -> None:
+    source = OpenSarShipSource([scene(tmp_path, {"Patch/Cargo_x10_y20_vv.tif": amplitude(1)})])
+    assert source.read(source.index()[0]).polarisations == ("VH", "VV")
+
+
 @pytest.mark.parametrize("mmsi", ["413", "0"])
 def test_files_of_one_chip_are_one_group(tmp_path: Path, mmsi: str) -> None:
     names = ("Patch/Cargo_x10_y20_vh.tif", "Patch/Cargo_x10_y20_vv.tif")

@@ -75,8 +75,8 @@ def record(source: str, group: str, sha256: str) -> Record:
 def test_a_repeat_across_sources_makes_one_group_of_theirs() -> None:
     # A user's own copy of a scene's chip: its neighbours there show the same ship.
     records = [
-        record("own", "own:a", "1"),
-        record("own", "own:a", "2"),
+        record("chips", "chips:a", "1"),
+        record("chips", "chips:a", "2"),
         record("opensarship", "mmsi:413", "1"),
         record("fusar", "mmsi:413", "3"),
         record("fusar", "fusar:b", "4"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.report.answers import Answers, Line
+from training.report.answers import UNION, Answers, Line
 from training.report.document import Block, Entry, Legend, Mark, Paragraph, Section, Table
 from training.report.published import Published, PublishedScores
 from training.report.wording import interval, listed, path_name
@@ -70,9 +70,11 @@ class Verdict:
 
 def matrix(answers: Answers, published: PublishedScores) -> Section:
     """Counts of the marks, then a table a model: paths by test sets."""
+    known = _same_sets(answers, published)
     verdicts = {
         (line, name): Verdict(
-            answers.score(line, name), published.find(line.model, line.path, name)
+            answers.score(line, name),
+            published.find(line.model, line.path, name) if known else None,
         )
         for model in answers.models
         for line in answers.of_model(model)
@@ -94,6 +96,12 @@ def matrix(answers: Answers, published: PublishedScores) -> Section:
         if answers.of_model(model)
     ]
     return Section("matrix", "The matrix", tuple(blocks))
+
+
+def _same_sets(answers: Answers, published: PublishedScores) -> bool:
+    """Whether sets of the same names are the same sets: a union is, where all its parts are."""
+    ours = set(answers.results.test.sets)
+    return ours == published.sets or ours < published.sets - {UNION}
 
 
 Verdicts = Mapping[tuple[Line, str], Verdict]

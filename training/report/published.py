@@ -47,6 +47,11 @@ class PublishedScores:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def sets(self) -> frozenset[str]:
+        """The names of its data sets."""
+        return frozenset(test for _, _, _, test in self._rows)
+
     def find(self, model: str, path: Sequence[str], test: str) -> Published | None:
         """The row of a path's base and last set; None where the paper has none.
 

@@ -1,7 +1,10 @@
 """The three containers of a data set. They raise what their libraries raise; see Archive."""
 
 import os
+import re
+import subprocess
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Protocol
 
@@ -91,14 +94,13 @@ class RarMembers:
     """Members of a rar. Stored ones are read here; compressed ones by a tool that rarfile finds."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         blocks: list[int] = []
-        self._rar = rarfile.RarFile(
-            path, errors="strict", info_callback=lambda block: blocks.append(block.type)
-        )
+        self._rar = rarfile.RarFile(path, info_callback=lambda block: blocks.append(block.type))
         self.locked = bool(self._rar.needs_password())
-        # rarfile takes a file that ends between two blocks for a whole one.
+        # rarfile stops without a word where a file is cut or a block damaged.
         if not self.locked and rarfile.RAR_BLOCK_ENDARC not in blocks:
-            raise rarfile.BadRarFile("it ends before its end mark")
+            raise rarfile.BadRarFile("no end mark is reached")
         members = {info.filename.replace("\\", "/"): info for info in self._rar.infolist()}
         self._files = {name: info for name, info in members.items() if not info.is_dir()}
         self.files = list(self._files)
@@ -108,4 +110,28 @@ class RarMembers:
         return int(self._files[name].file_size)
 
     def read(self, name: str) -> bytes:
-        return bytes(self._rar.read(self._files[name]))
+        info = self._files[name]
+        if info.compress_type != rarfile.RAR_M0 and _tool() is rarfile.BSDTAR_CONFIG:
+            return self._by_bsdtar(info)
+        return bytes(self._rar.read(info))
+
+    def _by_bsdtar(self, info: rarfile.RarInfo) -> bytes:
+        """One member by bsdtar, whose command line rarfile 4 gets wrong: it takes `--` for -f."""
+        literal = re.sub(r"([\\*?\[\]])", r"\\\1", info.filename)  # bsdtar takes patterns
+        command = [rarfile.BSDTAR_TOOL, "-x", "--to-stdout", "-f", str(self._path), "--", literal]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode or len(done.stdout) != info.file_size:
+            said = done.stderr.decode(errors="replace").splitlines()
+            raise rarfile.BadRarFile(said[0] if said else f"bsdtar gave {len(done.stdout)} bytes")
+        if info.CRC is not None and zlib.crc32(done.stdout) != info.CRC:
+            raise rarfile.BadRarFile("bsdtar gave content of another checksum")
+        return done.stdout
+
+
+def _tool() -> object:
+    """rarfile's settings of the tool to use; RarCannotExec where none is there. 7z comes last,
+    because many distributions build it without rar."""
+    try:
+        return rarfile.tool_setup(sevenzip=False, sevenzip2=False).setup
+    except rarfile.RarCannotExec:
+        return rarfile.tool_setup().setup

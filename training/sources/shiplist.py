@@ -12,7 +12,6 @@ from training.sources.record import mmsi_group
 
 # Version 2 ends its GRD lists in this, which no parser takes.
 _BAD_END, _END = "<\\ShipList>", "</ShipList>"
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
@@ -76,8 +75,8 @@ def _root(xml: bytes) -> tuple[Element, bool]:
 
 def _mend(xml: bytes) -> str:
     """The end tag of version 2 put right; bare ampersands, control and non-UTF-8 bytes of ship
-    names made harmless. The declaration goes, because the text is no longer in its encoding."""
-    text = _DECLARATION.sub("", xml.decode("utf-8", "replace")).replace(_BAD_END, _END)
+    names made harmless."""
+    text = xml.decode("utf-8", "replace").replace(_BAD_END, _END)
     return _BARE_AMPERSAND.sub("&amp;", _CONTROL.sub("", text))
 
 

@@ -1,0 +1,92 @@
+"""Where a matrix runs and with what, and what is checked before hours are spent on it."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from training import splits
+from training.errors import ConfigInvalid, DataInvalid
+from training.matrix_config import MatrixConfig
+from training.parallel import ALONE, Team
+from training.pipeline import untrained
+from training.progress import OnEpoch
+from training.provenance import identity
+from training.results import Cell
+from training.sources.record import CLASSES
+from training.splits import Item
+from training.stages import named
+from training.weights import sar_file
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a matrix runs, and with what.
+
+    pretrained  what the models named "-pretrained" start from, see training.weights
+    """
+
+    folder: Path
+    weights: Path
+    pretrained: str
+    console: Console
+    team: Team = ALONE
+    scribe: OnEpoch = field(default=lambda _: None)
+
+    def of(self, cell: Cell) -> Path:
+        """The folder of a cell."""
+        return self.folder / "cells" / cell.place
+
+    def result(self, cell: Cell) -> Path:
+        """The file that says a cell is finished."""
+        return self.of(cell) / "result.json"
+
+
+def check_sets(config: MatrixConfig, items: list[Item]) -> None:
+    table = splits.counts(items)
+    for name, patterns in config.sets.items():
+        sources = [s for s in table if named(s, patterns)]
+        for side in splits.SPLITS:
+            present = [k for k in CLASSES if any(table[s][k][side] for s in sources)]
+            if len(present) < 2:
+                raise DataInvalid(
+                    f"data set {name} ({', '.join(patterns)}) has {len(present)} classes in "
+                    f"{side}; at least two are needed; sources found: {', '.join(table)}"
+                )
+
+
+def check_weights(config: MatrixConfig, place: Place) -> None:
+    """Load what the pre-trained models start from now, not after an hour."""
+    for name in config.models:
+        if name.endswith("-pretrained"):
+            run_config = config.run.model_copy(update={"model": config.model_of(name)})
+            untrained(run_config, place.pretrained, place.weights)
+
+
+def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
+    """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
+    recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
+    manifest = splits.manifest_sha256(items)
+    claim = identity({"recipe": recipe, "manifest": manifest, "start": place.pretrained})
+    weights = {
+        name: hashlib.sha256(
+            sar_file(config.model_of(name), place.weights).read_bytes()
+        ).hexdigest()
+        for name in config.models
+        if name.endswith("-pretrained") and place.pretrained == "sar"
+    }
+    path = place.folder / "matrix.json"
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        weights = found["weights"] | weights
+        if found["identity"] != claim or not found["weights"].items() <= weights.items():
+            raise ConfigInvalid(
+                f"{place.folder} holds a matrix of another config, data or weights; name another "
+                "--out, or delete it"
+            )
+    place.folder.mkdir(parents=True, exist_ok=True)
+    (place.folder / "manifest.jsonl").write_text(splits.manifest(items), encoding="utf-8")
+    (place.folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    path.write_text(json.dumps({"identity": claim, "weights": weights}), encoding="utf-8")

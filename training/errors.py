@@ -8,6 +8,7 @@ ShipchipError
     ├── Leak            leak              one ship stands on both sides of a split
     ├── WeightsMissing  weights_missing   pre-trained weights that are asked for are not there
     ├── WeightsInvalid  weights_invalid   a file of weights that are not this network's
+    ├── Diverged        diverged          a loss is no number any more
     └── ExportMismatch  export_mismatch   the exported file does not say what the model says
 """
 
@@ -32,6 +33,10 @@ class ConfigInvalid(TrainingError):
 
 class Leak(TrainingError):
     code = "leak"
+
+
+class Diverged(TrainingError):
+    code = "diverged"
 
 
 class ExportMismatch(TrainingError):

@@ -13,6 +13,7 @@ from training.config import (
     ModelConfig,
     RunConfig,
     StageConfig,
+    check_size,
 )
 from training.results import Cell
 
@@ -69,6 +70,12 @@ class MatrixConfig(Frozen):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"a set's name is letters, digits, - and _, found {name!r}")
         return sets
+
+    @model_validator(mode="after")
+    def _chips_are_large_enough(self) -> "MatrixConfig":
+        for name in self.models:
+            check_size(self.model_of(name), self.run.input.size)
+        return self
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> "MatrixConfig":
@@ -147,7 +154,7 @@ def simulated_matrix(smoke: bool) -> MatrixConfig:
     }
     if not smoke:
         return MatrixConfig(sets=sets)
-    small = DEFAULT_INPUT.model_copy(update={"size": 32, "spacing_m": 9.0})
+    small = DEFAULT_INPUT.model_copy(update={"size": 40, "spacing_m": 8.0})
     return MatrixConfig(
         sets=sets,
         seeds=(0,),

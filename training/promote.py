@@ -82,6 +82,8 @@ def card_for_people(card: ModelCard, sha256: str, size: int) -> str:
 def _pretraining(record: dict[str, Any] | None) -> list[str]:
     if record is None:
         return []
+    if "chips" not in record:
+        return [f"Training began with the features of `{record['source']}`.", ""]
     told = f"{record['chips']} chips of `{record['source']}` in {len(record['classes'])} classes"
     return [f"Features were first trained to tell apart {told} (not ships).", ""]
 

@@ -47,10 +47,16 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(run=commands.train)
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
     data.add_argument("sources", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
-    data.add_argument("--manifest", type=Path, metavar="FILE.jsonl", help="where to write it")
+    data.add_argument(
+        "--manifest",
+        type=Path,
+        default=Path("runs/manifest.jsonl"),
+        help="where it is written (default %(default)s)",
+    )
     data.add_argument("--simulated", action="store_true", help="draw chips, no download")
     data.add_argument("--config", type=Path, help="a TOML file of training.config keys")
-    data.set_defaults(run=commands.data, smoke=False, seed=None)
+    data.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
+    data.set_defaults(run=commands.data, seed=None)
     pretrain = add.add_parser("pretrain", help="learn features on other SAR chips")
     pretrain.add_argument("chips", type=Path, help="class folders or a zip of them, not ships")
     pretrain.add_argument("--model", choices=("cnn", "resnet50", "vgg16"), default="vgg16")

@@ -42,10 +42,14 @@ class Sides:
     test: SealedTest
 
 
-def index(sources: list[Source], config: RunConfig) -> list[Item]:
-    """All chips of all sources without repeats, split; Leak or DataInvalid before any work."""
-    records = drop_repeats(record for source in sources for record in source.index())
-    return splits.split_records(records, config.split)
+def all_records(sources: list[Source]) -> list[Record]:
+    """Every chip of all sources, byte-identical repeats included."""
+    return [record for source in sources for record in source.index()]
+
+
+def index(found: list[Record], config: RunConfig) -> list[Item]:
+    """The chips found, without repeats, split; Leak or DataInvalid before any work."""
+    return splits.split_records(drop_repeats(found), config.split)
 
 
 def load(

@@ -106,6 +106,13 @@ def counts(items: list[Item]) -> dict[str, dict[str, dict[str, int]]]:
     }
 
 
+def found(records: list[Record]) -> dict[str, dict[str, int]]:
+    """source -> class -> chips as they were found, byte-identical repeats included."""
+    count = Counter((record.source, record.label) for record in records)
+    sources = sorted({record.source for record in records})
+    return {source: {label: count[source, label] for label in CLASSES} for source in sources}
+
+
 def manifest(items: list[Item]) -> str:
     """One JSON line a chip, sorted: what was trained on, to the byte."""
     lines = [json.dumps(asdict(i.record) | {"split": i.split}, sort_keys=True) for i in items]

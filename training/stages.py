@@ -4,6 +4,7 @@ The optimiser is built here from the very module that is trained; the weights th
 are those of the epoch that validation chose, averaged over steps (EMA).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -20,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from shipchip.trust import probabilities
 from training.checkpoint import Checkpoint, Dice
 from training.config import RunConfig, StageConfig
+from training.errors import Diverged
 from training.frozen import Bank, compute_bank, train_head_one_epoch
 from training.loop import Course, Learner, evaluate, train_one_epoch
 from training.metrics import balanced_nll, macro_f1
@@ -83,7 +85,7 @@ def run_stage(
     course = Course.of(train, config, device)
     if stage.trains == "head":
         bank = around.bank or compute_bank(model, train, validation, stage, config)
-        learner = _learner(model.head, stage, config, course)
+        learner = make_learner(model.head, stage, config, course)
 
         def train_epoch(number: int) -> float:  # noqa: ARG001 - heads need no number
             return train_head_one_epoch(learner, bank, course, config.model.dropout, dice)
@@ -92,7 +94,7 @@ def run_stage(
             return judge(bank.validation_logits(learner.average.module), validation)
 
     else:
-        learner = _learner(model, stage, config, course)
+        learner = make_learner(model, stage, config, course)
         inputs = torch.from_numpy(np.array(train.inputs)).to(device)
 
         def train_epoch(number: int) -> float:
@@ -107,7 +109,10 @@ def run_stage(
     return result
 
 
-def _learner(module: nn.Module, stage: StageConfig, config: RunConfig, course: Course) -> Learner:
+def make_learner(
+    module: nn.Module, stage: StageConfig, config: RunConfig, course: Course
+) -> Learner:
+    """The module with an optimiser of its own parameters, a one-cycle schedule and an average."""
     optimizer = AdamW(module.parameters(), lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
     steps = course.steps * stage.epochs + 1
     rise = max(0.2, 2 / steps)  # at least one step, or OneCycleLR divides by zero
@@ -137,6 +142,11 @@ def _epochs(
     for number in range(len(history), stage.epochs):
         loss = train_epoch(number)
         nll, f1 = around.team.agree(judge_epoch)
+        if not (math.isfinite(loss) and math.isfinite(nll)):
+            raise Diverged(
+                f"stage {stage.name}, epoch {number + 1}: the loss is {loss}, the validation NLL "
+                f"{nll}; expected numbers: lower the stage's lr ({stage.lr:g})"
+            )
         history.append(Epoch(stage.name, number, loss, nll, f1))
         if nll <= min(epoch.nll for epoch in history):
             best = copy_state(learner.average.module)

@@ -75,6 +75,7 @@ def test_a_member_with_a_wrong_checksum_is_named(
     said = refusal(lambda: Archive(path).read("Patch/a.tif"))
     assert said.startswith(f"{path}: Patch/a.tif cannot be read (")
     assert said.endswith("fetch the archive again")
+    assert ("unpack it and give the folder" in said) == (ending == "rar")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from training.errors import ConfigInvalid, DataInvalid, WeightsMissing
 from training.matrix_config import MatrixConfig, Variant, with_sweep
 from training.matrix_place import Place
 from training.results import Cell, Epoch, MatrixResults, read_cell
-from training.sides import Sides, index, load
+from training.sides import Sides, all_records, index, load
 from training.sources.simulated import SimulatedSource
 from training.splits import Item
 
@@ -25,7 +25,7 @@ CONFIG = MatrixConfig(
     base=StageConfig(name="base", epochs=2, lr=2e-3),
     fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=3, lr=2e-3),
     run=RunConfig(
-        input=DEFAULT_INPUT.model_copy(update={"size": 16, "spacing_m": 18.0}),
+        input=DEFAULT_INPUT.model_copy(update={"size": 32, "spacing_m": 9.0}),
         augment=AugmentConfig(mixup=0),
         batch_size=16,
     ),
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sides, list[Item]]:
         SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine"),
         SimulatedSource({"Cargo": 12, "Tanker": 12}, 2, size=24, spacing_m=10.0, name="coarse"),
     ]
-    items = index(list(sources), CONFIG.run)
+    items = index(all_records(list(sources)), CONFIG.run)
     store = tmp_path_factory.mktemp("store")
     return load(list(sources), items, CONFIG.run, store, Console(quiet=True)), items
 

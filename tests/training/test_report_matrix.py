@@ -8,7 +8,7 @@ import pytest
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
 from training.metrics import macro_f1
 from training.report.answers import Answers
-from training.report.comparison import matrix
+from training.report.comparison import Verdict, matrix
 from training.report.document import Entry, Paragraph, Section
 from training.report.published import PublishedScores
 from training.results import Cell, CellResult
@@ -73,6 +73,27 @@ def test_the_published_value_stands_beside_ours(section: Section) -> None:
     entry = place(section, "cnn", "fusar", 2)
     assert entry.text == "0.39"
     assert entry.under == ("weighted F1 0.58",)
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "sign"),
+    [
+        (0.40, 0.50, 0.60, "▲▲"),
+        (0.30, 0.50, 0.60, "▲"),
+        (0.30, 0.38, 0.60, None),
+        (0.30, 0.35, 0.38, "▼▼"),
+    ],
+)
+def test_a_mark_says_on_which_side_of_published_the_interval_lies(
+    low: float, value: float, high: float, sign: str | None
+) -> None:
+    score = {
+        "classes": ["Cargo", "Fishing", "Tanker"],
+        "headline": {"macro_f1": {"low": low, "value": value, "high": high}},
+        "majority_macro_f1": 0.2,
+    }
+    verdict = Verdict(score, PUBLISHED.find("cnn", ("fusar",), "fusar"))  # 0.3898
+    assert [mark.sign for mark in verdict.marks] == ([sign] if sign else [])
 
 
 def test_a_perfect_cell_is_higher_than_published_beyond_its_interval(section: Section) -> None:
@@ -144,7 +165,7 @@ def test_the_counts_are_those_of_the_marks_in_the_tables(section: Section) -> No
 
 
 def test_a_seed_that_is_not_finished_is_said() -> None:
-    results = made_up_matrix()
+    results = made_up_matrix(paths=(("fusar",), ("mix",)))
     gone = Cell("default", "cnn", 1, ("fusar",))
     kept = tuple(result for result in results.cells if result.cell != gone)
     answers = Answers.of(type(results)(results.config, SIDE, kept))

@@ -46,17 +46,18 @@ def test_validation_loss_is_that_of_the_chosen_epoch() -> None:
 
 
 def test_a_step_of_fine_tuning_is_the_paired_difference_to_its_parent(answers: Answers) -> None:
-    before, after = (Line("default", "cnn", path) for path in (("fusar",), ("fusar", "mix")))
-    expected = paired_difference(
-        answers.probs(before, "fusar"),
-        answers.probs(after, "fusar"),
-        SIDE.labels[FUSAR],
-        answers.groups("fusar"),
-    )
     rows = tables(fine_tuning(answers))["cnn: difference of macro-F1"].rows
-    (row,) = (row for row in rows if (row[0].text, row[1].text) == ("fusar", "mix"))
-    assert row[2] == difference(expected)
     assert len(rows) == 12  # six first fine-tunings, six second ones
+    for parent, last in ((("fusar",), "mix"), (("fusar", "mix"), "opensarship")):
+        before, after = (Line("default", "cnn", path) for path in (parent, (*parent, last)))
+        expected = paired_difference(
+            answers.probs(before, "fusar"),
+            answers.probs(after, "fusar"),
+            SIDE.labels[FUSAR],
+            answers.groups("fusar"),
+        )
+        (row,) = (r for r in rows if (r[0].text, r[1].text) == (" → ".join(parent), last))
+        assert row[2] == difference(expected)
 
 
 def test_a_step_that_repairs_everything_is_marked_as_a_rise() -> None:
@@ -70,6 +71,14 @@ def test_a_step_that_repairs_everything_is_marked_as_a_rise() -> None:
     (row,) = (row for row in rows if (row[0].text, row[1].text) == ("fusar", "mix"))
     assert row[2].text == "+1.00 (+1.00 to +1.00)"
     assert [mark.sign for mark in row[2].marks] == ["+"]
+
+
+def test_a_difference_is_over_the_seeds_that_both_have(answers: Answers) -> None:
+    base, tuned = Line("default", "cnn", ("fusar",)), Line("default", "cnn", ("fusar", "mix"))
+    fewer = replace(answers, lines=answers.lines | {tuned: {1: answers.lines[tuned][1]}})
+    second = [answers.probs(line, "mix")[1:] for line in (base, tuned)]
+    expected = paired_difference(*second, SIDE.labels, SIDE.groups)
+    assert fewer.difference(base, tuned, "mix") == expected
 
 
 def test_a_step_without_a_seed_in_common_has_no_difference(answers: Answers) -> None:
@@ -98,7 +107,8 @@ def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: Ans
     assert row[5] == difference(expected)
 
 
-def test_calibration_error_is_told_before_and_after_the_temperature(answers: Answers) -> None:
+def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
+    answers = Answers.of(made_up_matrix(paths=(("fusar",),)))
     row = tables(calibration(answers))["Expected calibration error, 95 %"].rows[0]
     line = Line("default", row[0].text, tuple(row[1].text.split(" → ")))
     assert row[3].text == "1.50, 1.50"
@@ -110,7 +120,7 @@ def test_calibration_error_is_told_before_and_after_the_temperature(answers: Ans
 
 
 def test_a_sweep_sets_each_variant_against_the_first_of_the_config() -> None:
-    found = Answers.of(made_up_matrix(variants=("plain", "focal")))
+    found = Answers.of(made_up_matrix(variants=("plain", "focal"), paths=(("fusar",), ("mix",))))
     table = tables(sweeps(found))["Tested on opensarship, 95 %"]
     assert table.head[-3:] == ("recall of Cargo", "recall of Tanker", "against plain")
     first, second = table.rows[:2]

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from training.augment import augment, mixup
-from training.config import AugmentConfig, ModelConfig, RunConfig, StageConfig
-from training.loop import balanced_weights, evaluate
+from training.config import AugmentConfig, ImbalanceConfig, ModelConfig, RunConfig, StageConfig
+from training.errors import Diverged
+from training.frozen import compute_bank
+from training.loop import Course, balanced_weights, evaluate
 from training.models import ChipNet, build, copy_state
 from training.results import Epoch
 from training.sources.record import CLASSES, Record
-from training.stages import Around, of_sources, run_stage
+from training.stages import Around, of_sources, run_stage, thaw
 from training.store import Prepared
 
 CONFIG = RunConfig(model=ModelConfig(width=0.05), batch_size=8)
@@ -81,6 +83,66 @@ def test_the_model_keeps_the_epoch_that_validation_chose() -> None:
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     nll = -log_p[np.arange(9), chips(9).labels].reshape(3, 3).mean(0).mean()
     assert nll == pytest.approx(seen[result.chosen].nll, abs=1e-4)
+
+
+def test_a_stage_that_diverges_says_so_and_what_to_do() -> None:
+    wild = stage().model_copy(update={"lr": 1e30})
+    with pytest.raises(Diverged, match=r"stage base, epoch 1: .* lower the stage's lr \(1e\+30\)"):
+        run_stage(network(), chips(), chips(9), wild, CONFIG)
+
+
+def test_gradual_unfreezing_thaws_from_the_top_down() -> None:
+    model, gradual = network(), stage("gradual", epochs=6)
+    frozen = []
+    for epoch in range(6):
+        thaw(model, gradual, epoch)
+        frozen.append(
+            [not any(p.requires_grad for m in b for p in m.parameters()) for b in model.blocks()]
+        )
+    assert len(model.blocks()) == 5
+    assert frozen[0] == [True] * 5
+    assert frozen[2] == [False, False, True, True, True]
+    assert frozen[5] == [False] * 5
+
+
+def test_blocks_that_never_thaw_keep_their_weights_and_their_statistics() -> None:
+    model = network()
+    before = copy_state(model)
+    run_stage(model, chips(), chips(9), stage("gradual", epochs=2), CONFIG)  # three blocks at most
+    changed = moved(before, model)
+    top, bottom = model.blocks()[0], model.blocks()[-1]
+    names = {m: n for n, m in model.named_modules()}
+    assert {f"{names[m]}.{k}" for m in top for k in m.state_dict()} <= changed
+    assert not {f"{names[m]}.{k}" for m in bottom for k in m.state_dict()} & changed
+
+
+def test_a_head_stage_gives_the_same_with_features_computed_before() -> None:
+    first, second = network(), network()
+    head, train, held = stage("head", epochs=3), chips(), chips(9)
+    bank = compute_bank(first, train, held, head, CONFIG)
+    run_stage(first, train, held, head, CONFIG, Around(bank=bank))
+    run_stage(second, train, held, head, CONFIG)
+    assert moved(copy_state(first), second) == set()
+
+
+def test_a_bank_holds_the_views_and_the_plain_features_of_its_chips() -> None:
+    model, train, held = network(), chips(), chips(9)
+    bank = compute_bank(model, train, held, stage("head"), CONFIG)
+    assert bank.views.shape == (4, len(train), model.head.in_features)
+    assert not torch.allclose(bank.views[0], bank.views[1])
+    _, plain = evaluate(model, held.inputs)
+    assert np.allclose(bank.validation.numpy(), plain, atol=1e-5)
+    some = bank.where(np.arange(len(train)) % 2 == 0, np.arange(9) < 3)
+    assert torch.equal(some.views, bank.views[:, ::2])
+    assert len(some.validation) == 3
+
+
+def test_natural_sampling_takes_every_chip_once() -> None:
+    natural = CONFIG.model_copy(update={"imbalance": ImbalanceConfig(sampling="natural")})
+    course = Course.of(chips(21), natural, torch.device("cpu"))
+    batches = list(course.batches(np.random.default_rng(0)))
+    assert sorted(torch.cat(batches).tolist()) == list(range(21))
+    assert len(batches) == course.steps == 2
 
 
 def test_the_mean_of_the_activation_map_is_the_logit() -> None:

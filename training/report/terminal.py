@@ -10,14 +10,20 @@ from training.splits import SPLITS
 _HEADLINE = ("macro_f1", "balanced_accuracy", "accuracy", "ece")
 
 
-def counts_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
-    """Source x class x split; a class that a source lacks is said."""
-    table = Table("source", "class", *SPLITS, "all", title="chips, repeats dropped")
+def counts_table(
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]], found: Mapping[str, Mapping[str, int]]
+) -> Table:
+    """Source x class x split; a class that a source lacks is said.
+
+    counts  source -> class -> side -> chips that are used
+    found   source -> class -> chips that are there, byte-identical repeats included
+    """
+    table = Table("source", "class", "found", *SPLITS, "used", title="chips")
     for source, classes in counts.items():
         for label, sides in classes.items():
             total = sum(sides.values())
             cells = [str(sides[s]) for s in SPLITS] if total else ["-", "none", "-"]
-            table.add_row(source, label, *cells, str(total))
+            table.add_row(source, label, str(found[source][label]), *cells, str(total))
     return table
 
 

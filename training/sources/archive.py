@@ -84,6 +84,8 @@ class Archive:
             ) from error
         except _DAMAGED as error:
             again = "check the disk" if self.path.is_dir() else "fetch the archive again"
+            if self.path.suffix.lower() == ".rar":  # bsdtar, for one, reads no solid ones
+                again = f"unpack it and give the folder, or {again}"
             raise DataInvalid(f"{self.path}: {name} cannot be read ({error}); {again}") from error
 
     @cached_property

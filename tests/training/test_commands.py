@@ -1,0 +1,185 @@
+"""The commands as a user types them: what they print, what they write, how they refuse."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.training.archives import tiff, write_folder
+from tests.training.test_parallel import ROOT, TINY
+from training import run
+from training.matrix_config import MODELS
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "console", Console(stderr=True, width=200))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def own_chips(folder: Path) -> Path:
+    chips = {
+        f"{label}/{n}.tif": tiff(100 * k + n)
+        for k, label in enumerate(("Cargo", "Tanker"))
+        for n in range(10)
+    }
+    return write_folder(folder / "own", chips)
+
+
+def test_data_prints_what_was_found_and_writes_the_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chips = own_chips(tmp_path)
+    (chips / "Cargo" / "copy.tif").write_bytes((chips / "Cargo" / "0.tif").read_bytes())
+    manifest = tmp_path / "new" / "manifest.jsonl"
+    assert run.main(["data", str(chips), "--manifest", str(manifest)]) == 0
+    told = capsys.readouterr()
+    (cargo,) = [line for line in told.out.splitlines() if "Cargo" in line]
+    assert [word for word in cargo.split() if word.isdigit()] == ["11", "7", "1", "2", "10"]
+    assert "own: there is no Fishing chip" in told.err
+    assert "own: 1 byte-identical repeats are left out" in told.err
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert Counter(line["label"] for line in lines) == {"Cargo": 10, "Tanker": 10}
+    assert all(len(line["sha256"]) == 64 for line in lines)
+
+
+def test_data_refuses_chips_that_cannot_be_read_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chips = own_chips(tmp_path)
+    (chips / "Tanker" / "3.tif").write_bytes(tiff(1)[:60])
+    manifest = tmp_path / "manifest.jsonl"
+    assert run.main(["data", str(chips), "--manifest", str(manifest)]) == 1
+    told = capsys.readouterr().err
+    assert "own Tanker/3.tif: truncated" in told
+    assert "1 of 20 chips cannot be read" in told
+    assert not manifest.exists()
+
+
+@pytest.mark.data
+def test_data_prints_the_counts_of_the_readme(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [str(data / name) for name in ("fusar", "opensarship", "opensarship_slc")]
+    assert run.main(["data", *sources, "--manifest", str(tmp_path / "m.jsonl")]) == 0
+    rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    counts = {(r[0], r[1]): int(r[2]) for r in rows if len(r) == 7 and r[2].isdigit()}
+    assert counts["fusar", "Cargo"] == 587
+    assert counts["fusar", "Fishing"] == 226
+    assert counts["fusar", "Tanker"] == 62
+    assert counts["opensarship_slc", "Cargo"] == 563
+    assert counts["opensarship_slc", "Tanker"] == 85
+    sides: dict[str, set[str]] = {}
+    for line in (tmp_path / "m.jsonl").read_text().splitlines():
+        item = json.loads(line)
+        sides.setdefault(item["group"], set()).add(item["split"])
+    assert all(len(split) == 1 for split in sides.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data", "nowhere"], "data_missing: .*nowhere"),
+        (["trian"], "unknown command 'trian'; expected one of train, data"),
+        (["matrix", "--simulated", "--smoke", "--seeds", "2", "--seed", "1"], "exclude each other"),
+        (["--simulated", "--smoke", "--pretrained", "nothing.pt"], "no file of weights at nothing"),
+        (["--simulated", "--smoke", "--pretrained", "sar"], "pretrain CHIPS --model vgg16"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--simulated" in words:
+        words = [*words, "--runs", str(tmp_path)]
+    assert run.main(words) == 1
+    (line,) = [w for w in capsys.readouterr().err.splitlines() if re.search(told, w)]
+    assert line
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.matrix.write_cell", full)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
+    assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert "run the same command again: it goes on" in told
+    assert not list(tmp_path.rglob("result.json"))
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_pretraining_is_kept_and_not_run_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = {f"{k}/{n}.tif": tiff(1000 * k + n) for k in range(2) for n in range(40)}
+    chips = write_folder(tmp_path / "other", other)
+    config = tmp_path / "c.toml"
+    config.write_text(
+        'batch_size = 8\n[input]\nsize = 16\n[pretrain]\nname = "p"\nepochs = 1\nlr = 1e-3\n'
+    )
+    words = ["pretrain", str(chips), "--model", "cnn", "--config", str(config)]
+    words += ["--runs", str(tmp_path / "runs")]
+    assert run.main(words) == 0
+    file = tmp_path / "runs" / "weights" / "cnn-width-1-sar.safetensors"
+    written = file.stat().st_mtime_ns
+    assert run.main(words) == 0
+    assert file.stat().st_mtime_ns == written
+    assert "is finished already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -> None:
+    words = ["matrix", "--simulated", "--smoke", "--runs", str(tmp_path)]
+    assert run.main([*words, "--config", str(shallow(tmp_path))]) == 0
+    folder = tmp_path / "matrix-simulated"
+    models = {path.parts[-4] for path in folder.glob("cells/*/*/*/*/result.json")}
+    assert models == set(MODELS)
+    for name in ("report.html", "report.md"):
+        assert "vgg16-pretrained" in (folder / name).read_text()
+
+
+def shallow(folder: Path) -> Path:
+    """TINY with all models and the base trainings alone."""
+    content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n").replace(
+        "depth = 2", "depth = 1"
+    )
+    (folder / "shallow.toml").write_text(content)
+    return folder / "shallow.toml"
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> None:
+    """SIGKILL, at moments that differ from run to run, until the run is through."""
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    assert train(undisturbed).wait(timeout=100) == 0
+    for patience in (7.0, 8.0, 9.0):
+        process = train(killed)
+        try:
+            process.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait(timeout=10)
+    assert train(killed).wait(timeout=100) == 0
+    histories = [next(f.glob("ship-*/history.jsonl")) for f in (undisturbed, killed)]
+    assert histories[0].read_text() == histories[1].read_text()
+    metrics = [path.with_name("metrics.json").read_text() for path in histories]
+    assert metrics[0] == metrics[1]
+    assert not list(killed.glob("*.half"))
+
+
+def train(runs: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke", "--runs", str(runs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

@@ -1,0 +1,99 @@
+"""What the options of a command stand for: configs, sources, folders."""
+
+import argparse
+from pathlib import Path
+
+from training.config import RunConfig, read_config, simulated_config, validated
+from training.errors import ConfigInvalid, DataMissing
+from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
+from training.pretraining import other_chips
+from training.progress import OnEpoch, tensorboard
+from training.sources.discover import WHAT_TO_DOWNLOAD, discover
+from training.sources.record import Source
+from training.sources.simulated import SimulatedSource
+from training.weights import read_record, sar_file
+
+
+def run_config(options: argparse.Namespace) -> RunConfig:
+    """The config that the options name: a file's, the simulated one, or the default."""
+    if options.config:
+        config = read_config(options.config, RunConfig)
+    elif options.simulated:
+        config = simulated_config(options.smoke)
+    else:
+        config = RunConfig()
+    return config if options.seed is None else config.model_copy(update={"seed": options.seed})
+
+
+def matrix_config(options: argparse.Namespace) -> MatrixConfig:
+    """The matrix that the options name, its models and seeds filled in."""
+    if options.config:
+        config = read_config(options.config, MatrixConfig)
+    else:
+        config = simulated_matrix(options.smoke) if options.simulated else MatrixConfig()
+    if options.sweep:
+        config = with_sweep(config, options.sweep)
+    changes: dict[str, object] = {}
+    if options.models:
+        changes["models"] = tuple(options.models)
+    elif options.sweep:
+        changes["models"] = config.models[-1:]
+    if options.seeds and options.seed is not None:
+        raise ConfigInvalid("--seeds and --seed exclude each other; give one of them")
+    if options.seeds:
+        changes["seeds"] = tuple(range(options.seeds))
+    elif options.seed is not None:
+        changes["seeds"] = (options.seed,)
+    return validated(config.model_dump() | changes, MatrixConfig, "the options")
+
+
+def sources_of(folders: list[Path], options: argparse.Namespace) -> list[Source]:
+    """The sources in the folders given, or the simulated ones; DataMissing says what to fetch."""
+    if options.simulated:
+        return simulated_sources(options.smoke)
+    if not folders:
+        raise DataMissing(f"no folder of data was given.\n{WHAT_TO_DOWNLOAD}")
+    return discover(folders)
+
+
+def simulated_sources(smoke: bool) -> list[Source]:
+    """A fine and a coarse simulated sensor; the coarse one sees no fishing boats, as Sentinel-1's
+    chips here do not."""
+    many = 1 if smoke else 6
+    fine = {"Cargo": 60 * many, "Fishing": 30 * many, "Tanker": 30 * many}
+    coarse = {"Cargo": 60 * many, "Tanker": 30 * many}
+    return [
+        SimulatedSource(fine, 1, size=96, spacing_m=4.0, looks=3.0, name="simulated-fine"),
+        SimulatedSource(coarse, 2, size=40, spacing_m=10.0, looks=5.0, name="simulated-coarse"),
+    ]
+
+
+def other_source(options: argparse.Namespace, run: RunConfig) -> Source:
+    """Chips that are not ships, to learn features on; simulated ones are ships of other seeds."""
+    if options.simulated:
+        others = {"Cargo": 60, "Fishing": 60, "Tanker": 60}
+        return SimulatedSource(others, seed=3, name="simulated-other")
+    return other_chips(options.pretrain, run)
+
+
+def weights_dir(options: argparse.Namespace) -> Path:
+    """Where pre-trained weights are kept."""
+    name = "weights-simulated" if options.simulated else "weights"
+    return Path(options.weights_dir or options.runs / name)
+
+
+def pretraining_record(
+    options: argparse.Namespace, config: RunConfig, weights: Path
+) -> dict[str, object] | None:
+    """What the card says of the features that training began with."""
+    if options.pretrained is None:
+        return None
+    if options.pretrained == "sar":
+        path = sar_file(config.model, weights)
+        return read_record(path) if path.exists() else None
+    return {"source": Path(options.pretrained).name}
+
+
+def scribe_of(options: argparse.Namespace, folder: Path) -> OnEpoch:
+    """A hook that logs for TensorBoard, where it is asked for."""
+    return tensorboard(folder / "tensorboard") if options.tensorboard else lambda _: None

@@ -131,7 +131,7 @@ def train_one_epoch(
         # Gradients are averaged over the team, so each part weighs as many chips as it has.
         learner.step(loss * (len(chips) * team.size / len(rows)))
         losses.append(loss.detach())
-    return float(torch.stack(losses).mean())
+    return team.mean(torch.stack(losses).mean())
 
 
 @torch.inference_mode()

@@ -161,5 +161,10 @@ def simulated_matrix(smoke: bool) -> MatrixConfig:
         base=StageConfig(name="base", epochs=2, lr=2e-3),
         fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=8, lr=2e-3),
         vgg_width=0.125,
-        run=RunConfig(input=small, batch_size=32, augment=AugmentConfig(mixup=0)),
+        run=RunConfig(
+            input=small,
+            batch_size=32,
+            augment=AugmentConfig(mixup=0),
+            pretrain=StageConfig(name="pretrain", epochs=2, lr=2e-3),
+        ),
     )

@@ -52,6 +52,12 @@ class Team:
             raise word[0]
         return word[0]  # type: ignore[return-value]
 
+    def mean(self, value: torch.Tensor) -> float:
+        """The mean of a scalar over the team."""
+        if self.size > 1:
+            distributed.all_reduce(value)
+        return float(value) / self.size
+
     def share(self, model: nn.Module) -> None:
         """Give every process the first one's weights and buffers."""
         if self.size > 1:

@@ -127,7 +127,7 @@ def test_pretraining_is_kept_and_not_run_twice(
     chips = write_folder(tmp_path / "other", other)
     config = tmp_path / "c.toml"
     config.write_text(
-        'batch_size = 8\n[input]\nsize = 16\n[pretrain]\nname = "p"\nepochs = 1\nlr = 1e-3\n'
+        'batch_size = 8\n[input]\nsize = 32\n[pretrain]\nname = "p"\nepochs = 1\nlr = 1e-3\n'
     )
     words = ["pretrain", str(chips), "--model", "cnn", "--config", str(config)]
     words += ["--runs", str(tmp_path / "runs")]
@@ -151,10 +151,10 @@ def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -
 
 
 def shallow(folder: Path) -> Path:
-    """TINY with all models and the base trainings alone."""
-    content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n").replace(
-        "depth = 2", "depth = 1"
-    )
+    """TINY with all models and the base trainings alone, an epoch each."""
+    content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n")
+    content = content.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
+    content += '[run.pretrain]\nname = "pretrain"\nepochs = 1\nlr = 1e-3\n'
     (folder / "shallow.toml").write_text(content)
     return folder / "shallow.toml"
 

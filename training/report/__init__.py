@@ -42,8 +42,10 @@ def write_matrix_report(results: MatrixResults, folder: Path, figures: bool = Fa
         for name, png in pictures(sections).items():
             (folder / "figures" / f"{name}.png").write_bytes(png)
     told = markdown(_TITLE, sections, "figures" if figures else None)
-    (folder / "report.md").write_text(told, encoding="utf-8")
-    (folder / "report.html").write_text(html(_TITLE, sections), encoding="utf-8")
+    for name, content in (("report.md", told), ("report.html", html(_TITLE, sections))):
+        half = folder / f"{name}.half"
+        half.write_text(content, encoding="utf-8")
+        half.replace(folder / name)
 
 
 def matrix_sections(results: MatrixResults) -> tuple[Section, ...]:

@@ -2,14 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from training import matrix
-from training.config import DEFAULT_INPUT, AugmentConfig, RunConfig, StageConfig
+from training.config import (
+    DEFAULT_INPUT,
+    AugmentConfig,
+    ImbalanceConfig,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+)
 from training.errors import ConfigInvalid, DataInvalid, WeightsMissing
+from training.frozen import Bank, compute_bank
 from training.matrix_config import MatrixConfig, Variant, with_sweep
 from training.matrix_place import Place
 from training.results import Cell, Epoch, MatrixResults, read_cell
@@ -25,8 +34,9 @@ CONFIG = MatrixConfig(
     base=StageConfig(name="base", epochs=2, lr=2e-3),
     fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=3, lr=2e-3),
     run=RunConfig(
-        input=DEFAULT_INPUT.model_copy(update={"size": 32, "spacing_m": 9.0}),
+        input=DEFAULT_INPUT.model_copy(update={"size": 16, "spacing_m": 18.0}),
         augment=AugmentConfig(mixup=0),
+        model=ModelConfig(name="cnn", width=1.0),
         batch_size=16,
     ),
 )
@@ -87,6 +97,31 @@ def test_fine_tuning_moves_something_every_time(whole: tuple[MatrixResults, Path
             assert digest != by_cell[cell.parent], cell
 
 
+def test_fine_tuning_begins_with_the_weights_of_the_training_before(
+    data: tuple[Sides, list[Item]], tmp_path: Path
+) -> None:
+    still = CONFIG.fine_tune.model_copy(update={"epochs": 1, "lr": 1e-12})
+    results = run(CONFIG.model_copy(update={"fine_tune": still}), data, tmp_path, [])
+    logits = {result.cell.path: result.logits for result in results.cells}
+    for path, found in logits.items():
+        np.testing.assert_allclose(found, logits[path[:1]], atol=1e-4, err_msg=str(path))
+    assert not np.allclose(logits["mix",], logits["fine",], atol=0.1)
+
+
+def test_frozen_features_are_computed_once_for_all_that_share_a_base(
+    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banks: list[Bank] = []
+
+    def counted(*arguments: Any) -> Bank:
+        banks.append(compute_bank(*arguments))
+        return banks[-1]
+
+    monkeypatch.setattr(matrix, "compute_bank", counted)
+    run(CONFIG, data, tmp_path, [])
+    assert len(banks) == len(SETS)
+
+
 def test_a_sequential_cell_goes_on_from_the_independent_one(
     data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
@@ -96,11 +131,16 @@ def test_a_sequential_cell_goes_on_from_the_independent_one(
         assert hashes(whole[0])[cell] == digest, cell
 
 
-def test_a_model_ends_alike_whatever_ran_before_it(
+def test_a_cell_ends_alike_whatever_ran_before_it(
     data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
+    focal = Variant(imbalance=ImbalanceConfig(loss="focal"))
     more = CONFIG.model_copy(
-        update={"models": ("vgg16", "cnn"), "seeds": (1, 0), "vgg_width": 0.05, "depth": 1}
+        update={
+            "seeds": (1, 0),
+            "variants": {"focal": focal, "default": Variant()},
+            "depth": 1,
+        }
     )
     found = hashes(run(more, data, tmp_path, []))
     for cell in (Cell("default", "cnn", 0, (name,)) for name in SETS):

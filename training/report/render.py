@@ -68,7 +68,8 @@ def _block(block: Block, figures: str | None) -> Iterator[str]:
         case Verbatim():
             # A fence longer than any in the text cannot be ended by it.
             fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
-            yield from (_plain(block.title), "", fence, block.text, fence)
+            yield from (f"<details><summary>{_plain(block.title)}</summary>", "")
+            yield from (fence, block.text, fence, "", "</details>")
         case Gallery():
             if figures:
                 yield from (f"![Mistakes, row by row]({figures}/{block.name}.png)", "")

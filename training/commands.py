@@ -136,7 +136,7 @@ def matrix(options: argparse.Namespace, console: Console) -> None:
     )
     results = matrix_run.run(config, sides, items, place)
     if team.writes:
-        report.write_matrix_report(results, folder)
+        report.write_matrix_report(results, folder, chips=not options.without_chips)
         console.print(f"report: {folder / 'report.html'}", highlight=False)
     leave(team)
 

@@ -133,7 +133,7 @@ class StageConfig(Frozen):
     lr        peak of a one-cycle schedule for AdamW
     """
 
-    name: str
+    name: str = Field(pattern=r"^[\w.-]+$")  # it names files
     sources: tuple[str, ...] = Field(default=("*",), min_length=1)
     trains: Literal["all", "head", "gradual"] = "all"
     views: int = Field(default=4, ge=1)

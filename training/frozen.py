@@ -1,7 +1,8 @@
 """Fine-tuning the head on frozen features, which are computed once and not once an epoch.
 
 The features of `views` augmented views of every chip are kept on the device; an epoch draws a view
-for each chip it takes. A linear layer on a few hundred numbers is then all that an epoch runs.
+for each chip it takes. A linear layer on a few hundred numbers is then all that an epoch runs: so
+little that every process of a team does all of it.
 """
 
 from dataclasses import dataclass

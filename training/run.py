@@ -83,6 +83,9 @@ def _matrix_options(matrix: argparse.ArgumentParser) -> None:
     matrix.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1")
     matrix.add_argument("--sweep", choices=SWEEPS, help="compare these instead, on one model")
     matrix.add_argument("--out", type=Path, help="the folder; default runs/matrix-…")
+    matrix.add_argument(
+        "--without-chips", action="store_true", help="a report that shows no chip, to pass on"
+    )
     matrix.set_defaults(run=commands.matrix)
 
 

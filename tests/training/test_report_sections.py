@@ -11,7 +11,7 @@ from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix
 from training.metrics import expected_calibration_error, paired_difference
 from training.report.answers import Answers, Line
 from training.report.calibration import calibration
-from training.report.document import Gallery, Paragraph
+from training.report.document import Gallery, Paragraph, Table
 from training.report.effects import fine_tuning, merging
 from training.report.learning import chosen_lines
 from training.report.mistakes import mistakes
@@ -155,6 +155,16 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
     pixels = np.asarray(Image.open(io.BytesIO(gallery.png)))
     chip = (np.clip((SIDE.inputs[3, 0] + 0.5) / 2.3, 0, 1) * 255).astype(np.uint8)
     np.testing.assert_array_equal(pixels[:8, 8:16], chip)  # the second square of the first row
+
+
+def test_a_report_to_pass_on_names_mistakes_and_shows_no_chip(answers: Answers) -> None:
+    (shown,) = (b for b in mistakes(answers).blocks if isinstance(b, Gallery))
+    told = mistakes(answers, chips=False).blocks
+    assert not [block for block in told if isinstance(block, Gallery)]
+    (table,) = (block for block in told if isinstance(block, Table))
+    assert [tuple(e.text for e in row) for row in table.rows] == [
+        tuple(fact.values()) for fact in shown.facts
+    ]
 
 
 def test_a_model_without_a_mistake_has_no_gallery() -> None:

@@ -29,13 +29,16 @@ __all__ = [
 _TITLE = "Base training and fine-tuning on ship chips: the matrix"
 
 
-def write_matrix_report(results: MatrixResults, folder: Path, figures: bool = False) -> None:
+def write_matrix_report(
+    results: MatrixResults, folder: Path, figures: bool = False, chips: bool = True
+) -> None:
     """Write `report.html`, which needs no other file, and `report.md` with the same tables.
 
+    Without `chips` no chip is shown, so that the report may go where the data may not.
     With `figures` the pictures are also written to `folder/figures`, and report.md shows them.
     Raises DataInvalid where no cell is finished or one was tested on other chips.
     """
-    sections = matrix_sections(results)
+    sections = matrix_sections(results, chips)
     folder.mkdir(parents=True, exist_ok=True)
     if figures:
         (folder / "figures").mkdir(exist_ok=True)
@@ -48,7 +51,7 @@ def write_matrix_report(results: MatrixResults, folder: Path, figures: bool = Fa
         half.replace(folder / name)
 
 
-def matrix_sections(results: MatrixResults) -> tuple[Section, ...]:
+def matrix_sections(results: MatrixResults, chips: bool = True) -> tuple[Section, ...]:
     """The sections of a matrix's report, in their order."""
     answers = Answers.of(results)
     return (
@@ -59,5 +62,5 @@ def matrix_sections(results: MatrixResults) -> tuple[Section, ...]:
         merging(answers),
         calibration(answers),
         sweeps(answers),
-        mistakes(answers),
+        mistakes(answers, chips),
     )

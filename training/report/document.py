@@ -90,6 +90,12 @@ class Gallery:
         """Rows of squares in the PNG."""
         return -(-len(self.facts) // self.columns)
 
+    def table(self) -> Table:
+        """What is told of the thumbnails, without them."""
+        head = tuple(self.facts[0])
+        rows = tuple(tuple(Entry(fact[key]) for key in head) for fact in self.facts)
+        return Table("Row by row", head, rows)
+
 
 Block = Paragraph | Table | Legend | Picture | Verbatim | Gallery
 

@@ -10,8 +10,11 @@ from training.report.wording import path_name
 _MOST, _COLUMNS = 24, 6
 
 
-def mistakes(answers: Answers) -> Section:
-    """Up to 24 wrong chips of the model whose base training on the union validated best."""
+def mistakes(answers: Answers, chips: bool = True) -> Section:
+    """Up to 24 wrong chips of the model whose base training on the union validated best.
+
+    Without `chips` they are named and not shown: data sets may not be passed on.
+    """
     title = "Mistakes made with most confidence"
     bases = [Line(answers.main, model, (UNION,)) for model in answers.models]
     bases = [line for line in bases if line in answers.lines]
@@ -32,7 +35,8 @@ def mistakes(answers: Answers) -> Section:
     )
     blocks: list[Block] = [Paragraph(text)]
     if len(worst):
-        blocks.append(_gallery(answers, worst, probs))
+        gallery = _gallery(answers, worst, probs)
+        blocks.append(gallery if chips else gallery.table())
     return Section("mistakes", title, tuple(blocks))
 
 

@@ -73,9 +73,7 @@ def _block(block: Block, figures: str | None) -> Iterator[str]:
         case Gallery():
             if figures:
                 yield from (f"![Mistakes, row by row]({figures}/{block.name}.png)", "")
-            head = tuple(block.facts[0])
-            rows = tuple(tuple(Entry(fact[key]) for key in head) for fact in block.facts)
-            yield from _table(Table("Row by row", head, rows))
+            yield from _table(block.table())
 
 
 def _table(table: Table) -> Iterator[str]:

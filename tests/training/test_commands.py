@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.archives import tiff, write_folder
 from tests.training.test_parallel import ROOT, TINY
@@ -118,6 +119,17 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     assert "run the same command again: it goes on" in told
     assert not list(tmp_path.rglob("result.json"))
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY.replace("depth = 2", "depth = 1"))
+    words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
+    words += ["--tensorboard", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run.main(words) == 0
+    log = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    log.Reload()
+    assert {"mix/nll", "mix/loss", "simulated-fine/macro_f1"} <= set(log.Tags()["scalars"])
+    assert [event.step for event in log.Scalars("mix/nll")] == [0, 1, 2, 3]
 
 
 def test_pretraining_is_kept_and_not_run_twice(

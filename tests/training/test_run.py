@@ -33,6 +33,17 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) 
     assert list(dict.fromkeys(stages)) == ["base", "fine-tune-1", "fine-tune-2"]
 
 
+def test_a_finished_run_is_not_run_again(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "console", Console(stderr=True, width=300))
+    written = (folder / "ship.onnx").stat().st_mtime_ns
+    assert run.main(["--simulated", "--smoke", "--runs", str(folder.parent)]) == 0
+    assert "is finished already" in capsys.readouterr().err
+    assert (folder / "ship.onnx").stat().st_mtime_ns == written
+    assert {p.name for p in folder.parent.iterdir()} == {folder.name, "store"}
+
+
 def test_the_model_beats_everything_is_cargo_on_every_source(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
     assert set(metrics) == {"simulated-fine", "simulated-coarse"}

@@ -52,9 +52,13 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """Log share of each class (K,), one chip added to each so that an absent class has one too."""
-    smoothed = counts.double() + 1
-    return (smoothed / smoothed.sum()).log().float()
+    """Log share of each class (K,); 0 for a class that is absent, which nothing then favours.
+
+    By the formula its share is 0 and its bare logit free to rise: a network that saw no Fishing
+    chip called everything Fishing.
+    """
+    share = (counts / counts.sum()).double()
+    return torch.where(counts > 0, share.clamp(min=1e-12).log(), torch.zeros_like(share)).float()
 
 
 def _weighted(weights: Tensor, label_smoothing: float) -> Loss:

@@ -55,17 +55,30 @@ def test_focal_loss_shrinks_with_the_probability_of_the_true_class() -> None:
 
 
 def test_logit_adjustment_adds_the_log_prior_while_training() -> None:
-    # Priors with one chip added: 7/13, 4/13, 2/13; times the softmax (1/2, 1/4, 1/4).
-    assert log_prior(COUNTS).exp().tolist() == pytest.approx([7 / 13, 4 / 13, 2 / 13])
-    joint = [7 / 2, 4 / 4, 2 / 4]
+    # Priors 6/10, 3/10, 1/10, times the softmax (1/2, 1/4, 1/4).
+    assert log_prior(COUNTS).exp().tolist() == pytest.approx([0.6, 0.3, 0.1])
+    joint = [6 / 2, 3 / 4, 1 / 4]
     assert loss("logit_adjusted", 2) == pytest.approx(-math.log(joint[2] / sum(joint)))
     assert loss("logit_adjusted", 2, tau=0.0) == pytest.approx(math.log(4))
 
 
-def test_logit_adjustment_stays_finite_where_a_class_is_absent() -> None:
-    config = ImbalanceConfig(loss="logit_adjusted")
-    chosen = loss_of(config, torch.tensor([6, 0, 2]), label_smoothing=0.05)
-    assert math.isfinite(float(chosen(LOGITS, torch.tensor([[1.0, 0.0, 0.0]]))))
+@pytest.mark.parametrize(
+    "word", ["cross_entropy", "inverse_frequency", "effective_number", "focal", "logit_adjusted"]
+)
+def test_no_loss_favours_a_class_that_is_absent(word: str) -> None:
+    """Logits that know nothing of the chip, fitted to Cargo and Tanker chips, three to one."""
+    counts = torch.tensor([600, 0, 200])
+    config = ImbalanceConfig.model_validate({"loss": word})
+    chosen = loss_of(config, counts, label_smoothing=0.05)
+    logits = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], lr=0.5)
+    targets = functional.one_hot(torch.tensor([0] * 6 + [2] * 2), 3).float()
+    for _ in range(500):
+        optimizer.zero_grad()
+        chosen(logits.expand(8, 3), targets).backward()
+        optimizer.step()
+    cargo, fishing, tanker = logits.tolist()
+    assert fishing < min(cargo, tanker) - 1
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from training.options import (
     sources_of,
     weights_dir,
 )
-from training.parallel import Team, join, leave
+from training.parallel import Team, joined
 from training.pipeline import clear_stages, finish, untrained, write_curves, write_run
 from training.pipeline import train as train_stages
 from training.pretraining import other_chips
@@ -37,26 +37,26 @@ from training.verify import notes, verify
 
 def train(options: argparse.Namespace, console: Console) -> None:
     """A model from sources to a checked file; the same command again goes on or is done."""
-    team = join()
-    console.quiet = not team.writes
+    with joined() as team:
+        console.quiet = not team.writes
+        _train(options, console, team)
+
+
+def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     config, sources = run_config(options), sources_of(options.data, options)
     items = team.agree(lambda: index(all_records(sources), config))
-    _say_data(sources, items, console)
+    _say_data(sources, items, console, console)
     sides = load(sources, items, config, options.runs / "store", console, team)
     weights = weights_dir(options)
     if options.pretrain:
         options.pretrained = options.pretrained or "sar"
         other = other_chips(options.pretrain, config)
         learn_features(other, config, weights, options.runs / "store", console, team)
-    named = identity(
-        {
-            "name": options.name,
-            "config": config.model_dump(mode="json"),
-            "manifest": splits.manifest_sha256(items),
-            "pretrained": pretraining_record(options, config, weights) or options.pretrained,
-        }
-    )
-    folder = options.runs / f"{options.name}-{named}"
+    model = untrained(config, options.pretrained, weights)
+    pretraining = pretraining_record(options, config, weights)
+    recipe = {"name": options.name, "config": config.model_dump(mode="json")}
+    data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
+    folder = options.runs / f"{options.name}-{identity(recipe | data)}"
     if team.agree(folder.exists):
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
@@ -64,17 +64,15 @@ def train(options: argparse.Namespace, console: Console) -> None:
     if team.writes:
         half.mkdir(parents=True, exist_ok=True)
         write_run(half, config, items)
-    model = untrained(config, options.pretrained, weights)
-    history = train_stages(model, sides, config, half, console, team, scribe_of(options, half))
+    scribe = scribe_of(options, half, team)
+    history = train_stages(model, sides, config, half, console, team, scribe)
     if team.writes:
         write_curves(half, history)
-        told = pretraining_record(options, config, weights)
-        card = finish(model, sides, config, items, half, options.name, told)
+        card = finish(model, sides, config, items, half, options.name, pretraining)
         clear_stages(half, config)
         half.replace(folder)
         Console().print(report.scores_table(card.metrics))
         console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}")
-    leave(team)
 
 
 def data(options: argparse.Namespace, console: Console) -> None:
@@ -85,9 +83,7 @@ def data(options: argparse.Namespace, console: Console) -> None:
         task = progress.add_task("reading every chip", total=len(items))
         records = [item.record for item in items]
         problems = verify(sources, records, partial(progress.advance, task))
-    Console().print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
-    for line in notes(sources):
-        console.print(line, highlight=False, soft_wrap=True)
+    _say_data(sources, items, Console(), console)
     for problem in problems[:10]:
         told = f"{problem.source} {problem.key}: {problem.code}: {problem.message}"
         console.print(told, style="red", highlight=False, soft_wrap=True)
@@ -116,12 +112,16 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
 
 def matrix(options: argparse.Namespace, console: Console) -> None:
     """The experiment and its report."""
+    with joined() as team:
+        console.quiet = not team.writes
+        _matrix(options, console, team)
+
+
+def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     config = matrix_config(options)
     sources = sources_of(options.data, options)
-    team = join()
-    console.quiet = not team.writes
     items = team.agree(lambda: index(all_records(sources), config.run))
-    _say_data(sources, items, console)
+    _say_data(sources, items, console, console)
     sides = load(sources, items, config.run, options.runs / "store", console, team)
     _pretrain_all(config, options, console, team)
     name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
@@ -132,13 +132,12 @@ def matrix(options: argparse.Namespace, console: Console) -> None:
         pretrained=options.pretrained or "sar",
         console=console,
         team=team,
-        scribe=scribe_of(options, folder),
+        scribe=scribe_of(options, folder, team),
     )
     results = matrix_run.run(config, sides, items, place)
     if team.writes:
         report.write_matrix_report(results, folder, chips=not options.without_chips)
         console.print(f"report: {folder / 'report.html'}", highlight=False)
-    leave(team)
 
 
 def _pretrain_all(
@@ -168,7 +167,9 @@ def figure(options: argparse.Namespace, console: Console) -> None:
     console.print(f"{options.out}", highlight=False)
 
 
-def _say_data(sources: list[Source], items: list[splits.Item], console: Console) -> None:
-    console.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
+def _say_data(
+    sources: list[Source], items: list[splits.Item], table: Console, console: Console
+) -> None:
+    table.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
     for line in notes(sources):
         console.print(line, highlight=False, soft_wrap=True)

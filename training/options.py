@@ -1,11 +1,13 @@
 """What the options of a command stand for: configs, sources, folders."""
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from training.config import RunConfig, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
 from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
+from training.parallel import Team
 from training.pretraining import other_chips
 from training.progress import OnEpoch, tensorboard
 from training.sources.discover import WHAT_TO_DOWNLOAD, discover
@@ -89,11 +91,15 @@ def pretraining_record(
     if options.pretrained is None:
         return None
     if options.pretrained == "sar":
-        path = sar_file(config.model, weights)
-        return read_record(path) if path.exists() else None
-    return {"source": Path(options.pretrained).name}
+        return read_record(sar_file(config.model, weights))
+    if options.pretrained == "imagenet":
+        return {"source": "imagenet"}
+    path = Path(options.pretrained)
+    return {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def scribe_of(options: argparse.Namespace, folder: Path) -> OnEpoch:
-    """A hook that logs for TensorBoard, where it is asked for."""
-    return tensorboard(folder / "tensorboard") if options.tensorboard else lambda _: None
+def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:
+    """A hook that logs for TensorBoard, where it is asked for; one process logs for all."""
+    if options.tensorboard and team.writes:
+        return tensorboard(folder / "tensorboard")
+    return lambda _: None

@@ -5,7 +5,8 @@ Batch-norm statistics are those of the part, so figures equal one process's with
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -68,18 +69,17 @@ class Team:
 ALONE = Team()
 
 
-def join() -> Team:
+@contextmanager
+def joined() -> Iterator[Team]:
     """The team that `torchrun` started, or a team of one."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return ALONE
+        yield ALONE
+        return
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if cuda else "gloo")
-    return Team(distributed.get_rank(), distributed.get_world_size())
-
-
-def leave(team: Team) -> None:
-    """End the team; a team of one has nothing to end."""
-    if team.size > 1:
+    try:
+        yield Team(distributed.get_rank(), distributed.get_world_size())
+    finally:
         distributed.destroy_process_group()

@@ -6,6 +6,7 @@ epochs are run again from the same state, so how often one is written changes no
 """
 
 import json
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,39 +16,48 @@ import numpy as np
 import torch
 
 from training.errors import DataInvalid
+from training.whole import half_of
 
 
 @dataclass(eq=False)
 class Dice:
-    """The random states of a stage: batches (numpy), augmentation (torch), dropout (global)."""
+    """The random states of a stage: batches (numpy) and augmentation (torch).
+
+    Dropout draws from torch's global state, which `reseed` sets anew at each epoch, alike in every
+    process of a team.
+    """
 
     rng: np.random.Generator
     generator: torch.Generator
 
     @classmethod
     def of(cls, seed: int, name: str, device: torch.device) -> "Dice":
-        """Equal seeds and names give equal draws; torch's global state is seeded too."""
+        """Equal seeds and names give equal draws."""
         rng = np.random.default_rng([seed, *name.encode()])
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-        torch.manual_seed(int(rng.integers(2**62)))
         return cls(rng, generator)
+
+    def reseed(self) -> None:
+        """Seed torch's global state for the next epoch."""
+        torch.manual_seed(int(self.rng.integers(2**62)))
 
     def state(self) -> dict[str, Any]:
         """As plain values and tensors."""
         return {
             "numpy": json.dumps(self.rng.bit_generator.state),
             "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "device": self.generator.device.type,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.rng.bit_generator.state = json.loads(state["numpy"])
+        if state["device"] != self.generator.device.type:
+            raise DataInvalid(
+                f"the checkpoint was made on {state['device']}, expected "
+                f"{self.generator.device.type}; go on where it was made, or delete it"
+            )
         self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch"])
-        if state["cuda"]:
-            torch.cuda.set_rng_state_all(state["cuda"])
 
 
 class Checkpoint:
@@ -67,7 +77,7 @@ class Checkpoint:
             return None
         try:
             state: dict[str, Any] = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
             raise DataInvalid(
                 f"{self._path} cannot be read ({error}); delete it to train this stage again"
             ) from error
@@ -83,7 +93,7 @@ class Checkpoint:
         if time.monotonic() - self._last < self._every_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        half = self._path.with_suffix(".half")
+        half = half_of(self._path)
         torch.save(state | {"identity": self._identity}, half)
         half.replace(self._path)
         self._last = time.monotonic()

@@ -15,6 +15,7 @@ from training.errors import DataInvalid
 from training.matrix_config import MatrixConfig
 from training.matrix_place import Place
 from training.options import (
+    large_enough,
     matrix_config,
     other_source,
     pretraining_record,
@@ -26,13 +27,14 @@ from training.options import (
 from training.parallel import Team, joined
 from training.pipeline import clear_stages, finish, untrained, write_curves, write_run
 from training.pipeline import train as train_stages
-from training.pretraining import other_chips
+from training.pretraining import check_not_tested, other_chips
 from training.pretraining import pretrain as learn_features
 from training.provenance import identity
 from training.sides import all_records, index, load
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.verify import notes, verify
+from training.whole import half_of, write_text
 
 
 def train(options: argparse.Namespace, console: Console) -> None:
@@ -44,6 +46,7 @@ def train(options: argparse.Namespace, console: Console) -> None:
 
 def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     config, sources = run_config(options), sources_of(options.data, options)
+    large_enough(config)
     items = team.agree(lambda: index(all_records(sources), config))
     _say_data(sources, items, console, console)
     sides = load(sources, items, config, options.runs / "store", console, team)
@@ -51,6 +54,7 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     if options.pretrain:
         options.pretrained = options.pretrained or "sar"
         other = other_chips(options.pretrain, config)
+        check_not_tested(other.index(), items)
         learn_features(other, config, weights, options.runs / "store", console, team)
     model = untrained(config, options.pretrained, weights)
     pretraining = pretraining_record(options, config, weights)
@@ -60,16 +64,14 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     if team.agree(folder.exists):
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
-    half = folder.with_suffix(".half")
-    if team.writes:
-        half.mkdir(parents=True, exist_ok=True)
-        write_run(half, config, items)
+    half = half_of(folder)
+    team.agree(lambda: write_run(half, config, items))
     scribe = scribe_of(options, half, team)
     history = train_stages(model, sides, config, half, console, team, scribe)
     if team.writes:
         write_curves(half, history)
         card = finish(model, sides, config, items, half, options.name, pretraining)
-        clear_stages(half, config)
+        clear_stages(half)
         half.replace(folder)
         Console().print(report.scores_table(card.metrics))
         console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}")
@@ -92,10 +94,7 @@ def data(options: argparse.Namespace, console: Console) -> None:
             f"{len(problems)} of {len(items)} chips cannot be read, the first of them above; "
             "remove them, or fetch their archives again"
         )
-    options.manifest.parent.mkdir(parents=True, exist_ok=True)
-    half = options.manifest.with_suffix(".half")
-    half.write_text(splits.manifest(items), encoding="utf-8")
-    half.replace(options.manifest)
+    write_text(options.manifest, splits.manifest(items))
     told = f"{options.manifest}, sha256 {splits.manifest_sha256(items)}"
     console.print(f"manifest {told}; no ship stands on two sides", highlight=False, soft_wrap=True)
 
@@ -106,8 +105,11 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
     width = options.width or (config.model.width if options.model == "vgg16" else 1.0)
     model = config.model.model_dump() | {"name": options.model, "width": width}
     config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
+    large_enough(config)
     chips = other_chips(options.chips, config)
-    learn_features(chips, config, weights_dir(options), options.runs / "store", console)
+    with joined() as team:
+        console.quiet = not team.writes
+        learn_features(chips, config, weights_dir(options), options.runs / "store", console, team)
 
 
 def matrix(options: argparse.Namespace, console: Console) -> None:
@@ -123,7 +125,7 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     items = team.agree(lambda: index(all_records(sources), config.run))
     _say_data(sources, items, console, console)
     sides = load(sources, items, config.run, options.runs / "store", console, team)
-    _pretrain_all(config, options, console, team)
+    _pretrain_all(config, items, options, console, team)
     name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
     folder = options.out or options.runs / name
     place = Place(
@@ -141,7 +143,11 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
 
 
 def _pretrain_all(
-    config: MatrixConfig, options: argparse.Namespace, console: Console, team: Team
+    config: MatrixConfig,
+    items: list[splits.Item],
+    options: argparse.Namespace,
+    console: Console,
+    team: Team,
 ) -> None:
     """SAR pretraining of every network of the matrix that starts from it, where chips are given."""
     if not (options.pretrain or options.simulated):
@@ -150,7 +156,9 @@ def _pretrain_all(
     for name in config.models:
         if name.endswith("-pretrained"):
             run = config.run.model_copy(update={"model": config.model_of(name)})
-            learn_features(other_source(options, run), run, weights, store, console, team)
+            other = other_source(options, run)
+            check_not_tested(other.index(), items)
+            learn_features(other, run, weights, store, console, team)
 
 
 def promote(options: argparse.Namespace, console: Console) -> None:

@@ -46,7 +46,7 @@ class SplitConfig(Frozen):
     seed   of the split alone, so that runs of several seeds are tested on the same chips
     """
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     validation: float = Field(default=0.1, gt=0, lt=0.5)
     test: float = Field(default=0.2, gt=0, lt=0.5)
 
@@ -145,7 +145,7 @@ class StageConfig(Frozen):
 class RunConfig(Frozen):
     """Everything that decides a run's result besides the data."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     input: InputSpec = DEFAULT_INPUT
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -167,11 +167,6 @@ class RunConfig(Frozen):
     def _input_changes_the_default(cls, value: object) -> object:
         """A config file says `[input] size = 96` and keeps the rest."""
         return DEFAULT_INPUT.model_dump() | value if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _the_last_map_has_places(self) -> "RunConfig":
-        check_size(self.model, self.input.size)
-        return self
 
     @model_validator(mode="after")
     def _stages_differ(self) -> "RunConfig":
@@ -210,7 +205,7 @@ def read_config(path: Path, kind: type[C]) -> C:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigInvalid(f"cannot read the config {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{path} is not TOML: {error}") from error
     return validated(content, kind, str(path))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from training import splits
@@ -35,6 +35,7 @@ from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import Around, StageResult, matches, run_stage
 from training.trust_fit import fit_temperature
+from training.whole import write_tensors
 
 
 def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> MatrixResults:
@@ -83,6 +84,7 @@ class _Group:
     def run(self, cells: list[Cell], todo: set[Cell]) -> None:
         """Those of `cells` that are to do, in order; the weights in between are then deleted."""
         team = self.place.team
+        todo = team.agree(lambda: self._with_parents(todo & set(cells)))
         for cell in cells:
             if cell in todo:
                 self._run_cell(cell, keep=any(other.parent == cell for other in cells))
@@ -90,6 +92,16 @@ class _Group:
             for cell in cells:
                 self._weights(cell).unlink(missing_ok=True)
         team.agree(lambda: True)
+
+    def _with_parents(self, todo: set[Cell]) -> set[Cell]:
+        """The cells to do, and those before them whose weights are gone: they end alike again."""
+        needed = set(todo)
+        for cell in todo:
+            parent = cell.parent
+            while parent is not None and not self._weights(parent).exists():
+                needed.add(parent)
+                parent = parent.parent
+        return needed
 
     def _weights(self, cell: Cell) -> Path:
         return self.place.of(cell) / "weights.safetensors"
@@ -101,12 +113,10 @@ class _Group:
         result, temperature = self._train(model, cell, config)
         logits = final_logits(model, self.sides.test)
         state = copy_state(model)
-        if place.team.writes:
-            place.of(cell).mkdir(parents=True, exist_ok=True)
+
+        def write() -> None:
             if keep:
-                half = self._weights(cell).with_suffix(".half")
-                save_file({name: value.contiguous() for name, value in state.items()}, half)
-                half.replace(self._weights(cell))
+                write_tensors(self._weights(cell), state)
             written = CellResult(
                 cell,
                 logits,
@@ -119,7 +129,8 @@ class _Group:
             )
             write_cell(written, place.result(cell))
             (place.of(cell) / "checkpoint").unlink(missing_ok=True)
-        place.team.agree(lambda: True)  # nobody reads the weights before they are there
+
+        place.team.agree(write)  # nobody reads the weights before they are there
         kept = result.history[result.chosen]
         self.progress.say(
             f"{cell.place}: validation NLL {kept.nll:.3f}, macro-F1 {kept.macro_f1:.3f}, "
@@ -169,7 +180,7 @@ def _cost_of_each(config: MatrixConfig, sides: Sides) -> Iterator[tuple[Cell, fl
         runs = 3 * chips * stage.epochs  # forward, and backward at twice that
         if stage.trains == "head":
             heads = sum(len(path) > 1 for path in config.paths()) / len(config.sets)
-            runs = int(len(sides.train) * stage.views / heads)
+            runs = int(len(sides.train) * stage.views / max(1, heads))
         yield cell, flops[cell.model] * (runs + len(sides.validation) + len(sides.test))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import named
 from training.weights import sar_file
+from training.whole import write_text
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
     """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
     manifest = splits.manifest_sha256(items)
-    claim = identity({"recipe": recipe, "manifest": manifest, "start": place.pretrained})
+    claim = identity({"recipe": recipe, "manifest": manifest, "start": _start(place.pretrained)})
     weights = {
         name: hashlib.sha256(
             sar_file(config.model_of(name), place.weights).read_bytes()
@@ -79,14 +81,29 @@ def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
     }
     path = place.folder / "matrix.json"
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read_claim(path)
         weights = found["weights"] | weights
         if found["identity"] != claim or not found["weights"].items() <= weights.items():
             raise ConfigInvalid(
                 f"{place.folder} holds a matrix of another config, data or weights; name another "
                 "--out, or delete it"
             )
-    place.folder.mkdir(parents=True, exist_ok=True)
-    (place.folder / "manifest.jsonl").write_text(splits.manifest(items), encoding="utf-8")
-    (place.folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    path.write_text(json.dumps({"identity": claim, "weights": weights}), encoding="utf-8")
+    write_text(place.folder / "manifest.jsonl", splits.manifest(items))
+    write_text(place.folder / "config.json", config.model_dump_json(indent=2))
+    write_text(path, json.dumps({"identity": claim, "weights": weights}))
+
+
+def _start(pretrained: str) -> str:
+    """What pre-trained models start from; a file by what is in it."""
+    path = Path(pretrained)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else pretrained
+
+
+def _read_claim(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigInvalid(f"{path} is not JSON ({error}); name another --out") from error
+    if not isinstance(found, dict) or not {"identity", "weights"} <= set(found):
+        raise ConfigInvalid(f"{path} is not of a matrix; name another --out")
+    return found

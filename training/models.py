@@ -47,10 +47,6 @@ class ChipNet(nn.Module):
         activation_map = nn.functional.conv2d(features, weight, self.head.bias)
         return Forward(logits, embedding, activation_map)
 
-    def replace_head(self, classes: int) -> None:
-        """A new, untrained head for other classes; the features stay."""
-        self.head = nn.Linear(self.head.in_features, classes).to(self.head.weight.device)
-
     def blocks(self) -> list[list[nn.Module]]:
         """The features from the top down, in the pieces that gradual unfreezing thaws one by one.
 

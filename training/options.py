@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from training.config import RunConfig, read_config, simulated_config, validated
+from training.config import RunConfig, check_size, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
 from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
 from training.parallel import Team
@@ -27,6 +27,14 @@ def run_config(options: argparse.Namespace) -> RunConfig:
     return config if options.seed is None else config.model_copy(update={"seed": options.seed})
 
 
+def large_enough(config: RunConfig) -> None:
+    """Raises ConfigInvalid where the network is too deep for the chips of the config."""
+    try:
+        check_size(config.model, config.input.size)
+    except ValueError as error:
+        raise ConfigInvalid(str(error)) from error
+
+
 def matrix_config(options: argparse.Namespace) -> MatrixConfig:
     """The matrix that the options name, its models and seeds filled in."""
     if options.config:
@@ -40,9 +48,9 @@ def matrix_config(options: argparse.Namespace) -> MatrixConfig:
         changes["models"] = tuple(options.models)
     elif options.sweep:
         changes["models"] = config.models[-1:]
-    if options.seeds and options.seed is not None:
+    if options.seeds is not None and options.seed is not None:
         raise ConfigInvalid("--seeds and --seed exclude each other; give one of them")
-    if options.seeds:
+    if options.seeds is not None:
         changes["seeds"] = tuple(range(options.seeds))
     elif options.seed is not None:
         changes["seeds"] = (options.seed,)
@@ -51,6 +59,10 @@ def matrix_config(options: argparse.Namespace) -> MatrixConfig:
 
 def sources_of(folders: list[Path], options: argparse.Namespace) -> list[Source]:
     """The sources in the folders given, or the simulated ones; DataMissing says what to fetch."""
+    if options.simulated and folders:
+        raise ConfigInvalid("--simulated and folders of data exclude each other; give one of them")
+    if options.smoke and not options.simulated:
+        raise ConfigInvalid("--smoke goes with --simulated")
     if options.simulated:
         return simulated_sources(options.smoke)
     if not folders:
@@ -100,6 +112,6 @@ def pretraining_record(
 
 def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:
     """A hook that logs for TensorBoard, where it is asked for; one process logs for all."""
-    if options.tensorboard and team.writes:
-        return tensorboard(folder / "tensorboard")
-    return lambda _: None
+    if not options.tensorboard:
+        return lambda _: None
+    return tensorboard(folder / "tensorboard", writes=team.writes)

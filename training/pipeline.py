@@ -1,13 +1,14 @@
 """One retraining, from prepared sides to a checked model file in a run folder."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from shipchip.card import ModelCard
 from training import report, splits
@@ -28,6 +29,9 @@ from training.splits import Item
 from training.stages import Around, of_sources, run_stage
 from training.trust_fit import fit_trust
 from training.weights import load_pretrained
+from training.whole import write_tensors, write_text
+
+_STAGES = "stages"  # in a half-done run's folder: what it goes on from
 
 TERMS = (
     "Research and development use. FUSAR-Ship is copyright Fudan University and asks to be cited; "
@@ -76,7 +80,8 @@ def _matches(sides: Sides, stage: StageConfig, console: Console) -> bool:
     both = (of_sources(side, stage.sources) for side in (sides.train, sides.validation))
     if all(len(side) for side in both):
         return True
-    console.print(f"stage {stage.name} skipped: no source matches {stage.sources}")
+    told = f"no training or no validation chip of {', '.join(stage.sources)}"
+    console.print(f"stage {stage.name} skipped: {told}")
     return False
 
 
@@ -88,7 +93,7 @@ def _stage(
     folder: Path,
     around: Around,
 ) -> list[Epoch]:
-    weights, lines = folder / f"{stage.name}.safetensors", folder / f"{stage.name}.jsonl"
+    weights, lines = (folder / _STAGES / f"{stage.name}{e}" for e in (".safetensors", ".jsonl"))
     team = around.team
     if team.agree(weights.exists):
         model.load_state_dict(load_file(weights))
@@ -96,25 +101,26 @@ def _stage(
         for epoch in history:
             around.on_epoch(epoch)
         return history
-    checkpoint = Checkpoint(folder / f"{stage.name}.checkpoint", stage.name)
+    checkpoint = Checkpoint(
+        folder / _STAGES / f"{stage.name}.checkpoint", f"{folder.name} {stage.name}"
+    )
     around = Around(around.on_epoch, checkpoint, team)
     chips = of_sources(sides.train, stage.sources)
     chosen_by = of_sources(sides.validation, stage.sources)
     result = run_stage(model, chips, chosen_by, stage, config, around)
-    if team.writes:
+
+    def keep() -> None:
         write_history(list(result.history), lines)
-        half = weights.with_suffix(".half")
-        save_file({name: v.contiguous() for name, v in copy_state(model).items()}, half)
-        half.replace(weights)  # last: it stands for "finished"
+        write_tensors(weights, copy_state(model))  # last: it stands for "finished"
         checkpoint.clear()
+
+    team.agree(keep)
     return list(result.history)
 
 
-def clear_stages(folder: Path, config: RunConfig) -> None:
+def clear_stages(folder: Path) -> None:
     """Delete what `train` kept for going on; the run is finished."""
-    for stage in config.stages:
-        for ending in (".safetensors", ".jsonl"):
-            (folder / f"{stage.name}{ending}").unlink(missing_ok=True)
+    shutil.rmtree(folder / _STAGES)
 
 
 def finish(
@@ -166,13 +172,13 @@ def _training_record(items: list[Item], config: RunConfig) -> dict[str, Any]:
 
 def write_run(folder: Path, config: RunConfig, items: list[Item]) -> None:
     """Config and manifest, before anything is trained."""
-    (folder / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    (folder / "manifest.jsonl").write_text(splits.manifest(items), encoding="utf-8")
+    write_text(folder / "config.json", config.model_dump_json(indent=2))
+    write_text(folder / "manifest.jsonl", splits.manifest(items))
 
 
 def write_history(history: list[Epoch], path: Path) -> None:
     """One JSON line an epoch."""
-    path.write_text("".join(json.dumps(asdict(e)) + "\n" for e in history), encoding="utf-8")
+    write_text(path, "".join(json.dumps(asdict(e)) + "\n" for e in history))
 
 
 def write_curves(folder: Path, history: list[Epoch]) -> None:

@@ -13,14 +13,15 @@ from rich.console import Console
 
 from training.checkpoint import Checkpoint
 from training.config import RunConfig
-from training.errors import DataInvalid
+from training.errors import DataInvalid, Leak
 from training.models import build, device_of_choice
 from training.parallel import ALONE, Team
 from training.progress import EpochProgress
 from training.provenance import GIT_COMMIT, identity
 from training.sides import prepare_with_progress
 from training.sources.folder import FolderSource
-from training.sources.record import Source, drop_repeats
+from training.sources.record import Record, Source, drop_repeats
+from training.splits import Item
 from training.stages import Around, run_stage
 from training.weights import read_record, sar_file, save_features
 
@@ -32,6 +33,18 @@ def other_chips(path: Path, config: RunConfig) -> FolderSource:
     targets have no scale in common with ships."""
     spec = config.input
     return FolderSource(path, None, extent_m=spec.size * spec.spacing_m)
+
+
+def check_not_tested(records: list[Record], items: list[Item]) -> None:
+    """Raises Leak where a chip to pretrain on is one that chooses or tests later."""
+    later = {item.record.sha256: item for item in items if item.split != "train"}
+    for record in records:
+        if record.sha256 in later:
+            item = later[record.sha256]
+            raise Leak(
+                f"chip {record.key} of the chips to pretrain on stands in {item.split} of "
+                f"{item.record.source}; pretrain on other chips"
+            )
 
 
 def pretrain(
@@ -85,9 +98,8 @@ def pretrain(
         "input": {"size": config.input.size, "spacing_m": config.input.spacing_m},
         "git_commit": GIT_COMMIT,
     }
+    team.agree(lambda: save_features(model, path, record))
     if team.writes:
-        save_features(model, path, record)
         checkpoint.clear()
-    team.agree(lambda: True)  # nobody reads the file before it is there
     console.print(f"{path}: macro-F1 {kept.macro_f1:.2f} on chips held back", highlight=False)
     return record

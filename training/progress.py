@@ -65,8 +65,8 @@ class EpochProgress:
         self._progress.console.print(line, highlight=False, soft_wrap=True)
 
 
-def tensorboard(folder: Path) -> OnEpoch:
-    """A hook that logs every epoch for TensorBoard into `folder`.
+def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
+    """A hook that logs every epoch for TensorBoard into `folder`, where this process `writes`.
 
     Raises ConfigInvalid where TensorBoard is not installed.
     """
@@ -76,6 +76,8 @@ def tensorboard(folder: Path) -> OnEpoch:
         raise ConfigInvalid(
             "--tensorboard needs the package tensorboard: pip install 'shipchip[tensorboard]'"
         ) from error
+    if not writes:
+        return lambda _: None
     writer = SummaryWriter(str(folder))
 
     def hook(epoch: Epoch) -> None:

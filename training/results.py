@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import DataInvalid
+from training.whole import write_text
 
 SCHEMA = "shipchip.cell/1"
 
@@ -119,9 +120,7 @@ class MatrixResults:
 def write_cell(result: CellResult, path: Path) -> None:
     """Write one cell's file; it appears whole or not at all."""
     content = asdict(result) | {"schema": SCHEMA, "logits": result.logits.astype(float).tolist()}
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps(content), encoding="utf-8")
-    half.replace(path)
+    write_text(path, json.dumps(content))
 
 
 def read_cell(path: Path) -> CellResult:

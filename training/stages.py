@@ -41,7 +41,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Around:
-    """What a stage runs in; none of it changes the result.
+    """What a stage runs in.
 
     bank  frozen features of these very chips, where they were computed before
     """
@@ -140,6 +140,7 @@ def _epochs(
         for epoch in history:
             around.on_epoch(epoch)
     for number in range(len(history), stage.epochs):
+        dice.reseed()
         loss = train_epoch(number)
         nll, f1 = around.team.agree(judge_epoch)
         if not (math.isfinite(loss) and math.isfinite(nll)):
@@ -148,7 +149,7 @@ def _epochs(
                 f"{nll}; expected numbers: lower the stage's lr ({stage.lr:g})"
             )
         history.append(Epoch(stage.name, number, loss, nll, f1))
-        if nll <= min(epoch.nll for epoch in history):
+        if nll < min((epoch.nll for epoch in history[:-1]), default=math.inf):
             best = copy_state(learner.average.module)
         if around.checkpoint and around.team.writes and number + 1 < stage.epochs:
             around.checkpoint.save(_state(learner, dice, history, best))
@@ -200,8 +201,9 @@ def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], No
 def thaw(model: ChipNet, stage: StageConfig, epoch: int) -> None:
     """Mark what this epoch of a stage trains; what is frozen keeps its batch-norm statistics too.
 
-    "gradual" thaws the head in the first epoch, everything in the last, and blocks evenly between
-    (Howard & Ruder 2018, "ULMFiT", section 3.3).
+    "gradual" thaws the head in the first epoch and then the blocks, evenly, from the top down
+    (Howard & Ruder 2018, "ULMFiT", section 3.3); with fewer epochs than blocks and one more, the
+    lowest stay frozen.
     """
     blocks = model.blocks()
     thawed = len(blocks)

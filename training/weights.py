@@ -14,15 +14,17 @@ from urllib.parse import urlsplit
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models import ResNet50_Weights, VGG16_BN_Weights, WeightsEnum
 
 from training.config import ModelConfig
 from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
 from training.models import ChipNet, copy_state
+from training.whole import write_tensors
 
 FORMAT = "shipchip.weights/1"
+# What torch and safetensors raise on files that are cut, empty or something else.
+_UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 _IMAGENET: dict[str, WeightsEnum] = {
     "vgg16": VGG16_BN_Weights.IMAGENET1K_V1,
     "resnet50": ResNet50_Weights.IMAGENET1K_V2,
@@ -66,11 +68,8 @@ def load_pretrained(model: ChipNet, config: ModelConfig, which: str, folder: Pat
 
 def save_features(model: ChipNet, path: Path, record: Mapping[str, Any]) -> None:
     """Write the features of `model` as safetensors; `record` says how they came about."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".half")
-    state = {n: v.contiguous() for n, v in copy_state(model).items() if not n.startswith("head.")}
-    save_file(state, half, {"format": FORMAT, "record": json.dumps(record)})
-    half.replace(path)
+    state = {n: v for n, v in copy_state(model).items() if not n.startswith("head.")}
+    write_tensors(path, state, {"format": FORMAT, "record": json.dumps(record)})
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -95,7 +94,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         told = str(error).splitlines()[0]
         raise WeightsInvalid(
             f"{path} is not a file of weights ({told}); expected safetensors, or a state dict that "

@@ -16,7 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.archives import tiff, write_folder
 from tests.training.test_parallel import ROOT, TINY
 from training import run
+from training.config import DEFAULT_INPUT
 from training.matrix_config import MODELS
+from training.sources.folder import FolderSource
+from training.store import prepare_all
+from training.whole import half_of
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +91,10 @@ def test_data_prints_the_counts_of_the_readme(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["--simulated", "--data", "somewhere"], "--simulated and folders of data exclude"),
+        (["--smoke"], "--smoke goes with --simulated"),
+        (["matrix", "--simulated", "--smoke", "--seeds", "0"], "'seeds'.*at least 1"),
+        (["matrix", "--simulated", "--smoke", "--seed", "-1"], "'seeds.0'.*greater than or equal"),
         (["data", "nowhere"], "data_missing: .*nowhere"),
         (["trian"], "unknown command 'trian'; expected one of train, data"),
         (["matrix", "--simulated", "--smoke", "--seeds", "2", "--seed", "1"], "exclude each other"),
@@ -119,6 +127,29 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     assert "run the same command again: it goes on" in told
     assert not list(tmp_path.rglob("result.json"))
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_test_chips_are_not_pretrained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chips = own_chips(tmp_path)
+    words = ["--data", str(chips), "--pretrain", str(chips), "--runs", str(tmp_path / "runs")]
+    assert run.main(words) == 1
+    assert "leak: chip" in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/*.half"))
+
+
+def test_the_store_keeps_chips_of_another_extent_apart(tmp_path: Path) -> None:
+    chips, spec = own_chips(tmp_path), DEFAULT_INPUT
+    sources = [FolderSource(chips, extent_m=extent) for extent in (100.0, 300.0)]
+    near, far = (prepare_all([s], s.index(), spec, tmp_path / "store") for s in sources)
+    assert not (near.inputs == far.inputs).all()
+
+
+def test_names_with_dots_do_not_share_a_folder(tmp_path: Path) -> None:
+    folders = [tmp_path / f"ship-v1.2-{n}" for n in ("aa", "bb")]
+    assert len({half_of(folder) for folder in folders}) == 2
+    assert half_of(folders[0]).name == "ship-v1.2-aa.half"
 
 
 def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:

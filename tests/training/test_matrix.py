@@ -194,6 +194,27 @@ def test_a_half_written_cell_is_not_finished(
     assert hashes(again).items() <= hashes(whole[0]).items()
 
 
+def test_a_cell_may_be_deleted_and_run_again(
+    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+) -> None:
+    run(CONFIG, data, tmp_path, [])
+    (result,) = tmp_path.glob("cells/*/*/*/mix.fine.coarse/result.json")
+    result.unlink()
+    epochs: list[Epoch] = []
+    again = run(CONFIG, data, tmp_path, epochs)
+    assert {epoch.stage for epoch in epochs} == {"mix", "mix.fine", "mix.fine.coarse"}
+    assert hashes(again) == hashes(whole[0])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "x"}'])
+def test_a_damaged_claim_is_told(
+    content: str, data: tuple[Sides, list[Item]], tmp_path: Path
+) -> None:
+    (tmp_path / "matrix.json").write_text(content)
+    with pytest.raises(ConfigInvalid, match=r"matrix\.json is not .*; name another --out"):
+        run(CONFIG, data, tmp_path, [])
+
+
 def test_seeds_and_models_may_be_added_and_nothing_else(
     data: tuple[Sides, list[Item]], tmp_path: Path
 ) -> None:

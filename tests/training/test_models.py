@@ -138,15 +138,18 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("name", ["cut.safetensors", "cut.pth", "text.pth", "empty.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["cut.safetensors", "cut.pth", "half.pth", "text.pth", "empty.safetensors"]
+)
 def test_damaged_weights_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "cut.safetensors":
         save_features(tiny(), path, {})
         path.write_bytes(path.read_bytes()[:-50])
-    elif name == "cut.pth":
+    elif name in ("cut.pth", "half.pth"):
         torch.save(tiny().state_dict(), path)
-        path.write_bytes(path.read_bytes()[:-50])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-50] if name == "cut.pth" else whole[: len(whole) // 2])
     else:
         path.write_bytes(b"no weights" if name == "text.pth" else b"")
     with pytest.raises(WeightsInvalid, match="is not a file of weights"):

@@ -1,5 +1,6 @@
 """A killed stage goes on from its checkpoint and ends with the same weights, bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,14 @@ def test_a_checkpoint_of_another_stage_is_refused(tmp_path: Path) -> None:
         train(network(), "head", other)
 
 
-def test_a_damaged_checkpoint_says_what_to_delete(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda whole: whole[: len(whole) // 2], lambda _: b"", lambda _: b"garbage"]
+)
+def test_a_damaged_checkpoint_says_what_to_delete(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     killed_after(1, tmp_path / "checkpoint", "head")
     whole = (tmp_path / "checkpoint").read_bytes()
-    (tmp_path / "checkpoint").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "checkpoint").write_bytes(damage(whole))
     with pytest.raises(DataInvalid, match="delete it to train this stage again"):
         train(network(), "head", Around(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage")))

@@ -71,6 +71,10 @@ class FolderSource:
         spacing = self._extent_m / max(chip.amplitude.shape[1:])
         return Chip(chip.amplitude, chip.polarisations, (spacing, spacing), chip.encoding)
 
+    def context(self) -> str:
+        """The extent that chips are said to have."""
+        return f"extent {self._extent_m}"
+
     def notes(self) -> list[str]:
         """Chips that name no ship, and files that were left out."""
         chips, lines = {record.key for record in self._records}, []

@@ -6,6 +6,7 @@ folder stand for ships, because neighbours in the index share ship and scene.
 """
 
 import hashlib
+import json
 import math
 import re
 from collections import defaultdict
@@ -64,6 +65,11 @@ class FusarSource:
         spacing = spacing_m(row) or NOMINAL_SPACING_M
         chip = decode(self.archive.read(record.key), pixel_spacing_m=spacing)
         return polarisation.named(chip, polarisation_of(row))
+
+    def context(self) -> str:
+        """The rows of meta.csv, which tell spacing and polarisation."""
+        rows = json.dumps(self._meta, sort_keys=True)
+        return f"{NOMINAL_SPACING_M} {hashlib.sha256(rows.encode()).hexdigest()}"
 
     def notes(self) -> list[str]:
         """What meta.csv lacks, and how many chips are grouped by blocks instead."""

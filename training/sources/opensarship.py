@@ -120,6 +120,11 @@ class OpenSarShipSource:
         """The chip, from the scene that its key names."""
         return self._scenes[record.key.partition("!")[0]].read(record)
 
+    def context(self) -> str:
+        """The ships of every scene, whose incidence gives the spacing of SLC chips."""
+        told = {name: sorted(s.ship_list.ships.items()) for name, s in self._scenes.items()}
+        return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()
+
     def notes(self) -> list[str]:
         """Ship lists that were mended or are not there, and chips of no known ship."""
         scenes = self._scenes.values()

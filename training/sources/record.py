@@ -56,6 +56,10 @@ class Source(Protocol):
         """
         ...
 
+    def context(self) -> str:
+        """Whatever besides a chip's bytes decides what `read` gives: pixel spacing, most often."""
+        ...
+
     def notes(self) -> list[str]:
         """One line each for what a user should know of this copy: what is missing or was mended."""
         ...

@@ -78,6 +78,10 @@ class SimulatedSource:
         """None: its ships are known and its chips complete."""
         return []
 
+    def context(self) -> str:
+        """The pixel spacing."""
+        return f"spacing {self._spacing_m}"
+
     @cached_property
     def _views(self) -> dict[str, tuple[str, str]]:
         views = {}

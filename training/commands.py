@@ -1,6 +1,7 @@
 """What each command of training.run does; each prints what it found and raises what it refuses."""
 
 import argparse
+import json
 from functools import partial
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from shipchip.classifier import ShipClassifier
 from training import matrix as matrix_run
 from training import promote as promotion
 from training import report, splits
+from training.appraisal import appraise, check_card, tell
+from training.card_data import sides_of_card
 from training.config import RunConfig, validated
 from training.errors import DataInvalid
 from training.matrix_config import MatrixConfig
@@ -25,14 +28,23 @@ from training.options import (
     weights_dir,
 )
 from training.parallel import Team, joined
-from training.pipeline import clear_stages, finish, untrained, write_curves, write_run
-from training.pipeline import train as train_stages
+from training.pipeline import (
+    clear_stages,
+    finish,
+    training_record,
+    untrained,
+    write_curves,
+    write_run,
+)
+from training.pipeline import train as learn_all
 from training.pretraining import check_not_tested, other_chips
 from training.pretraining import pretrain as learn_features
 from training.provenance import identity
+from training.quantise import convert
 from training.sides import all_records, index, load
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
+from training.strangers import strangers
 from training.verify import notes, verify
 from training.whole import half_of, write_text
 
@@ -49,14 +61,17 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     large_enough(config)
     items = team.agree(lambda: index(all_records(sources), config))
     _say_data(sources, items, console, console)
-    sides = load(sources, items, config, options.runs / "store", console, team)
+    store = options.runs / "store"
+    sides = load(sources, items, config, store, console, team)
+    strange = strangers(options.ood, config.input, store, console) if options.ood else None
     weights = weights_dir(options)
     if options.pretrain:
         options.pretrained = options.pretrained or "sar"
         other = other_chips(options.pretrain, config)
         check_not_tested(other.index(), items)
-        learn_features(other, config, weights, options.runs / "store", console, team)
-    model = untrained(config, options.pretrained, weights)
+        learn_features(other, config, weights, store, console, team)
+    start = partial(untrained, pretrained=options.pretrained, weights=weights)
+    start(config)  # weights that are missing or do not fit are refused before anything is written
     pretraining = pretraining_record(options, config, weights)
     recipe = {"name": options.name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
@@ -67,13 +82,14 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     half = half_of(folder)
     team.agree(lambda: write_run(half, config, items))
     scribe = scribe_of(options, half, team)
-    history = train_stages(model, sides, config, half, console, team, scribe)
+    learnt, history = learn_all(sides, config, half, start, console, team, scribe)
     if team.writes:
         write_curves(half, history)
-        card = finish(model, sides, config, items, half, options.name, pretraining)
+        record = training_record(items, config, pretraining)
+        card = finish(learnt, sides, config, record, half, options.name, strange)
         clear_stages(half)
         half.replace(folder)
-        Console().print(report.scores_table(card.metrics))
+        Console().print(report.scores_table(card.metrics["sources"]))
         console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}")
 
 
@@ -159,6 +175,27 @@ def _pretrain_all(
             other = other_source(options, run)
             check_not_tested(other.index(), items)
             learn_features(other, run, weights, store, console, team)
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> None:
+    """Every figure of a model file beside its bar; ExportMismatch where its card says others."""
+    sources = sources_of(options.data, options)
+    store = options.runs / "store"
+    found = appraise(options.model, sources, store, console, options.ood, options.int8)
+    tell(found, Console())
+    if options.json:
+        write_text(options.json, json.dumps(found, indent=2))
+    check_card(found)
+
+
+def export(options: argparse.Namespace, console: Console) -> None:
+    """An exported model in int8, compared with what it was made from before it is put in place."""
+    out = options.out or options.model.with_suffix(".int8.onnx")
+    sources = sources_of(options.data, options)
+    card = ShipClassifier(options.model, device="cpu").card
+    _, _, sides = sides_of_card(card, sources, options.runs / "store", console)
+    Console().print(convert(options.model, sides, out).table())
+    console.print(f"int8: {out}", highlight=False, soft_wrap=True)
 
 
 def promote(options: argparse.Namespace, console: Console) -> None:

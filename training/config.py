@@ -5,7 +5,7 @@ A config is written into the run folder and into the model card, so that a resul
 
 import tomllib
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -108,7 +108,8 @@ class ImbalanceConfig(Frozen):
 
     loss      one of the words of training.losses
     sampling  "natural": every chip once an epoch; "balanced": sources alike, and in each its
-              classes alike
+              classes alike; "square_root": sources alike, in each the classes by the root of their
+              chips
     beta      of the effective number of samples (Cui et al. 2019)
     gamma     of the focal loss (Lin et al. 2017)
     tau       of logit adjustment (Menon et al. 2021)
@@ -117,10 +118,25 @@ class ImbalanceConfig(Frozen):
     loss: Literal[
         "cross_entropy", "inverse_frequency", "effective_number", "focal", "logit_adjusted"
     ] = "cross_entropy"
-    sampling: Literal["natural", "balanced"] = "balanced"
+    sampling: Literal["natural", "balanced", "square_root"] = "balanced"
     beta: float = Field(default=0.999, ge=0, lt=1)
     gamma: float = Field(default=2.0, ge=0)
     tau: float = Field(default=1.0, ge=0)
+
+
+class ExpertsConfig(Frozen):
+    """Linear experts on measurements of the ship (training.experts), beside the networks.
+
+    share     of their log-probabilities in the model's answer; the networks have the rest
+    strength  inverse of the ridge penalty of their logistic regressions
+    power     a source's classes weigh as chips**power: 0 alike, 1 as they come
+    borrowed  weight of a class that a source lacks, over that of all it has
+    """
+
+    share: float = Field(default=0.75, gt=0, lt=1)
+    strength: float = Field(default=0.2, gt=0)
+    power: float = Field(default=0.15, ge=0, le=1)
+    borrowed: float = Field(default=0.05, gt=0, lt=1)
 
 
 class StageConfig(Frozen):
@@ -143,9 +159,19 @@ class StageConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """Everything that decides a run's result besides the data."""
+    """Everything that decides a run's result besides the data.
+
+    folds    0: the validation side chooses epochs and fits trust. Else training and validation
+             chips are one side: networks trained without one fold of it after the other fit trust
+             on that fold, the model is trained on all of it, and last epochs are taken
+    members  networks in the model, of the seeds `seed`, `seed` + 1, ...; their mean answers
+    experts  None: the networks answer alone
+    """
 
     seed: int = Field(default=0, ge=0)
+    folds: int = Field(default=0, ge=0, le=20)
+    members: int = Field(default=1, ge=1, le=16)
+    experts: ExpertsConfig | None = None
     input: InputSpec = DEFAULT_INPUT
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -168,12 +194,37 @@ class RunConfig(Frozen):
         """A config file says `[input] size = 96` and keeps the rest."""
         return DEFAULT_INPUT.model_dump() | value if isinstance(value, dict) else value
 
+    @field_validator("folds")
+    @classmethod
+    def _one_fold_holds_back_everything(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold leaves nothing to train on: give 0, or 2 and more")
+        return folds
+
     @model_validator(mode="after")
     def _stages_differ(self) -> "RunConfig":
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"stages need different names, found {names}")
         return self
+
+
+# What `python -m training.run` does where no config says otherwise. Chosen by cross-validation on
+# training and validation chips, see docs/experiments/log.md.
+RECIPE = RunConfig(
+    # 50 dB, not 40: an 8-bit chip of a calm sea saturates at 48 dB above its clutter.
+    input=DEFAULT_INPUT.model_copy(update={"db_max": 50.0}),
+    folds=4,
+    members=3,
+    experts=ExpertsConfig(),
+    model=ModelConfig(width=0.25),
+    imbalance=ImbalanceConfig(sampling="square_root"),
+    stages=(
+        StageConfig(name="base", sources=("fusar*",), epochs=15, lr=2e-3),
+        StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=10, lr=1e-3),
+        StageConfig(name="fine-tune-2", epochs=20, lr=1e-3),
+    ),
+)
 
 
 def simulated_config(smoke: bool) -> RunConfig:
@@ -188,6 +239,8 @@ def simulated_config(smoke: bool) -> RunConfig:
     )
     small = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 6.0})
     return RunConfig(
+        folds=2,
+        experts=ExpertsConfig(),
         stages=stages,
         pretrain=None,
         input=small if smoke else DEFAULT_INPUT,
@@ -199,15 +252,30 @@ def simulated_config(smoke: bool) -> RunConfig:
 C = TypeVar("C", bound=Frozen)
 
 
-def read_config(path: Path, kind: type[C]) -> C:
-    """A config from a TOML file; ConfigInvalid names the first key that is wrong."""
+def read_config(path: Path, kind: type[C], base: C | None = None) -> C:
+    """A config from a TOML file; ConfigInvalid names the first key that is wrong.
+
+    base  what the file's keys change; None takes the defaults of `kind`
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigInvalid(f"cannot read the config {path}: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{path} is not TOML: {error}") from error
+    if base is not None:
+        content = _changed(base.model_dump(mode="json"), content)
     return validated(content, kind, str(path))
+
+
+def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, table by table; a table that stands for None in `base` is new."""
+    return base | {
+        key: _changed(base[key], value)
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }
 
 
 def validated(content: object, kind: type[C], where: str) -> C:

@@ -7,23 +7,23 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from shipchip.card import CARD_KEY, ModelCard
+from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
 from training.loop import evaluate
-from training.models import ChipNet
+from training.models import Explained, Network
 
 TOLERANCE = 1e-4
 
 
-def export(model: ChipNet, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
+def export(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
     """Write `path`; nothing is left under that name unless the file says what the model says.
 
     chips are the prepared test chips (N, 1, S, S) that both are asked about. Raises
     ExportMismatch where a logit differs by more than TOLERANCE or a label at all.
     """
     half = path.with_suffix(".half.onnx")
-    proto = to_onnx(model, card.input.size)
+    proto = to_onnx(model, card.input)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     half.write_bytes(proto.SerializeToString())
@@ -31,12 +31,21 @@ def export(model: ChipNet, card: ModelCard, path: Path, chips: NDArray[np.float3
     half.replace(path)
 
 
-def to_onnx(model: ChipNet, size: int) -> onnx.ModelProto:
+def write_card(card: ModelCard, path: Path) -> None:
+    """Give the file at `path` this card in place of its own; the graph stays to the byte."""
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
+    half = path.with_suffix(".half.onnx")
+    half.write_bytes(proto.SerializeToString())
+    half.replace(path)
+
+
+def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
-    model = model.eval().cpu()
-    example = torch.zeros(2, 1, size, size)
+    shown = Explained(model, spec).eval().cpu()
+    example = torch.zeros(2, 1, spec.size, spec.size)
     program = torch.onnx.export(
-        model,
+        shown,
         (example,),
         dynamo=True,
         external_data=False,
@@ -50,7 +59,7 @@ def to_onnx(model: ChipNet, size: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def compare(model: ChipNet, path: Path, chips: NDArray[np.float32]) -> float:
+def compare(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
     """The largest difference of a logit between the model and the file, over all chips."""
     expected, _ = evaluate(model, chips)
     ships = ShipClassifier(path, device="cpu")

@@ -5,16 +5,18 @@ validation sides before these functions are called, and nothing that they return
 choice. tests/training/test_final_test.py fails where another module breaks the seal.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.trust import probabilities
+from shipchip.classifier import ShipClassifier
+from training.evaluation import Answers, Marked, answers, measure
 from training.loop import evaluate
-from training.metrics import scores
 from training.models import ChipNet
 from training.sides import SealedTest
+from training.smaller import loss
 from training.store import Prepared
 
 
@@ -29,22 +31,31 @@ def final_chips(sealed: SealedTest) -> Prepared:
     return sealed.break_seal()
 
 
-def score_sources(
-    logits: NDArray[np.float32], temperature: float, sealed: SealedTest, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Scores of each source over the classes it has; never pooled, or the sensor gives the class
-    away."""
+def measure_file(
+    ships: ShipClassifier,
+    sealed: SealedTest,
+    others: Mapping[str, NDArray[np.float32]] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The figures of a finished file for its card (see evaluation.measure), on the test chips.
+
+    others  kind -> prepared chips (N, 1, S, S) that show no ship; None where there are none
+    """
     chips = sealed.break_seal()
-    probs = probabilities(logits, temperature)
-    names = np.array([record.source for record in chips.records])
+    marked = _marked(answers(ships, chips.inputs), chips)
+    strange = None if others is None else {k: answers(ships, c) for k, c in others.items()}
+    return measure(marked, chips.records, strange, seed)
+
+
+def lost_by(
+    smaller: ShipClassifier, ships: ShipClassifier, sealed: SealedTest, seed: int
+) -> dict[str, Any]:
+    """Macro-F1 that `smaller` loses against `ships`, from which it was made (see smaller.loss)."""
+    chips = sealed.break_seal()
+    less, more = (_marked(answers(file, chips.inputs), chips) for file in (smaller, ships))
+    return loss(less, more, chips.records, seed)
+
+
+def _marked(given: Answers, chips: Prepared) -> Marked:
     groups = np.array([record.group for record in chips.records])
-    return {
-        name: scores(
-            probs[names == name],
-            chips.labels[names == name],
-            list(groups[names == name]),
-            chips.classes,
-            seed,
-        )
-        for name in sorted(set(names.tolist()))
-    }
+    return Marked(given, chips.labels, groups, chips.classes)

@@ -54,8 +54,10 @@ def compute_bank(
     generator = torch.Generator(device).manual_seed(config.seed)
     inputs = torch.from_numpy(np.array(train.inputs)).to(device)
     views = [_embed(model, inputs, config, generator) for _ in range(stage.views)]
-    _, plain = evaluate(model, validation.inputs)
-    return Bank(torch.stack(views), torch.from_numpy(plain).to(device))
+    plain = torch.empty(0, model.head.in_features, device=device)
+    if len(validation):
+        plain = torch.from_numpy(evaluate(model, validation.inputs)[1]).to(device)
+    return Bank(torch.stack(views), plain)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Plain functions of training: an epoch, an evaluation, the drawing of batches."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,13 +21,22 @@ from training.parallel import Team
 from training.store import Prepared
 
 
-def balanced_weights(data: Prepared) -> NDArray[np.float64]:
-    """Sampling weights (N,), summing to 1: sources alike, and in each its classes alike."""
+def sampling_weights(data: Prepared, power: float) -> NDArray[np.float64]:
+    """Sampling weights (N,), summing to 1: sources alike, and in each its classes by chips**power.
+
+    power  0: classes alike; 1/2: the square-root sampling of Mahajan et al. (2018)
+    """
     cells = [(record.source, int(k)) for record, k in zip(data.records, data.labels, strict=True)]
     size = Counter(cells)
-    classes = Counter(source for source, _ in size)
-    weights = np.array([1 / (size[cell] * classes[cell[0]]) for cell in cells])
+    share = {cell: chips**power for cell, chips in size.items()}
+    whole: dict[str, float] = defaultdict(float)
+    for (source, _), part in share.items():
+        whole[source] += part
+    weights = np.array([share[cell] / (size[cell] * whole[cell[0]]) for cell in cells])
     return np.asarray(weights / weights.sum())
+
+
+_POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +57,11 @@ class Course:
         """As the config's imbalance words say."""
         labels = torch.from_numpy(np.array(data.labels)).to(device)
         counts = torch.bincount(labels, minlength=len(data.classes))
-        balanced = config.imbalance.sampling == "balanced"
+        power = _POWERS.get(config.imbalance.sampling)
         return cls(
             labels,
             len(data.classes),
-            balanced_weights(data) if balanced else None,
+            None if power is None else sampling_weights(data, power),
             loss_of(config.imbalance, counts, config.label_smoothing),
             config.batch_size,
         )

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models import resnet50
 from torchvision.models.vgg import make_layers
 
+from shipchip.card import InputSpec
 from training.config import ModelConfig
 
 # Simonyan & Zisserman 2015, configuration D. Their fifth pooling is left out: the head averages
@@ -44,7 +46,7 @@ class ChipNet(nn.Module):
         embedding = features.mean(dim=(2, 3))
         logits = self.head(self.dropout(embedding))
         weight = self.head.weight[:, :, None, None]
-        activation_map = nn.functional.conv2d(features, weight, self.head.bias)
+        activation_map = functional.conv2d(features, weight, self.head.bias)
         return Forward(logits, embedding, activation_map)
 
     def blocks(self) -> list[list[nn.Module]]:
@@ -60,6 +62,72 @@ class ChipNet(nn.Module):
         return [
             piece for piece in reversed(pieces) if any(True for m in piece for _ in m.parameters())
         ]
+
+
+# What a member of an ensemble sees: the chip, or its mirror image along these axes.
+_MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+
+
+class Ensemble(nn.Module):
+    """Networks of one kind that answer together, each on another mirror image of the chip, and
+    perhaps experts on measurements (training.experts) beside them.
+
+    experts  (N, 1, S, S) -> log-probabilities (N, K) and an embedding (N, P)
+    share    weight of the experts' log-probabilities against the networks'
+
+    Logits are weighted means of log-probabilities, maps the networks' means. The embedding is the
+    experts', or that of all networks side by side where there are none.
+    """
+
+    def __init__(
+        self, members: Sequence[ChipNet], experts: nn.Module | None = None, share: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.experts, self.share = experts, share
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        answers = []
+        for number, member in enumerate(self.members):
+            axes = _MIRRORS[number % len(_MIRRORS)]
+            logits, embedding, maps = member(torch.flip(chips, axes) if axes else chips)
+            answers.append(Forward(logits, embedding, torch.flip(maps, axes) if axes else maps))
+        logits = torch.log_softmax(torch.stack([a.logits for a in answers]).mean(0), 1)
+        embedding = torch.cat([answer.embedding for answer in answers], 1)
+        maps = torch.stack([answer.activation_map for answer in answers]).mean(0)
+        if self.experts is not None:
+            said, embedding = self.experts(chips)
+            logits = self.share * said + (1 - self.share) * logits
+        return Forward(logits, embedding, maps)
+
+
+Network = ChipNet | Ensemble
+
+_SHIP_DB = 10.0  # above clutter: what is dimmer is hardly the ship
+
+
+class Explained(nn.Module):
+    """A network as it is exported: its maps show where on the ship the evidence for a class lies.
+
+    A class activation map alone is a few cells as coarse as a ship is long, and its cells have seen
+    their neighbours: on simulated ships it lay on the sea as much as on the ship. So it is drawn
+    out to the chip's size, taken relative to the other classes, and weighed at each place by the
+    backscatter above _SHIP_DB. The maps are (N, K, S, S), not negative.
+    """
+
+    def __init__(self, network: Network, spec: InputSpec) -> None:
+        super().__init__()
+        self.network, self.level, self.size = network, _SHIP_DB / spec.db_scale, spec.size
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        logits, embedding, maps = self.network(chips)
+        evidence = functional.interpolate(
+            maps - maps.mean(1, keepdim=True), (self.size, self.size), mode="bilinear"
+        )
+        seen = functional.softplus(evidence) * torch.relu(chips - self.level)
+        return Forward(logits, embedding, seen)
 
 
 def build(config: ModelConfig, classes: int) -> ChipNet:

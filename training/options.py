@@ -4,7 +4,7 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from training.config import RunConfig, check_size, read_config, simulated_config, validated
+from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
 from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
 from training.parallel import Team
@@ -19,11 +19,11 @@ from training.weights import read_record, sar_file
 def run_config(options: argparse.Namespace) -> RunConfig:
     """The config that the options name: a file's, the simulated one, or the default."""
     if options.config:
-        config = read_config(options.config, RunConfig)
+        config = read_config(options.config, RunConfig, RECIPE)
     elif options.simulated:
         config = simulated_config(options.smoke)
     else:
-        config = RunConfig()
+        config = RECIPE
     return config if options.seed is None else config.model_copy(update={"seed": options.seed})
 
 

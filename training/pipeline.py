@@ -2,22 +2,26 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import load_file
 
 from shipchip.card import ModelCard
+from shipchip.classifier import ShipClassifier
 from training import report, splits
 from training.checkpoint import Checkpoint
 from training.config import RunConfig, StageConfig
+from training.crossfit import Learnt, Start, learn
 from training.errors import DataInvalid
-from training.export import export
-from training.final_test import final_chips, final_logits, score_sources
-from training.loop import evaluate
+from training.export import export, write_card
+from training.final_test import final_chips, measure_file
 from training.models import ChipNet, build, copy_state, device_of_choice
 from training.parallel import ALONE, Team
 from training.progress import EpochProgress, OnEpoch
@@ -53,27 +57,25 @@ def untrained(config: RunConfig, pretrained: str | None, weights: Path) -> ChipN
 
 
 def train(
-    model: ChipNet,
     sides: Sides,
     config: RunConfig,
     folder: Path,
+    start: Start,
     console: Console,
     team: Team = ALONE,
     scribe: OnEpoch = lambda _: None,
-) -> list[Epoch]:
-    """Base training and the two fine-tunings; each stage's result is kept in `folder` at once.
+) -> tuple[Learnt, list[Epoch]]:
+    """Every network of a run through its stages; each stage's result is kept in `folder` at once.
 
     A stage that `folder` holds is read from there, a half-done one goes on from its checkpoint.
     """
-    history: list[Epoch] = []
     stages = [stage for stage in config.stages if _matches(sides, stage, console)]
     if not stages:
         raise DataInvalid("no stage of the config matches any source that was found")
-    with EpochProgress(console, sum(s.epochs for s in stages), scribe) as progress:
-        for stage in stages:
-            on_epoch = progress.on_epoch(1)
-            history += _stage(model, sides, stage, config, folder, Around(on_epoch, team=team))
-    return history
+    networks = config.members * (config.folds + 1)
+    with EpochProgress(console, networks * sum(s.epochs for s in stages), scribe) as progress:
+        stagewise = _Stagewise(stages, folder, progress, team, alone=networks == 1)
+        return learn(sides, config, start, stagewise)
 
 
 def _matches(sides: Sides, stage: StageConfig, console: Console) -> bool:
@@ -85,37 +87,65 @@ def _matches(sides: Sides, stage: StageConfig, console: Console) -> bool:
     return False
 
 
-def _stage(
-    model: ChipNet,
-    sides: Sides,
-    stage: StageConfig,
-    config: RunConfig,
-    folder: Path,
-    around: Around,
-) -> list[Epoch]:
-    weights, lines = (folder / _STAGES / f"{stage.name}{e}" for e in (".safetensors", ".jsonl"))
-    team = around.team
-    if team.agree(weights.exists):
-        model.load_state_dict(load_file(weights))
-        history = [Epoch(**json.loads(line)) for line in lines.read_text("utf-8").splitlines()]
-        for epoch in history:
-            around.on_epoch(epoch)
+@dataclass(frozen=True, eq=False)
+class _Stagewise:
+    """Trains one network after the other through `stages`; see crossfit.TrainOne.
+
+    alone  whether there is but one network, whose epochs then need no name before them
+    """
+
+    stages: list[StageConfig]
+    folder: Path
+    progress: EpochProgress
+    team: Team
+    alone: bool
+
+    def __call__(self, network: ChipNet, sides: Sides, config: RunConfig, name: str) -> list[Epoch]:
+        hook = self.progress.on_epoch(1)
+
+        def on_epoch(epoch: Epoch) -> None:
+            hook(epoch if self.alone else replace(epoch, stage=f"{name}/{epoch.stage}"))
+
+        history: list[Epoch] = []
+        for stage in self.stages:
+            checkpoint = Checkpoint(
+                self._file(name, stage, ".checkpoint"), f"{self.folder.name} {name} {stage.name}"
+            )
+            around = Around(on_epoch, checkpoint, self.team, keep_last=config.folds > 0)
+            history += self._stage(network, sides, stage, config, around, name)
         return history
-    checkpoint = Checkpoint(
-        folder / _STAGES / f"{stage.name}.checkpoint", f"{folder.name} {stage.name}"
-    )
-    around = Around(around.on_epoch, checkpoint, team)
-    chips = of_sources(sides.train, stage.sources)
-    chosen_by = of_sources(sides.validation, stage.sources)
-    result = run_stage(model, chips, chosen_by, stage, config, around)
 
-    def keep() -> None:
-        write_history(list(result.history), lines)
-        write_tensors(weights, copy_state(model))  # last: it stands for "finished"
-        checkpoint.clear()
+    def _file(self, name: str, stage: StageConfig, ending: str) -> Path:
+        return self.folder / _STAGES / name / f"{stage.name}{ending}"
 
-    team.agree(keep)
-    return list(result.history)
+    def _stage(
+        self,
+        network: ChipNet,
+        sides: Sides,
+        stage: StageConfig,
+        config: RunConfig,
+        around: Around,
+        name: str,
+    ) -> list[Epoch]:
+        weights, lines = (self._file(name, stage, e) for e in (".safetensors", ".jsonl"))
+        if self.team.agree(weights.exists):
+            network.load_state_dict(load_file(weights))
+            history = [Epoch.of_json(line) for line in lines.read_text("utf-8").splitlines()]
+            for epoch in history:
+                around.on_epoch(epoch)
+            return history
+        chips = of_sources(sides.train, stage.sources)
+        held = of_sources(sides.validation, stage.sources)
+        result = run_stage(network, chips, held, stage, config, around)
+
+        def keep() -> None:
+            write_history(list(result.history), lines)
+            write_tensors(weights, copy_state(network))  # last: it stands for "finished"
+            if around.checkpoint:
+                around.checkpoint.clear()
+
+        self.team.agree(keep)
+        return list(result.history)
 
 
 def clear_stages(folder: Path) -> None:
@@ -124,50 +154,70 @@ def clear_stages(folder: Path) -> None:
 
 
 def finish(
-    model: ChipNet,
+    learnt: Learnt,
     sides: Sides,
     config: RunConfig,
-    items: list[Item],
+    record: dict[str, Any],
     folder: Path,
     name: str,
-    pretraining: dict[str, Any] | None,
+    strange: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelCard:
-    """Fit trust, read the test side once, export, compare; returns the card."""
-    _, train_embeddings = evaluate(model, sides.train.inputs)
-    logits, embeddings = evaluate(model, sides.validation.inputs)
-    trust = fit_trust(
-        train_embeddings, logits, embeddings, sides.validation.labels, config.coverage
-    )
-    metrics = score_sources(
-        final_logits(model, sides.test), trust.temperature, sides.test, config.seed
-    )
+    """Fit trust, export, compare, read the test side once through the file; returns its card.
+
+    record   what the card tells of the training, from `training_record`
+    strange  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
+             tells them; None where there are none
+    """
     card = ModelCard(
         schema="shipchip.card/1",
         name=name,
-        version=f"0.1.0+{splits.manifest_sha256(items)[:8]}",
-        architecture=f"{config.model.name}, width {config.model.width}, global average pool",
+        version=f"0.1.0+{record['manifest_sha256'][:8]}",
+        architecture=architecture(config),
         classes=CLASSES,
         input=config.input,
-        trust=trust,
-        metrics=metrics,
-        training=_training_record(items, config) | {"pretraining": pretraining},
+        trust=fit_trust(learnt.held_out, learnt.embeddings, config.coverage),
+        metrics={},
+        training=record,
         terms=TERMS,
     )
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    export(model, card, folder / "ship.onnx", final_chips(sides.test).inputs)
+    path = folder / "ship.onnx"
+    export(learnt.network, card, path, final_chips(sides.test).inputs)
+    metrics = measure_file(ShipClassifier(path, device="cpu"), sides.test, strange, config.seed)
+    card = card.model_copy(update={"metrics": metrics})
+    write_card(card, path)
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
     return card
 
 
-def _training_record(items: list[Item], config: RunConfig) -> dict[str, Any]:
+def architecture(config: RunConfig) -> str:
+    """The network in a line."""
+    one = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    return one if config.members == 1 else f"{config.members} of {one}, each on a mirror image"
+
+
+def training_record(
+    items: list[Item], config: RunConfig, pretraining: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What a card tells of a training: on what, how, by which commit."""
     return {
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
         "config": config.model_dump(mode="json"),
         "git_commit": GIT_COMMIT,
         "seed": config.seed,
-        "protocol": "base, then fine-tuned twice; each stage continues the last; checkpoints "
-        "chosen on validation; test read once",
+        "protocol": _protocol(config),
+        "pretraining": pretraining,
     }
+
+
+def _protocol(config: RunConfig) -> str:
+    stages = " then ".join(stage.name for stage in config.stages)
+    if not config.folds:
+        return f"{stages}; epochs chosen and trust fitted on validation; test read once"
+    return (
+        f"{stages}, on training and validation chips, last epochs; trust fitted on what networks "
+        f"of {config.folds} folds said of chips held out; test read once"
+    )
 
 
 def write_run(folder: Path, config: RunConfig, items: list[Item]) -> None:
@@ -178,7 +228,7 @@ def write_run(folder: Path, config: RunConfig, items: list[Item]) -> None:
 
 def write_history(history: list[Epoch], path: Path) -> None:
     """One JSON line an epoch."""
-    write_text(path, "".join(json.dumps(asdict(e)) + "\n" for e in history))
+    write_text(path, "".join(e.to_json() + "\n" for e in history))
 
 
 def write_curves(folder: Path, history: list[Epoch]) -> None:

@@ -5,6 +5,7 @@ cell appears whole or not at all, and stands for "finished": a run that goes on 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ class Epoch:
     loss      mean training loss
     nll       validation: negative log-likelihood, balanced over source and class
     macro_f1  validation: macro-F1 averaged over the sources
+
+    The last two are NaN, and null in a file, where no chips were held back.
     """
 
     stage: str
@@ -33,6 +36,20 @@ class Epoch:
     loss: float
     nll: float
     macro_f1: float
+
+    def to_json(self) -> str:
+        """One line."""
+        figures = {
+            k: v if math.isfinite(v) else None for k, v in asdict(self).items() if k != "stage"
+        }
+        return json.dumps({"stage": self.stage} | figures)
+
+    @classmethod
+    def of_json(cls, line: str) -> "Epoch":
+        """The epoch that `to_json` wrote."""
+        content: dict[str, Any] = json.loads(line)
+        untold = {name: math.nan for name, value in content.items() if value is None}
+        return cls(**(content | untold))
 
 
 @dataclass(frozen=True, order=True)

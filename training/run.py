@@ -12,7 +12,7 @@ from training.matrix_config import MODELS, SWEEPS
 
 console = Console(stderr=True)
 
-_COMMANDS = ("train", "data", "pretrain", "matrix", "promote", "figure")
+_COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote", "figure")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     _data_options(train)
     _weights_options(train)
     train.add_argument("--name", default="ship", help="the model's name in its card")
+    train.add_argument(
+        "--ood", type=Path, metavar="DIR", help="chips that are not ships, to measure how it doubts"
+    )
     train.set_defaults(run=commands.train)
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
     data.add_argument("sources", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
@@ -64,16 +67,41 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
     pretrain.set_defaults(run=commands.pretrain, simulated=False, seed=None)
+    _evaluate_options(add.add_parser("evaluate", help="a model file against its bars, test side"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
     figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
     figure.add_argument("model", type=Path, help="an .onnx file")
     figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     figure.set_defaults(run=commands.figure)
+    _export_options(add.add_parser("export", help="an exported model once more, in int8"))
     up = add.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")
     up.add_argument("--to", type=Path, default=Path("models"), help="the folder of the default")
     up.set_defaults(run=commands.promote)
     return top
+
+
+def _evaluate_options(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("model", type=Path, help="an .onnx file that training.run exported")
+    evaluate.add_argument("--data", nargs="+", type=Path, default=[], metavar="DIR")
+    evaluate.add_argument("--simulated", action="store_true", help="it was trained on drawn chips")
+    evaluate.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
+    evaluate.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
+    evaluate.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file made from it")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
+    evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
+    evaluate.set_defaults(run=commands.evaluate)
+
+
+def _export_options(export: argparse.ArgumentParser) -> None:
+    export.add_argument("model", type=Path, help="an .onnx file that training.run exported")
+    export.add_argument("--int8", action="store_true", required=True, help="the only form there is")
+    export.add_argument("--data", nargs="+", type=Path, default=[], metavar="DIR")
+    export.add_argument("--simulated", action="store_true", help="it was trained on drawn chips")
+    export.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
+    export.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL.int8.onnx")
+    export.add_argument("--runs", type=Path, default=Path("runs"), help="where prepared chips are")
+    export.set_defaults(run=commands.export)
 
 
 def _matrix_options(matrix: argparse.ArgumentParser) -> None:

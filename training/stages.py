@@ -43,13 +43,15 @@ class StageResult:
 class Around:
     """What a stage runs in.
 
-    bank  frozen features of these very chips, where they were computed before
+    bank       frozen features of these very chips, where they were computed before
+    keep_last  take the last epoch's weights; else those of the epoch that validation likes best
     """
 
     on_epoch: Callable[[Epoch], None] = lambda _: None
     checkpoint: Checkpoint | None = None
     team: Team = ALONE
     bank: Bank | None = None
+    keep_last: bool = False
 
 
 def of_sources(data: Prepared, patterns: tuple[str, ...]) -> Prepared:
@@ -77,8 +79,10 @@ def run_stage(
 ) -> StageResult:
     """Train `model` in place and leave the chosen epoch's averaged weights in it.
 
-    `train` and `validation` hold the stage's sources only. Equal seeds, data and machine give
-    equal weights, whether or not the stage was killed and went on from a checkpoint.
+    `train` and `validation` hold the stage's sources only. Without validation chips the last epoch
+    is taken, whatever `around` says, and what they would tell of an epoch is NaN. Equal seeds,
+    data and machine give equal weights, whether or not the stage was killed and went on from a
+    checkpoint.
     """
     device = next(model.parameters()).device
     dice = Dice.of(config.seed, stage.name, device)
@@ -104,7 +108,8 @@ def run_stage(
         def judge_epoch() -> tuple[float, float]:
             return judge(evaluate(learner.average.module, validation.inputs)[0], validation)
 
-    result = _epochs(learner, stage, dice, around, train_epoch, judge_epoch)
+    judged = judge_epoch if len(validation) else None
+    result = _epochs(learner, stage, dice, around, train_epoch, judged)
     model.requires_grad_(True)
     return result
 
@@ -127,7 +132,7 @@ def _epochs(
     dice: Dice,
     around: Around,
     train_epoch: Callable[[int], float],
-    judge_epoch: Callable[[], tuple[float, float]],
+    judge_epoch: Callable[[], tuple[float, float]] | None,
 ) -> StageResult:
     """All epochs of a stage, from its checkpoint on; the module ends with the chosen weights."""
     history: list[Epoch] = []
@@ -142,21 +147,28 @@ def _epochs(
     for number in range(len(history), stage.epochs):
         dice.reseed()
         loss = train_epoch(number)
-        nll, f1 = around.team.agree(judge_epoch)
-        if not (math.isfinite(loss) and math.isfinite(nll)):
+        nll, f1 = around.team.agree(judge_epoch) if judge_epoch else (math.nan, math.nan)
+        if not math.isfinite(loss) or (judge_epoch and not math.isfinite(nll)):
             raise Diverged(
                 f"stage {stage.name}, epoch {number + 1}: the loss is {loss}, the validation NLL "
                 f"{nll}; expected numbers: lower the stage's lr ({stage.lr:g})"
             )
         history.append(Epoch(stage.name, number, loss, nll, f1))
-        if nll < min((epoch.nll for epoch in history[:-1]), default=math.inf):
+        if _chosen(history, around.keep_last) == number:
             best = copy_state(learner.average.module)
         if around.checkpoint and around.team.writes and number + 1 < stage.epochs:
             around.checkpoint.save(_state(learner, dice, history, best))
         around.on_epoch(history[-1])
     learner.module.load_state_dict(best)
     around.team.share(learner.module)
-    return StageResult(tuple(history), min(range(len(history)), key=lambda i: history[i].nll))
+    return StageResult(tuple(history), _chosen(history, around.keep_last))
+
+
+def _chosen(history: list[Epoch], keep_last: bool) -> int:
+    """The epoch whose weights are kept: the last, or the one that validation likes best."""
+    if keep_last or math.isnan(history[-1].nll):
+        return len(history) - 1
+    return min(range(len(history)), key=lambda i: history[i].nll)
 
 
 def _state(

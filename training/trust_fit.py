@@ -1,5 +1,8 @@
 """Fits the constants of shipchip.trust on validation chips: see TrustSpec for what they mean."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,42 +10,79 @@ from shipchip.card import OodSpec, TrustSpec
 from shipchip.trust import OodScorer, conformal_quantile, probabilities
 
 _COMPONENTS = 32
+_KEPT = 0.95  # share of ships held out that counts as in distribution
 _TEMPERATURES = np.geomspace(0.25, 10.0, 200)
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What a network says of chips that it was not trained on.
+
+    trained     embeddings float32 (M, D) of the chips it was trained on
+    logits      float32 (N, K) of the chips held out
+    embeddings  float32 (N, D) of them
+    labels      int64 (N,) of them
+    sources     (N,) names of their sources
+    """
+
+    trained: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    sources: NDArray[np.str_]
+
+
 def fit_trust(
-    train_embeddings: NDArray[np.floating],
-    validation_logits: NDArray[np.floating],
-    validation_embeddings: NDArray[np.floating],
-    labels: NDArray[np.int64],
-    coverage: float,
+    held_out: Sequence[HeldOut], embeddings: NDArray[np.floating], coverage: float
 ) -> TrustSpec:
-    """TrustSpec from embeddings (M, D) of training chips, and logits (N, K), embeddings (N, D)
-    and labels (N,) of validation chips."""
-    temperature = fit_temperature(validation_logits, labels)
-    probs = probabilities(validation_logits, temperature)
+    """TrustSpec from chips held out, and embeddings (M, D) of the chips the model was trained on.
+
+    Several held-out parts, each of a network of its own, are pooled: their logits mean the same.
+    Their embeddings do not, so strangeness is measured in each part by its own network.
+    """
+    logits = np.concatenate([part.logits for part in held_out])
+    labels = np.concatenate([part.labels for part in held_out])
+    sources = np.concatenate([part.sources for part in held_out])
+    temperature = fit_temperature(logits, labels, alike(sources))
+    probs = probabilities(logits, temperature)
     wrongness = 1.0 - probs[np.arange(len(labels)), labels]
     quantiles = tuple(
         conformal_quantile(wrongness[labels == k], coverage) for k in range(probs.shape[1])
     )
-    ood = fit_ood(train_embeddings, validation_embeddings)
+    strange = [OodScorer(fit_ood(part.trained))(part.embeddings) for part in held_out]
+    threshold = float(np.quantile(np.concatenate(strange), _KEPT))
+    ood = fit_ood(embeddings).model_copy(update={"threshold": threshold})
     return TrustSpec(temperature=temperature, coverage=coverage, quantiles=quantiles, ood=ood)
 
 
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
-    """The temperature of least negative log-likelihood on a fine grid (Guo et al. 2017)."""
+def alike(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Weights (N,), summing to 1, with which every source counts alike."""
+    _, member, sizes = np.unique(sources, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (sizes[member] * len(sizes)))
+
+
+def fit_temperature(
+    logits: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """The temperature of least negative log-likelihood on a fine grid (Guo et al. 2017).
+
+    weights  (N,) of the chips; None counts them alike
+    """
     rows = np.arange(len(labels))
-    losses = [
-        -np.log(np.maximum(probabilities(logits, t)[rows, labels], 1e-12)).mean()
-        for t in _TEMPERATURES
-    ]
+
+    def loss(temperature: float) -> float:
+        right = probabilities(logits, temperature)[rows, labels]
+        return float(np.average(-np.log(np.maximum(right, 1e-12)), weights=weights))
+
+    losses = [loss(temperature) for temperature in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def fit_ood(
-    train: NDArray[np.floating], validation: NDArray[np.floating], keep: float = 0.95
-) -> OodSpec:
-    """Probabilistic PCA of training embeddings (M, D); `keep` of validation stays within."""
+def fit_ood(train: NDArray[np.floating]) -> OodSpec:
+    """Probabilistic PCA of training embeddings (M, D); the threshold, which chips held out give, is
+    0."""
     mean = train.mean(axis=0, dtype=np.float64)
     centred = train - mean
     count = min(_COMPONENTS, train.shape[1] - 1, len(train) - 1)
@@ -50,12 +90,10 @@ def fit_ood(
     variances = singular**2 / max(1, len(train) - 1)
     floor = 1e-8 * float(variances[0]) + 1e-12
     noise = float(variances[count:].sum() / (train.shape[1] - count))
-    spec = OodSpec(
+    return OodSpec(
         mean=tuple(float(v) for v in mean),
         components=tuple(tuple(float(v) for v in row) for row in directions[:count]),
         variances=tuple(max(floor, float(v)) for v in variances[:count]),
         noise_variance=max(floor, noise),
         threshold=0.0,
     )
-    scores = OodScorer(spec)(validation)
-    return spec.model_copy(update={"threshold": float(np.quantile(scores, keep))})

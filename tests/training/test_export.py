@@ -16,7 +16,7 @@ from training.errors import ExportMismatch
 from training.export import compare, export
 from training.models import ChipNet, build
 from training.sources.record import CLASSES
-from training.trust_fit import fit_temperature, fit_trust
+from training.trust_fit import HeldOut, fit_temperature, fit_trust
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 32})
 CHIPS = np.random.default_rng(0).normal(0, 0.5, (20, 1, 32, 32)).astype(np.float32)
@@ -33,7 +33,10 @@ def card(model: ChipNet) -> ModelCard:
     with torch.inference_mode():
         out = model(torch.from_numpy(CHIPS))
     labels = np.arange(20) % 3
-    trust = fit_trust(out.embedding.numpy(), out.logits.numpy(), out.embedding.numpy(), labels, 0.9)
+    embeddings = out.embedding.numpy()
+    sources = np.full(20, "fusar")
+    held = HeldOut(embeddings, out.logits.numpy(), embeddings, labels, sources)
+    trust = fit_trust([held], embeddings, 0.9)
     return ModelCard(
         schema="shipchip.card/1",
         name="t",

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 import training
+from shipchip import ShipClassifier
+from tests.tiny_model import CLASSES
+from tests.training.test_evaluation import drawn
 from tests.training.test_stages import chips, network
-from training.final_test import final_logits, score_sources
+from training.final_test import final_chips, final_logits, lost_by, measure_file
 from training.sides import SealedTest
+from training.sources.record import Record
+from training.store import Prepared
 
 PACKAGE = Path(training.__file__).parent
 
@@ -31,11 +36,50 @@ def test_a_sealed_side_tells_its_size_and_nothing_else() -> None:
             getattr(sealed, name)
 
 
-def test_scores_are_those_of_each_source_on_its_own() -> None:
+def test_a_model_and_a_report_are_given_the_sealed_chips() -> None:
     sealed = SealedTest(chips(9))
-    logits = final_logits(network(), sealed)
-    assert logits.shape == (9, 3)
-    right = np.eye(3, dtype=np.float32)[chips(9).labels] * 9
-    scores = score_sources(right, 1.0, sealed, seed=0)
-    assert list(scores) == ["fusar"]
-    assert scores["fusar"]["headline"]["macro_f1"]["value"] == 1.0
+    assert final_logits(network(), sealed).shape == (9, 3)
+    assert final_chips(sealed).labels.tolist() == chips(9).labels.tolist()
+
+
+@pytest.fixture
+def ships(tiny_model_file: Path) -> ShipClassifier:
+    return ShipClassifier(tiny_model_file, device="cpu")
+
+
+def sealed_chips(ships: ShipClassifier) -> SealedTest:
+    """A Cargo, a Fishing and a Tanker of two sources; the second's Tanker looks like Cargo."""
+    shown = [*CLASSES, "Cargo", "Fishing", "Cargo"]
+    inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(shown)])
+    names = ["fusar"] * 3 + ["own"] * 3
+    records = tuple(Record(s, str(i), "", f"ship {i}", str(i)) for i, s in enumerate(names))
+    return SealedTest(Prepared(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
+
+
+def test_a_file_is_measured_on_the_sealed_chips(ships: ShipClassifier) -> None:
+    found = measure_file(ships, sealed_chips(ships), None, seed=0)
+    assert set(found) == {"sources", "pooled", "sets", "out_of_distribution"}
+    macro_f1 = {n: s["headline"]["macro_f1"]["value"] for n, s in found["sources"].items()}
+    # Own: Cargo precision 1/2, recall 1; Fishing 1; Tanker 0.
+    assert macro_f1 == {"fusar": 1.0, "own": pytest.approx((2 / 3 + 1 + 0) / 3)}
+    assert found["sources"]["own"]["ships"] == 3
+    assert found["out_of_distribution"] is None
+
+
+def test_chips_that_show_no_ship_are_asked_about_by_kind(ships: ShipClassifier) -> None:
+    noise = np.random.default_rng(0).normal(0, 2, (4, 1, 32, 32)).astype(np.float32)
+    others = {"noise": noise, "black": np.full((2, 1, 32, 32), -9, np.float32)}
+    told = measure_file(ships, sealed_chips(ships), others, 0)["out_of_distribution"]
+    assert {kind: one["chips"] for kind, one in told["kinds"].items()} == {"noise": 4, "black": 2}
+    for kind, inputs in others.items():
+        refused = [not one.in_distribution for one in ships.predict(inputs)]
+        assert told["kinds"][kind]["refused"]["value"] == np.mean(refused), kind
+
+
+def test_a_file_loses_nothing_to_itself(ships: ShipClassifier) -> None:
+    found = lost_by(ships, ships, sealed_chips(ships), seed=0)
+    assert found["pooled"] is None
+    assert {name: figure["value"] for name, figure in found["sources"].items()} == {
+        "fusar": 0.0,
+        "own": 0.0,
+    }

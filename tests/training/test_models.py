@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import resnet50
 from torchvision.models.vgg import make_layers
 
-from training.config import ModelConfig
+from training.config import DEFAULT_INPUT, ModelConfig
 from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
-from training.models import ChipNet, build, copy_state
+from training.models import ChipNet, Ensemble, Explained, build, copy_state
 from training.weights import load_pretrained, read_record, read_state, sar_file, save_features
 
 VGG_FILE, RESNET_FILE = "vgg16_bn-6c64b313.pth", "resnet50-11ad3fa6.pth"
@@ -158,3 +159,43 @@ def test_damaged_weights_are_refused(name: str, tmp_path: Path) -> None:
 
 def tiny() -> ChipNet:
     return build(config("cnn", 0.25), 3)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_on_mirror_images() -> None:
+    torch.manual_seed(0)
+    members = [build(config("cnn", 0.25), 3).eval() for _ in range(3)]
+    chips = torch.randn(2, 1, 64, 64)
+    seen = (chips, chips.flip(3), chips.flip(2))
+    said = [member(view) for member, view in zip(members, seen, strict=True)]
+    out = Ensemble(members)(chips)
+    mean = torch.stack([answer.logits for answer in said]).mean(0)
+    assert torch.allclose(out.logits, torch.log_softmax(mean, 1), atol=1e-5)
+    assert out.embedding.shape == (2, 3 * said[0].embedding.shape[1])
+    maps = [said[0].activation_map, said[1].activation_map.flip(3), said[2].activation_map.flip(2)]
+    assert torch.allclose(out.activation_map, torch.stack(maps).mean(0), atol=1e-5)
+
+
+def test_experts_answer_at_their_share() -> None:
+    class Known(nn.Module):
+        def forward(self, chips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.tensor([[0.0, -1.0, -9.0]]).repeat(len(chips), 1), chips[:, 0, 0]
+
+    torch.manual_seed(0)
+    member, chips = build(config("cnn", 0.25), 3).eval(), torch.randn(2, 1, 64, 64)
+    alone = torch.log_softmax(member(chips).logits, 1)
+    out = Ensemble([member], Known(), share=0.75)(chips)
+    expected = 0.75 * torch.tensor([0.0, -1.0, -9.0]) + 0.25 * alone
+    assert torch.allclose(out.logits, expected, atol=1e-5)
+    assert torch.equal(out.embedding, chips[:, 0, 0])
+
+
+def test_an_exported_map_is_bright_where_the_ship_is_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    chips = torch.zeros(1, 1, 64, 64)
+    chips[:, :, 20:44, 30:34] = 1.2  # 24 dB above clutter
+    chips[:, :, 2, 2] = 0.4  # 8 dB: not bright enough to be a ship
+    shown = Explained(build(config("cnn", 0.25), 3).eval(), DEFAULT_INPUT)(chips).activation_map
+    assert shown.shape == (1, 3, 64, 64)
+    assert (shown[:, :, 20:44, 30:34] > 0).all()
+    shown[:, :, 20:44, 30:34] = 0
+    assert (shown == 0).all()

@@ -10,6 +10,7 @@ from rich.console import Console
 from shipchip import Chip, ShipClassifier, decode
 from tests.serving.server import serving
 from training import run
+from training.appraisal import card_differs
 from training.config import RunConfig, read_config, simulated_config
 from training.errors import ConfigInvalid, DataInvalid
 from training.sources.record import CLASSES, Record
@@ -46,8 +47,8 @@ def test_a_finished_run_is_not_run_again(
 
 def test_the_model_beats_everything_is_cargo_on_every_source(folder: Path) -> None:
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics) == {"simulated-fine", "simulated-coarse"}
-    for source, score in metrics.items():
+    assert set(metrics["sources"]) == {"simulated-fine", "simulated-coarse"}
+    for source, score in metrics["sources"].items():
         assert score["headline"]["macro_f1"]["value"] > score["majority_macro_f1"] + 0.1, source
 
 
@@ -55,6 +56,18 @@ def test_the_card_says_the_same_numbers_as_the_run(folder: Path) -> None:
     card = ShipClassifier(folder / "ship.onnx").card
     assert card.metrics == json.loads((folder / "metrics.json").read_text())
     assert card.classes == CLASSES
+
+
+def test_evaluating_the_file_finds_what_its_card_says(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(folder / "ship.onnx"), "--simulated", "--smoke"]
+    told = tmp_path / "told.json"
+    assert run.main([*words, "--runs", str(folder.parent), "--json", str(told)]) == 0
+    assert "the card says the same" in capsys.readouterr().out
+    found = json.loads(told.read_text())
+    assert card_differs(json.loads((folder / "metrics.json").read_text()), found["metrics"]) == []
+    assert found["speed"]["value"] > 0
 
 
 def test_a_promoted_model_serves_a_prediction(folder: Path, tmp_path: Path) -> None:

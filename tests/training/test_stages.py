@@ -8,7 +8,7 @@ from training.augment import augment, mixup
 from training.config import AugmentConfig, ImbalanceConfig, ModelConfig, RunConfig, StageConfig
 from training.errors import Diverged
 from training.frozen import compute_bank
-from training.loop import Course, balanced_weights, evaluate
+from training.loop import Course, evaluate, sampling_weights
 from training.models import ChipNet, build, copy_state
 from training.results import Epoch
 from training.sources.record import CLASSES, Record
@@ -157,7 +157,12 @@ def test_sampling_weighs_sources_alike_and_in_each_its_classes_alike() -> None:
     records += [Record("b", "3", "Cargo", "3", "3")] * 2
     labels = np.array([0, 0, 0, 2, 0, 0], dtype=np.int64)
     data = Prepared(np.zeros((6, 1, 1, 1), np.float32), labels, tuple(records), CLASSES)
-    assert balanced_weights(data) == pytest.approx([1 / 12] * 3 + [1 / 4] + [1 / 4] * 2)
+    assert sampling_weights(data, 0) == pytest.approx([1 / 12] * 3 + [1 / 4] + [1 / 4] * 2)
+    # By the root of their chips: three Cargo weigh as 3**0.5 against one Tanker.
+    cargo = 3**0.5 / (3**0.5 + 1) / 2
+    assert sampling_weights(data, 0.5) == pytest.approx(
+        [cargo / 3] * 3 + [0.5 - cargo] + [1 / 4] * 2
+    )
 
 
 def test_a_stage_takes_the_sources_of_its_patterns() -> None:

@@ -92,8 +92,19 @@ class SimulatedSource:
                     views[f"{label}/{number:05d}-{view}"] = (label, ship)
         return views
 
+    def outline(self, record: Record) -> Points:
+        """Where the ship of a chip is: its scatterers (M, 2) as (row, column) in pixels."""
+        return self._ship(record.key)[0]
+
     def _draw(self, key: str) -> NDArray[np.float32]:
         """Amplitude (size, size) of one view; the hull depends on the ship alone."""
+        places, power, look = self._ship(key)
+        fluctuating = power * look.exponential(1.0, len(power))
+        ship_power = _spread(places, fluctuating, self._size)
+        return np.sqrt(sea(look, self._size, self._looks) + ship_power).astype(np.float32)
+
+    def _ship(self, key: str) -> tuple[Points, NDArray[np.float64], np.random.Generator]:
+        """Places and powers of a view's scatterers, and the generator that draws the rest of it."""
         label, _, number = key.partition("/")
         ship, _, view = number.partition("-")
         hull = np.random.default_rng([self._seed, ord(label[0]), int(ship)])
@@ -102,9 +113,7 @@ class SimulatedSource:
         angle = look.uniform(0, 2 * np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         places = points @ turn.T / self._spacing_m + self._size / 2 + look.uniform(-2, 2, 2)
-        fluctuating = power * look.exponential(1.0, len(power))
-        ship_power = _spread(places, fluctuating, self._size)
-        return np.sqrt(sea(look, self._size, self._looks) + ship_power).astype(np.float32)
+        return places, power, look
 
 
 def hull_of(label: str, rng: np.random.Generator) -> tuple[float, float]:

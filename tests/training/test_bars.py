@@ -1,0 +1,59 @@
+"""Every figure stands beside its bar, and its verdict is that of the figure."""
+
+import numpy as np
+import pytest
+
+from tests.training.test_evaluation import marked, metrics, records, said
+from training import bars
+from training.calibration import calibration_floor
+from training.evaluation import measure
+
+
+def rows_of(**changes: object) -> dict[str, bars.Row]:
+    return {row.what: row for row in bars.rows(metrics() | changes, 2**20)}
+
+
+def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
+    rows = rows_of()
+    verdicts = {what: (row.bar.told(), row.verdict) for what, row in rows.items() if row.bar}
+    assert verdicts == {
+        "macro-F1, fusar": ("≥ 0.75", "met"),  # 0.78
+        "balanced accuracy, fusar": ("≥ 0.75", "met"),  # 0.83
+        "macro-F1, opensarship": ("≥ 0.65", "met"),  # 1.00
+        "macro-F1, opensarship_slc": ("≥ 0.65", "missed"),  # 0.33
+        "macro-F1, opensarship*": ("≥ 0.65", "met"),  # 0.73
+        "ECE, fusar": ("≤ 0.05", "met"),  # 3 of 4 right at 0.78
+        "ECE, opensarship": ("≤ 0.05", "missed"),  # 2 of 3
+        "ECE, opensarship_slc": ("≤ 0.05", "missed"),  # 1 of 2
+        "sets hold Cargo": ("87% to 95%", "missed"),
+        "sets hold Fishing": ("87% to 95%", "missed"),
+        "sets hold Tanker": ("87% to 95%", "missed"),  # all of them: more than 95 %
+        "mean size of sets": ("≤ 1.4", "met"),
+        "AUROC, all strangers": ("≥ 0.98", "met"),
+        "AUROC, sea": ("≥ 0.98", "met"),
+        "ships refused at 90 %": ("≤ 5%", "met"),
+        "int8, macro-F1 lost": ("≤ 0.01", ""),
+        "int8, times as fast": ("≥ 3", ""),
+        "size": ("≤ 20 MB", "met"),
+        "chips a second": ("≥ 100", ""),
+    }
+    assert rows["size"].value() == "1.0"
+    assert rows["ECE, fusar"].note == f"floor {calibration_floor(np.full(4, 0.78)):.3f}"
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.87, True), (0.95, True), (0.869, False), (1, False)])
+def test_limits_belong_to_a_bar(value: float, met: bool) -> None:
+    assert bars.COVERAGE.met(value) is met
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    rows = rows_of(out_of_distribution=None, sources={}, pooled=None)
+    for what in ("AUROC, strangers", "macro-F1, fusar*", "macro-F1, opensarship*"):
+        assert (rows[what].value(), rows[what].verdict) == ("-", ""), what
+        assert rows[what].note in ("not given", "no such chips")
+
+
+def test_three_classes_are_three() -> None:
+    two = measure(marked(said([0, 2]), [0, 2]), records("fusar", "fusar"), None, 0)
+    rows = {row.what: row for row in bars.rows(two, 1)}
+    assert (rows["macro-F1, fusar"].verdict, rows["macro-F1, fusar"].note) == ("", "no Fishing")

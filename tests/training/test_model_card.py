@@ -1,0 +1,170 @@
+"""models/README.md says what the card inside the file says, and its pictures are drawn from it."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from shipchip import ModelCard, ModelError, ShipClassifier
+from tests.tiny_model import tiny_card, write_tiny_model
+from tests.training.test_evaluation import metrics
+from training import bars
+from training.config import ModelConfig, RunConfig, StageConfig, read_config
+from training.promote import promote
+from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
+
+CONFIG = RunConfig(
+    seed=3,
+    input=tiny_card().input,
+    model=ModelConfig(width=0.25),
+    stages=(StageConfig(name="all-at-once", sources=("fusar*", "own"), epochs=2, lr=1e-4),),
+)
+
+
+def counted(**chips: int) -> dict[str, dict[str, int]]:
+    return {name: {"train": n, "validation": n // 10, "test": 5} for name, n in chips.items()}
+
+
+def card(**changes: Any) -> ModelCard:
+    training = {
+        "sources": {
+            "fusar": counted(Cargo=400, Fishing=150, Tanker=40),
+            "opensarship": counted(Cargo=110, Fishing=0, Tanker=60),
+        },
+        "manifest_sha256": "ab" * 32,
+        "config": CONFIG.model_dump(mode="json"),
+        "git_commit": "c" * 40,
+        "seed": 3,
+        "protocol": "base then more",
+        "pretraining": {"source": "other_sar", "chips": 9, "classes": ["sea/water", "cars/T62"]},
+    }
+    told = {"metrics": metrics(), "training": training}
+    return tiny_card(**(told | changes))
+
+
+def page(told: ModelCard) -> str:
+    return model_card(told, "f" * 64, 3 * 2**20)
+
+
+def line_of(text: str, *starts: str) -> list[str]:
+    """The cells of the one table row that begins with these."""
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
+    (row,) = [row for row in rows if row[: len(starts)] == list(starts) and len(row) > len(starts)]
+    return row
+
+
+def test_the_page_says_the_figures_of_the_card() -> None:
+    told, text = metrics(), page(card())
+    figures = line_of(text, "fusar", "4 (4)")[2:]
+    assert [figure.split()[0] for figure in figures] == ["0.78", "0.83", "0.75", "0.22"]
+    recall = told["sources"]["fusar"]["by_class_intervals"]["Cargo"]["recall"]
+    assert line_of(text, "fusar", "Cargo", "1.00 (0.00 to 1.00)")[3] == (
+        f"0.50 ({recall['low']:.2f} to {recall['high']:.2f})"
+    )
+    assert line_of(text, "OpenSARShip pooled", "4 (4)")[2].startswith("0.73 (")
+    # Coverage of Cargo, Fishing, Tanker, and the mean size, over the nine chips.
+    assert [cell.split()[0] for cell in line_of(text, "all sources")[1:]] == [
+        "50.0%",
+        "50.0%",
+        "100.0%",
+        "1.00",
+    ]
+    assert line_of(text, "sea", "3")[2].startswith("1.00")
+    assert line_of(text, "fusar", "Tanker", "40", "4") == ["fusar", "Tanker", "40", "4", "5"]
+
+
+def test_the_page_says_what_was_met_and_missed() -> None:
+    text = page(card())
+    for row in bars.rows(metrics(), 3 * 2**20):
+        cells = line_of(text, row.what.replace("*", "\\*"), row.value())
+        assert cells[2] == row.interval()
+        assert cells[4] == row.verdict
+    assert line_of(text, "chips a second")[-1] == "run `evaluate`"
+
+
+def test_a_floor_stands_beside_each_ece() -> None:
+    text = page(card())
+    for name, score in metrics()["sources"].items():
+        ece = f"{score['headline']['ece']['value']:.2f}"
+        (row,) = [r for r in text.splitlines() if re.match(rf"\| {name} \| {ece} \(", r)]
+        assert row.endswith(f"| {score['ece_floor']:.2f} |")
+
+
+def test_what_was_learnt_before_is_said_of_strangers() -> None:
+    assert "so these kinds were seen before, though not as ships: sea" in page(card())
+    plain = card(training=card().training | {"pretraining": None})
+    assert "seen before" not in page(plain)
+    without = card(metrics=metrics() | {"out_of_distribution": None})
+    assert "how well the file doubts them is not known" in page(without)
+
+
+def test_a_class_of_one_source_is_told_as_a_limit() -> None:
+    text = page(card())
+    assert "- Fishing was learnt from 165 chips of fusar alone, so elsewhere" in text
+    assert "- Tanker was learnt from 44 chips of fusar, 66 chips of opensarship.\n" in text
+
+
+def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -> None:
+    (toml,) = re.findall(r"```toml\n(.*?)```", page(card()), re.DOTALL)
+    (tmp_path / "like.toml").write_text(toml)
+    assert read_config(tmp_path / "like.toml", RunConfig) == CONFIG
+    assert "--data DIR --config like.toml --pretrain OTHER_SAR" in page(card())
+    usual = RunConfig(input=tiny_card().input).model_dump(mode="json")
+    plain = card(training=card().training | {"config": usual, "pretraining": None})
+    assert "model.width" not in page(plain)
+    assert "--pretrain OTHER_SAR" not in page(plain)
+
+
+def test_pictures_are_small_and_drawn_from_the_card() -> None:
+    drawn = pictures(card())
+    assert set(drawn) == {CONFUSION, RELIABILITY}
+    for name, png in drawn.items():
+        image = Image.open(io.BytesIO(png)).convert("RGB")
+        assert len(png) < 60_000, name
+        assert image.getpixel((0, 0)) == (255, 255, 255), "paper, so that it reads on dark pages"
+    other = metrics()
+    other["sources"]["fusar"]["confusion"] = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
+    other["sources"]["fusar"]["reliability"]["accuracy"][7] = 0.1
+    changed = pictures(card(metrics=other))
+    assert all(changed[name] != drawn[name] for name in drawn)
+
+
+def run_folder(folder: Path, told: ModelCard) -> Path:
+    folder.mkdir()
+    write_tiny_model(folder / "ship.onnx", told)
+    return folder
+
+
+def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) -> None:
+    run, models = run_folder(tmp_path / "run", card()), tmp_path / "models"
+    promote(run, models)
+    assert {path.name for path in models.iterdir()} == {
+        "README.md",
+        "ship.onnx",
+        CONFUSION,
+        RELIABILITY,
+    }
+    ships = ShipClassifier(models / "ship.onnx", device="cpu")
+    text = (models / "README.md").read_text()
+    assert text == model_card(ships.card, ships.sha256, (models / "ship.onnx").stat().st_size)
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (models / name).read_bytes() == pictures(ships.card)[name]
+
+
+def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
+    tmp_path: Path,
+) -> None:
+    models = tmp_path / "models"
+    for name, told in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
+        with pytest.raises(ModelError, match="tells no out_of_distribution, pooled, sets"):
+            promote(run_folder(tmp_path / name, card(metrics=told)), models)
+    assert not models.exists()
+
+
+def test_promote_refuses_a_file_that_is_too_large(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", card(terms="x" * (20 * 2**20)))
+    with pytest.raises(ModelError, match=r"has 20\.\d MB, expected ≤ 20 MB"):
+        promote(run, tmp_path / "models")

@@ -1,0 +1,72 @@
+"""The chips that a finished model was trained, chosen and tested on, found again by its card."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from shipchip.card import ModelCard
+from training import splits
+from training.config import RunConfig, validated
+from training.errors import ConfigInvalid, DataInvalid
+from training.sides import Sides, all_records, index, load
+from training.sources.record import Source
+from training.splits import Item
+
+
+def sides_of_card(
+    card: ModelCard, sources: list[Source], store: Path, console: Console
+) -> tuple[RunConfig, list[Item], Sides]:
+    """The run's config, its index and its prepared chips, split as they were for training.
+
+    card     of a file that `python -m training.run` exported
+    sources  the data; the same chips in the same groups as then
+    store    folder of prepared chips, filled where it lacks them
+
+    Raises ConfigInvalid where the card does not tell config and manifest or this version does not
+    read them, DataInvalid where the sources hold other data than the model was trained on.
+    """
+    expected = _text_of(card, "manifest_sha256")
+    config = config_of_card(card)
+    items = index(all_records(sources), config)
+    found = splits.manifest_sha256(items)
+    if found != expected:
+        raise DataInvalid(
+            f"these are not the chips that {card.name} {card.version} was trained on: found "
+            f"{_told(splits.counts(items))}, manifest {found[:12]}; expected "
+            f"{_told(card.training.get('sources'))}, manifest {expected[:12]}; give the same "
+            "folders of data as in training, or train again on these"
+        )
+    return config, items, load(sources, items, config, store, console)
+
+
+def config_of_card(card: ModelCard) -> RunConfig:
+    """The config that the model was trained with; ConfigInvalid where the card tells none."""
+    content = card.training.get("config")
+    where = f"the config in the card of {card.name} {card.version}"
+    if not isinstance(content, dict):
+        raise ConfigInvalid(f"{where} is missing; expected a file that training.run exported")
+    # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
+    asked = content | {"input": card.input.model_dump(mode="json")}
+    return validated(asked, RunConfig, where)
+
+
+def _text_of(card: ModelCard, key: str) -> str:
+    value = card.training.get(key)
+    if not isinstance(value, str):
+        raise ConfigInvalid(
+            f"the card of {card.name} {card.version} has no training.{key}, found {value!r}; "
+            "expected a file that training.run exported"
+        )
+    return value
+
+
+def _told(counts: Any) -> str:
+    """`splits.counts`, as a card keeps them, in a few words: chips of each source."""
+    if not isinstance(counts, dict):
+        return "chips that the card does not count"
+    chips = {
+        source: sum(n for sides in classes.values() for n in sides.values())
+        for source, classes in counts.items()
+    }
+    return ", ".join(f"{n} of {source}" for source, n in sorted(chips.items()))

@@ -127,13 +127,14 @@ class ImbalanceConfig(Frozen):
 class ExpertsConfig(Frozen):
     """Linear experts on measurements of the ship (training.experts), beside the networks.
 
-    share     of their log-probabilities in the model's answer; the networks have the rest
+    share     of their log-probabilities in the model's answer; the networks have the rest. 0: there
+              are no experts
     strength  inverse of the ridge penalty of their logistic regressions
     power     a source's classes weigh as chips**power: 0 alike, 1 as they come
     borrowed  weight of a class that a source lacks, over that of all it has
     """
 
-    share: float = Field(default=0.75, gt=0, lt=1)
+    share: float = Field(default=0, ge=0, lt=1)
     strength: float = Field(default=0.2, gt=0)
     power: float = Field(default=0.15, ge=0, le=1)
     borrowed: float = Field(default=0.05, gt=0, lt=1)
@@ -165,13 +166,12 @@ class RunConfig(Frozen):
              chips are one side: networks trained without one fold of it after the other fit trust
              on that fold, the model is trained on all of it, and last epochs are taken
     members  networks in the model, of the seeds `seed`, `seed` + 1, ...; their mean answers
-    experts  None: the networks answer alone
     """
 
     seed: int = Field(default=0, ge=0)
     folds: int = Field(default=0, ge=0, le=20)
     members: int = Field(default=1, ge=1, le=16)
-    experts: ExpertsConfig | None = None
+    experts: ExpertsConfig = ExpertsConfig()
     input: InputSpec = DEFAULT_INPUT
     split: SplitConfig = SplitConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -216,7 +216,7 @@ RECIPE = RunConfig(
     input=DEFAULT_INPUT.model_copy(update={"db_max": 50.0}),
     folds=4,
     members=3,
-    experts=ExpertsConfig(),
+    experts=ExpertsConfig(share=0.75),
     model=ModelConfig(width=0.25),
     imbalance=ImbalanceConfig(sampling="square_root"),
     stages=(
@@ -240,7 +240,7 @@ def simulated_config(smoke: bool) -> RunConfig:
     small = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 6.0})
     return RunConfig(
         folds=2,
-        experts=ExpertsConfig(),
+        experts=ExpertsConfig(share=0.75),
         stages=stages,
         pretrain=None,
         input=small if smoke else DEFAULT_INPUT,

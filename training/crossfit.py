@@ -46,26 +46,30 @@ class Learnt:
 def learn(
     sides: Sides, config: RunConfig, start: Start, train_one: TrainOne
 ) -> tuple[Learnt, list[Epoch]]:
-    """Train everything that a run needs; the history is that of the networks that ship.
+    """Train everything that a run needs; the history names each network before its stages where
+    there are several.
 
     start      gives the network of a config with its first weights
     train_one  trains it in place on the training side; its last argument is the network's name in
                this run ("fold-0/member-1"), for whoever keeps or shows what is done
     """
     if not config.folds:
-        network, history = _ensemble(sides, config, "model", start, train_one)
+        network, epochs = _ensemble(sides, config, "model", start, train_one)
         embeddings = evaluate(network, sides.train.inputs)[1]
-        return Learnt(network, embeddings, [_held_out(network, sides, embeddings)]), history
+        return Learnt(network, embeddings, [_held_out(network, sides, embeddings)]), epochs
     everything = joined(sides.train, sides.validation)
-    held_out = []
+    held_out: list[HeldOut] = []
+    history: list[Epoch] = []
     for number, held in enumerate(folds_of(everything, config)):
         part = replace(sides, train=everything.where(~held), validation=everything.where(held))
-        network, _ = _ensemble(part, config, f"fold-{number}", start, train_one)
+        network, epochs = _ensemble(part, config, f"fold-{number}", start, train_one)
+        history += epochs
         held_out.append(_held_out(network, part, evaluate(network, part.train.inputs)[1]))
     nothing = everything.where(np.zeros(len(everything), dtype=bool))
     whole = replace(sides, train=everything, validation=nothing)
-    network, history = _ensemble(whole, config, "model", start, train_one)
-    return Learnt(network, evaluate(network, everything.inputs)[1], held_out), history
+    network, epochs = _ensemble(whole, config, "model", start, train_one)
+    embeddings = evaluate(network, everything.inputs)[1]
+    return Learnt(network, embeddings, held_out), history + epochs
 
 
 def folds_of(chips: Prepared, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
@@ -97,22 +101,20 @@ def _ensemble(
 ) -> tuple[Network, list[Epoch]]:
     """`config.members` networks trained alike from other seeds, and the config's experts; one
     network alone is itself."""
-    members, history = [], []
+    members: list[ChipNet] = []
+    history: list[Epoch] = []
+    alone = config.members == 1 and not config.folds
     for number in range(config.members):
         own = config.model_copy(update={"seed": config.seed + number})
-        network = start(own)
-        epochs = train_one(network, sides, own, f"{name}/member-{number}")
-        history += [replace(epoch, stage=_named(epoch.stage, number)) for epoch in epochs]
+        network, called = start(own), f"{name}/member-{number}"
+        epochs = train_one(network, sides, own, called)
+        history += epochs if alone else [replace(e, stage=f"{called}/{e.stage}") for e in epochs]
         members.append(network)
-    if config.experts is not None:
+    if config.experts.share:
         experts = fit_experts(sides.train, config.input, config.experts)
         device = next(members[0].parameters()).device
         return Ensemble(members, experts.to(device), config.experts.share), history
     return (members[0] if len(members) == 1 else Ensemble(members)), history
-
-
-def _named(stage: str, member: int) -> str:
-    return stage if member == 0 else f"{stage} of member {member}"
 
 
 def _held_out(network: Network, sides: Sides, embeddings: NDArray[np.float32]) -> HeldOut:

@@ -13,7 +13,9 @@ from training.errors import ExportMismatch
 from training.loop import evaluate
 from training.models import Explained, Network
 
-TOLERANCE = 1e-4
+# Of logits, which are log-probabilities where several networks answer: a thousandth in the odds.
+# Torch and ONNX Runtime add in other orders; 3e-4 was seen on real chips.
+TOLERANCE = 1e-3
 
 
 def export(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:

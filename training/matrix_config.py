@@ -78,6 +78,16 @@ class MatrixConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _one_network_a_cell(self) -> "MatrixConfig":
+        run = self.run
+        if run.folds or run.members > 1 or run.experts.share:
+            raise ValueError(
+                "a cell is one network chosen on validation, found run.folds, run.members or "
+                "run.experts.share; leave them out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _nothing_twice(self) -> "MatrixConfig":
         for what, values in (("models", self.models), ("seeds", self.seeds)):
             if len(set(values)) != len(values):

@@ -16,6 +16,7 @@ _EDGE_DB = 3.2  # a level is this soft, so that noise moves a measurement a litt
 _CENTRE = 0.35  # of the field of view: a chip shows its ship at the centre, others at the edge
 _SHARES = (0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.997)  # quantiles of the chip ...
 _INNER_SHARES = (0.5, 0.75, 0.9, 0.95, 0.98)  # ... and of its inner quarter
+_MIDDLE_DB = 24.0  # of the levels, roughly
 _CLUTTER_DB = (-10.0, 8.0)  # what is taken for clutter
 _SHAPE = ("area", "length", "width", "slenderness", "mean", "deviation", "filling")
 
@@ -85,9 +86,12 @@ class Measures(nn.Module):
         least = (self.spacing_m / 2) ** 2  # square metres: nothing is smaller than half a pixel
         length = torch.sqrt((middle + half).clamp(min=least))
         width = torch.sqrt((middle - half).clamp(min=least))
-        weighed = torch.stack([self.near * flat, self.near * flat * flat], -1)
+        middle_level = _MIDDLE_DB / self.scale
+        over = flat - middle_level  # so that the mean's square does not drown what it is taken from
+        weighed = torch.stack([self.near * over, self.near * over * over], -1)
         mean, square = ((above @ weighed) / whole).unbind(-1)
         deviation = torch.sqrt((square - mean * mean).clamp(min=0) + 1e-4)
+        mean = mean + middle_level * (pixels / whole)[..., 0]  # 0 where nothing is above
         area = pixels[..., 0] * self.spacing_m**2 + 100  # 100 square metres are nothing
         logs = [area.log(), length.log(), width.log(), (length / width).log()]
         return torch.stack([*logs, mean, deviation, (area / (length * width)).log()], -1)

@@ -1,5 +1,6 @@
 """What a long run says while it runs: a bar with the time left, or a line an epoch in a log."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +50,9 @@ class EpochProgress:
         """A hook for a stage whose epochs cost this much each."""
 
         def hook(epoch: Epoch) -> None:
-            told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
+            told = f"{epoch.stage}: loss {epoch.loss:.3f}"
+            if not math.isnan(epoch.nll):
+                told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
             self._progress.update(self._task, advance=cost, description=told)
             self._scribe(epoch)
             if self._lines and not self._progress.console.is_terminal:

@@ -61,19 +61,21 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
         raise DataInvalid("there is no training chip to calibrate with; expected a few hundred")
     with TemporaryDirectory() as folder:
         folded, int8 = Path(folder) / "folded.onnx", Path(folder) / "int8.onnx"
+        body = _body(_fold(model, folded))
         quantize_static(
-            _fold(model, folded),
+            folded,
             int8,
             _Batches(chips),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(_QUANTISED),
-            nodes_to_quantize=_body(onnx.load(folded).graph),
+            nodes_to_quantize=body,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CALIBRATION,
         )
         proto = onnx.load(int8)
+    _read_unrounded(proto.graph, set(body))
     lay_out_taps(proto.graph)
     helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
     onnx.checker.check_model(proto, full_check=True)
@@ -107,7 +109,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has 
         return None if batch is None else {"chips": batch}
 
 
-def _fold(model: Path, folded: Path) -> Path:
+def _fold(model: Path, folded: Path) -> onnx.GraphProto:
     """Batch-norm into convolutions and shapes written down, which quantisation both needs; every
     node with a name of its own."""
     # Symbolic shapes would need sympy; plain inference knows all there is in these graphs.
@@ -116,7 +118,7 @@ def _fold(model: Path, folded: Path) -> Path:
     for number, node in enumerate(proto.graph.node):
         node.name = f"{node.op_type}-{number}"
     onnx.save(proto, folded)
-    return folded
+    return proto.graph
 
 
 def _body(graph: onnx.GraphProto) -> list[str]:
@@ -133,6 +135,21 @@ def _body(graph: onnx.GraphProto) -> list[str]:
         if followed and node.op_type in _QUANTISED:
             names.append(node.name)
     return names
+
+
+def _read_unrounded(graph: onnx.GraphProto, body: set[str]) -> None:
+    """What stays in fp32 reads the chips as they come, not as they are rounded for convolutions."""
+    makers = {name: node for node in graph.node for name in node.output}
+    exact: dict[str, str] = {}
+    for node in graph.node:
+        rounding = makers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if rounding and rounding.op_type == "QuantizeLinear":
+            made_by = makers.get(rounding.input[0])
+            if not (made_by and made_by.name in body):
+                exact[node.output[0]] = rounding.input[0]
+    for node in graph.node:
+        if node.name not in body:
+            node.input[:] = [exact.get(name, name) for name in node.input]
 
 
 def _card(ships: ShipClassifier, chips: int) -> ModelCard:

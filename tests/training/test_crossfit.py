@@ -87,20 +87,20 @@ def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
     assert keys(trainer.trained["model/member-0"].train) == everything
     assert sum(len(part.labels) for part in learnt.held_out) == len(everything)
     assert learnt.embeddings.shape[0] == len(everything)
-    assert [epoch.stage for epoch in history] == ["all"]
 
 
 def test_without_folds_the_validation_side_is_what_is_held_out() -> None:
     trainer = Trainer()
-    learnt, _ = learn(sides(), configured(folds=0), lambda config: network(config.seed), trainer)
+    learnt, history = learn(sides(), configured(folds=0), lambda config: network(config.seed), trainer)
     assert keys(trainer.trained["model/member-0"].train) == keys(fleet(24))
     (held,) = learnt.held_out
     np.testing.assert_array_equal(held.labels, fleet(12).labels)
     assert isinstance(learnt.network, ChipNet)
+    assert [epoch.stage for epoch in history] == ["all"]  # one network needs no name
 
 
 def test_members_have_seeds_of_their_own_and_experts_stand_beside_them() -> None:
-    config = configured(folds=0, members=2, experts=ExpertsConfig())
+    config = configured(folds=0, members=2, experts=ExpertsConfig(share=0.75))
     seeds: list[int] = []
 
     def start(own: RunConfig) -> ChipNet:
@@ -112,4 +112,4 @@ def test_members_have_seeds_of_their_own_and_experts_stand_beside_them() -> None
     assert seeds == [0, 1]
     assert isinstance(learnt.network, Ensemble)
     assert learnt.network.experts is not None
-    assert [epoch.stage for epoch in history] == ["all", "all of member 1"]
+    assert [epoch.stage for epoch in history] == ["model/member-0/all", "model/member-1/all"]

@@ -12,7 +12,7 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import metrics
 from training import bars
-from training.config import ModelConfig, RunConfig, StageConfig, read_config
+from training.config import RECIPE, ModelConfig, RunConfig, StageConfig, read_config
 from training.promote import promote
 from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
 
@@ -110,12 +110,18 @@ def test_a_class_of_one_source_is_told_as_a_limit() -> None:
 def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -> None:
     (toml,) = re.findall(r"```toml\n(.*?)```", page(card()), re.DOTALL)
     (tmp_path / "like.toml").write_text(toml)
-    assert read_config(tmp_path / "like.toml", RunConfig) == CONFIG
+    assert read_config(tmp_path / "like.toml", RunConfig, RECIPE) == CONFIG
     assert "--data DIR --config like.toml --pretrain OTHER_SAR" in page(card())
-    usual = RunConfig(input=tiny_card().input).model_dump(mode="json")
+    usual = RECIPE.model_copy(update={"input": tiny_card().input}).model_dump(mode="json")
     plain = card(training=card().training | {"config": usual, "pretraining": None})
     assert "model.width" not in page(plain)
     assert "--pretrain OTHER_SAR" not in page(plain)
+
+
+def test_experts_bring_a_limit_of_their_own() -> None:
+    assert "how the scene was scaled" not in page(card())
+    content = card().training["config"] | {"experts": {"share": 0.5}}
+    assert "how the scene was scaled" in page(card(training=card().training | {"config": content}))
 
 
 def test_pictures_are_small_and_drawn_from_the_card() -> None:

@@ -31,7 +31,9 @@ def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) 
     stages = [
         json.loads(line)["stage"] for line in (folder / "history.jsonl").read_text().splitlines()
     ]
-    assert list(dict.fromkeys(stages)) == ["base", "fine-tune-1", "fine-tune-2"]
+    three = ("base", "fine-tune-1", "fine-tune-2")
+    networks = ("fold-0/member-0", "fold-1/member-0", "model/member-0")
+    assert list(dict.fromkeys(stages)) == [f"{n}/{stage}" for n in networks for stage in three]
 
 
 def test_a_finished_run_is_not_run_again(

@@ -12,7 +12,11 @@ from training.results import Epoch
 
 
 def draw_curves(history: list[Epoch], path: Path) -> None:
-    """Loss, and validation likelihood and macro-F1, stage after stage, as a PNG."""
+    """Loss, and validation likelihood and macro-F1, stage after stage, as a PNG.
+
+    Of several networks the first is drawn: where folds are held out, those are its validation.
+    """
+    history = [epoch for epoch in history if _network(epoch) == _network(history[0])]
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     steps = range(1, len(history) + 1)
     axes[0].plot(steps, [e.loss for e in history], label="training loss (mixed, smoothed)")
@@ -29,8 +33,12 @@ def draw_curves(history: list[Epoch], path: Path) -> None:
     plt.close(figure)
 
 
+def _network(epoch: Epoch) -> str:
+    return epoch.stage.rpartition("/")[0]
+
+
 def _stages(history: list[Epoch]) -> list[str]:
-    return list(dict.fromkeys(epoch.stage for epoch in history))
+    return list(dict.fromkeys(epoch.stage.rpartition("/")[2] for epoch in history))
 
 
 def draw_answers(ships: ShipClassifier, chips: list[tuple[str, Chip]], path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from shipchip.card import ModelCard
 from training.bars import MEGABYTE, rows
 from training.calibration import reliability_of
+from training.card_data import config_of_card
 from training.report.plots import Confusion, confusion_grid, reliability_grid
 from training.report.retraining import retraining
 from training.report.wording import interval, listed
@@ -195,6 +196,13 @@ def _limits(card: ModelCard) -> Iterator[str]:
         alone = len(counts) == 1 and len(card.training["sources"]) > 1
         yield f"- {label} was learnt from {told or 'no chip'}" + (
             f" alone, so elsewhere hardly any answer is {label}, right or wrong." if alone else "."
+        )
+    if config_of_card(card).experts.share:
+        yield (
+            "- How far the brightest samples stand above the sea is among what it measures. Chips "
+            "of 8 bits saturate, so this also tells how the scene was scaled. It found Tankers of "
+            "FUSAR-Ship in blocks that it was not trained on, and may fail on chips scaled "
+            "otherwise (docs/experiments/log.md)."
         )
     yield "- Few to test on: read the intervals, not the figures alone."
     yield (

@@ -6,7 +6,7 @@ from typing import Any
 
 from shipchip.card import ModelCard
 from training.card_data import config_of_card
-from training.config import RunConfig
+from training.config import RECIPE
 
 _PYTHON = ".venv/dev/bin/python -m training.run"
 
@@ -20,10 +20,10 @@ def retraining(card: ModelCard) -> Iterator[str]:
         "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` holds class folders of chips that "
         "are no ships, or is a zip of them."
     )
-    config, usual = config_of_card(card), RunConfig()
+    config, usual = config_of_card(card), RECIPE
     changes = list(_changes(config.model_dump(mode="json"), usual.model_dump(mode="json")))
     if changes:
-        yield from ("", "`like.toml`, what differs from the defaults of `training/config.py`:")
+        yield from ("", "`like.toml`, what differs from the `RECIPE` of `training/config.py`:")
         yield from ("", "```toml", *changes, "```")
     given = " --config like.toml" if changes else ""
     start = ""

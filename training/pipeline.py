@@ -191,8 +191,12 @@ def finish(
 
 def architecture(config: RunConfig) -> str:
     """The network in a line."""
-    one = f"{config.model.name}, width {config.model.width:g}, global average pool"
-    return one if config.members == 1 else f"{config.members} of {one}, each on a mirror image"
+    told = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    if config.members > 1:
+        told = f"{config.members} networks ({told}), each on a mirror image"
+    if config.experts.share:
+        told += f"; linear experts on measurements of the ship, share {config.experts.share:g}"
+    return told
 
 
 def training_record(

@@ -76,7 +76,7 @@ def test_more_folds_than_ships_are_refused() -> None:
 
 def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
     trainer = Trainer()
-    learnt, history = learn(sides(), configured(), lambda config: network(config.seed), trainer)
+    learnt, _ = learn(sides(), configured(), lambda config: network(config.seed), trainer)
     everything = keys(fleet(24)) | keys(fleet(12))
     assert set(trainer.trained) == {
         f"{n}/member-0" for n in ("fold-0", "fold-1", "fold-2", "model")
@@ -91,7 +91,9 @@ def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
 
 def test_without_folds_the_validation_side_is_what_is_held_out() -> None:
     trainer = Trainer()
-    learnt, history = learn(sides(), configured(folds=0), lambda config: network(config.seed), trainer)
+    learnt, history = learn(
+        sides(), configured(folds=0), lambda config: network(config.seed), trainer
+    )
     assert keys(trainer.trained["model/member-0"].train) == keys(fleet(24))
     (held,) = learnt.held_out
     np.testing.assert_array_equal(held.labels, fleet(12).labels)

@@ -215,7 +215,9 @@ def test_taps_of_any_kernel_and_padding(
     before = ort.InferenceSession(proto.SerializeToString()).run(None, {"chips": inputs})[0]
     lay_out_taps(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
-    assert ("Concat" in [node.op_type for node in proto.graph.node]) == changed
+    copies = [len(node.input) for node in proto.graph.node if node.op_type == "Concat"]
+    assert len(copies) == changed
+    assert all(count % 4 == 0 for count in copies)  # else ONNX Runtime is slow
     after = ort.InferenceSession(proto.SerializeToString()).run(None, {"chips": inputs})[0]
     assert np.abs(before).max() > 1
     assert np.array_equal(before, after)
@@ -287,18 +289,19 @@ def test_only_training_chips_calibrate(fp32: Path, tmp_path: Path) -> None:
 
 
 def test_the_comparison_is_of_what_both_files_answer(fp32: Path, tmp_path: Path) -> None:
-    found = convert(fp32, SIDES, tmp_path / "q.onnx")
+    held = replace(HELD, inputs=HELD.inputs[::-1], labels=HELD.labels[::-1])  # not TRAIN's order
+    found = convert(fp32, replace(SIDES, validation=held), tmp_path / "q.onnx")
     pair = [ShipClassifier(p, device="cpu") for p in (fp32, tmp_path / "q.onnx")]
-    told = [ships.predict(np.concatenate([TRAIN.inputs, HELD.inputs])) for ships in pair]
+    told = [ships.predict(np.concatenate([TRAIN.inputs, held.inputs])) for ships in pair]
     labels = [np.array([CLASSES.index(one.label) for one in side]) for side in told]
     probs = [np.array([list(one.probabilities.values()) for one in side]) for side in told]
     assert found.agreement == np.mean(labels[0] == labels[1])
     assert found.largest == pytest.approx(np.abs(probs[0] - probs[1]).max(), abs=1e-6)
     assert found.mean == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-6)
     assert 0 < found.mean < found.largest < 0.2
-    f1 = tuple(macro_f1(HELD.labels, side[len(TRAIN) :]) for side in labels)
+    f1 = tuple(macro_f1(held.labels, side[len(TRAIN) :]) for side in labels)
     assert found.figures["macro-F1, validation, fusar"] == f1
-    assert min(f1) > 0.8
+    assert min(f1) > 0.9
     assert found.figures["bytes"] == tuple(ships.path.stat().st_size for ships in pair)
     rate = found.figures["chips/s, batches of 32, 2 threads"]
     assert found.faster == pytest.approx(rate[1] / rate[0])
@@ -320,7 +323,7 @@ def test_what_cannot_be_quantised_is_refused(fp32: Path, int8: Path, tmp_path: P
     with pytest.raises(DataInvalid, match="no training chip to calibrate with"):
         quantise(fp32, TRAIN.inputs[:0], tmp_path / "q.onnx")
     with pytest.raises(ConfigInvalid, match=r"is the fp32 file .* itself; name another"):
-        convert(fp32, SIDES, fp32.parent / "." / fp32.name)
+        convert(fp32, SIDES, fp32.parent / ".." / fp32.parent.name / fp32.name)
     assert not list(tmp_path.iterdir())
 
 

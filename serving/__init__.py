@@ -3,12 +3,21 @@
     settings.py    every SHIPCHIP_* variable, with its default and what it means
     intake.py      one chip -> model input, or the reason why not; the options of a chip
     engine.py      chips -> predictions without blocking the event loop
+    batcher.py     chips of several requests in one model run; a queue with a bound
+    telemetry.py   what /metrics tells of chips, requests, runs and drift
+    overlay.py     pictures of a chip and of its activation map
     schema.py      what goes over HTTP, as pydantic models
     multipart.py   multipart/form-data, strictly
     form.py        the parts of a request -> what it asks, checked
+    base64_form.py the same from JSON with the files in base64
     limits.py      the ASGI middleware: request ids, limits, one shape for every error
+    access.py      API keys, and the web pages of other origins
+    logs.py        log lines, one a request
+    preflight.py   can this be served? asked before workers are started
+    supervisor.py  a dead worker is noticed at once
     refusals.py    a refused request, and the shape of its answer
     openapi.py     what BentoML and /docs.json tell of the API
+    page.py        the page /demo, whose files are in page/
     service.py     the BentoML service: endpoints, nothing else
     rows.py        the columns of a batch and their writers (CSV, JSON lines)
     batch.py       the command line over a folder

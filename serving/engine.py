@@ -1,16 +1,28 @@
 """Chips -> results without ever blocking the event loop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextvars import copy_context
 
 import numpy as np
-from numpy.typing import NDArray
 
+from serving.batcher import Chip, MicroBatcher, Places, Result
 from serving.intake import ChipOptions, Failure, prepare_chip
+from serving.overlay import explain_chips
 from serving.settings import Settings
-from shipchip import Prediction, ShipClassifier
+from serving.telemetry import Telemetry
+from shipchip import DecodeLimits, ShipClassifier
+from shipchip.errors import TooLarge, TooManyPixels
+
+# Files decoded in one visit to a thread: a visit costs as much as decoding a small chip does, and
+# with more of them the first of a long request would wait for the last before the model has work.
+_PART_FILES = 32
+_PART_BYTES = 2**20
+# A request of one chip within these is decoded on the event loop, in well under a millisecond: the
+# visit to a thread costs more. Pixels are counted before they are decoded, in every format.
+_AT_ONCE = DecodeLimits(max_bytes=32 * 2**10, max_pixels=128 * 128)
+_NOT_AT_ONCE = frozenset({TooLarge.code, TooManyPixels.code})
 
 
 class Engine:
@@ -26,11 +38,17 @@ class Engine:
         self.ships = ShipClassifier(
             settings.model, device=settings.device, threads=settings.threads
         )
+        self.telemetry = Telemetry(self.ships.card, self.ships.sha256, self.ships.provider)
         self.ready = False
         self._limits = settings.decode_limits()
-        self._batch_size = settings.batch_size
+        self._small = DecodeLimits(
+            max_bytes=min(_AT_ONCE.max_bytes, self._limits.max_bytes),
+            max_pixels=min(_AT_ONCE.max_pixels, self._limits.max_pixels),
+        )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._runner = ThreadPoolExecutor(1, "model")
+        self._batcher = MicroBatcher(
+            self.ships, settings.batch_size, settings.max_queue, self.telemetry
+        )
 
     def warm_up(self) -> None:
         """Let the model answer once; only then is the engine `ready`."""
@@ -40,35 +58,78 @@ class Engine:
 
     async def classify(
         self, files: Sequence[bytes], options: ChipOptions, *, explain: bool
-    ) -> list[Prediction | Failure]:
-        """One result a file, in order. A bad chip fails alone, before the batch."""
-        loop = asyncio.get_running_loop()
-        prepare = partial(prepare_chip, options=options, ships=self.ships, limits=self._limits)
-        prepared = await asyncio.gather(
-            *(loop.run_in_executor(self._decoders, prepare, data) for data in files)
-        )
-        inputs = [item for item in prepared if not isinstance(item, Failure)]
-        predictions = iter(await self.classify_inputs(inputs, explain=explain))
-        return [item if isinstance(item, Failure) else next(predictions) for item in prepared]
+    ) -> list[Result]:
+        """One result a file, in order. A bad chip fails alone, before the batch.
 
-    async def classify_inputs(
-        self, inputs: Sequence[NDArray[np.float32]], *, explain: bool
-    ) -> list[Prediction]:
-        """Predictions for prepared inputs, (1, S, S) each, in order.
-
-        The seam of batching: batches are formed within one request here; whatever joins chips of
-        several requests takes this method's place.
+        Refused, 429 or 503, before anything is decoded, as MicroBatcher.admit tells.
         """
+        with self._batcher.admit(len(files)) as places:
+            parts = list(_parts(files))
+            if len(parts) == 1:  # most requests; a task would only cost time
+                results = await self._part(files, options, places, explain=explain)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    asked = [self._part(part, options, places, explain=explain) for part in parts]
+                    tasks = [group.create_task(ask) for ask in asked]
+                results = [result for task in tasks for result in task.result()]
+        self.telemetry.classified(results)
+        return results
+
+    async def _part(
+        self, files: Sequence[bytes], options: ChipOptions, places: Places, *, explain: bool
+    ) -> list[Result]:
         loop = asyncio.get_running_loop()
-        predictions: list[Prediction] = []
-        for start in range(0, len(inputs), self._batch_size):
-            batch = np.stack(inputs[start : start + self._batch_size])
-            run = partial(self.ships.predict, batch, explain=explain)
-            predictions += await loop.run_in_executor(self._runner, run)
-        return predictions
+        prepared = self._at_once(files, options)
+        if prepared is None:
+            prepared = await loop.run_in_executor(
+                # The context holds the request's id, for the log lines of that thread.
+                self._decoders,
+                copy_context().run,
+                self._prepare,
+                files,
+                options,
+                self._limits,
+            )
+        inputs = [item for item in prepared if not isinstance(item, Failure)]
+        places.free(len(prepared) - len(inputs))
+        answers = iter(await self._batcher.predict(inputs, places, explain=explain))
+        results = [item if isinstance(item, Failure) else next(answers) for item in prepared]
+        if not explain:
+            return results
+        scale = self.ships.card.input.db_scale
+        return await loop.run_in_executor(self._decoders, explain_chips, prepared, results, scale)
+
+    def _at_once(self, files: Sequence[bytes], options: ChipOptions) -> list[Chip | Failure] | None:
+        """One small chip, prepared; None for what has to be decoded on a thread."""
+        if len(files) > 1 or len(files[0]) > self._small.max_bytes:
+            return None
+        prepared = self._prepare(files, options, self._small)
+        first = prepared[0]
+        return None if isinstance(first, Failure) and first.code in _NOT_AT_ONCE else prepared
+
+    def _prepare(
+        self, files: Sequence[bytes], options: ChipOptions, limits: DecodeLimits
+    ) -> list[Chip | Failure]:
+        return [prepare_chip(data, options, self.ships, limits) for data in files]
+
+    async def drain(self) -> None:
+        """Take nothing new, and finish what was accepted."""
+        self.ready = False
+        await self._batcher.drain()
 
     def close(self) -> None:
         """Finish what is running, drop what has not begun."""
         self.ready = False
         self._decoders.shutdown(cancel_futures=True)
-        self._runner.shutdown(cancel_futures=True)
+        self._batcher.close()
+
+
+def _parts(files: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Runs of files, in order, each small enough for one visit to a decoding thread."""
+    start, size = 0, 0
+    for i, file in enumerate(files):
+        if i > start and (i - start == _PART_FILES or size + len(file) > _PART_BYTES):
+            yield files[start:i]
+            start, size = i, 0
+        size += len(file)
+    yield files[start:]

@@ -13,7 +13,7 @@ from serving.settings import Settings
 from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
 
-_MAX_FILENAME = 255
+MAX_FILENAME = 255
 _MAX_FIELD = 256
 _CHOICES: dict[str, dict[str, Any]] = {
     "explain": {"true": True, "false": False, "1": True, "0": False},
@@ -92,11 +92,11 @@ def _upload(part: Part) -> Upload:
             "not_a_file",
             "a `files` part is text; expected an uploaded file (addresses are never fetched)",
         )
-    if len(part.filename) > _MAX_FILENAME:
+    if len(part.filename) > MAX_FILENAME:
         raise Refused(
             400,
             "filename_too_long",
-            f"a file name of {len(part.filename)} characters, the limit is {_MAX_FILENAME}",
+            f"a file name of {len(part.filename)} characters, the limit is {MAX_FILENAME}",
         )
     return Upload(part.filename, part.content)
 

@@ -1,29 +1,41 @@
 """The ASGI middleware around everything that BentoML serves.
 
-It gives every request an id, reads and checks the form of POST /v1/classify before BentoML sees
-the request, ends what takes too long, and gives every error one shape, whoever made it: a response
-of status >= 400 without our request id header is BentoML's or Starlette's and is replaced.
+It asks for a key where keys are set, reads and checks the form of POST /v1/classify and of its twin
+in JSON before BentoML sees the request, ends what takes too long, and gives every error one shape,
+whoever made it: a response of status >= 400 without our request id header is BentoML's or
+Starlette's and is replaced.
 """
 
 import asyncio
 import logging
-import re
-import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access import KeyCheck
+from serving.base64_form import check_json_type, max_json_bytes, read_base64_form
 from serving.form import Form, read_form
 from serving.multipart import boundary_of, split_parts
-from serving.refusals import REQUEST_ID_HEADER, Refused, envelope, request_id
+from serving.refusals import (
+    REQUEST_ID_HEADER,
+    Refused,
+    envelope,
+    refusal_code,
+    request_id,
+    take_request_id,
+)
 from serving.settings import Settings
+from serving.telemetry import RequestTelemetry
 
 CLASSIFY = "/v1/classify"
+CLASSIFY_BASE64 = "/v1/classify_base64"
+_FORMS = (CLASSIFY, CLASSIFY_BASE64)
 FORM = "shipchip.form"  # the key of the ASGI scope under which the read form travels
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()
-_USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _FIELDS_BESIDE_FILES = 16
 _FOREIGN = {
     404: ("not_found", "no such path; /docs.json lists them"),
@@ -40,20 +52,25 @@ class RequestLimits:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self._check_key = KeyCheck(settings)
+        self._telemetry = RequestTelemetry()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id.set(given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex)
-        reply = _Reply(scope, receive, send)
+        take_request_id(scope)
+        reply = _Reply(scope, receive, send, self._telemetry)
         deadline = asyncio.timeout(self.settings.timeout_s)
         try:
             async with deadline:
-                if scope["path"] == CLASSIFY and scope["method"] == "POST":
+                self._check_key(scope)
+                if scope["path"] in _FORMS and scope["method"] == "POST":
                     scope[FORM] = await self._read(scope, receive)
-                await self.app(scope, receive, reply.send)
+                    async with _while_there(receive, reply):
+                        await self.app(scope, receive, reply.send)
+                else:
+                    await self.app(scope, receive, reply.send)
         except Refused as refused:
             await reply.refuse(refused)
         # BentoML's timeout middleware, outside of this one, waits its whole time for an answer
@@ -73,14 +90,19 @@ class RequestLimits:
             raise Refused(400, "unknown_field", "a query string; send the options as form fields")
         if headers.get("content-encoding", "identity") != "identity":
             raise Refused(400, "wrong_content_type", "a compressed body; send it as it is")
-        boundary = boundary_of(headers.get("content-type", ""))
-        body = await self._body(headers, receive)
+        kind = headers.get("content-type", "")
+        if scope["path"] == CLASSIFY_BASE64:
+            check_json_type(kind)
+            body = await self._body(headers, receive, max_json_bytes(self.settings))
+            # Off the event loop: unlike the splitter of parts it makes objects, and many.
+            return await asyncio.to_thread(read_base64_form, body, self.settings)
+        boundary = boundary_of(kind)
+        body = await self._body(headers, receive, self.settings.max_request_bytes)
         parts = split_parts(body, boundary, self.settings.max_files + _FIELDS_BESIDE_FILES)
         return read_form(parts, self.settings)
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body; Refused (413) as soon as it is known to be too large."""
-        limit = self.settings.max_request_bytes
+    async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes:
+        """The whole body; Refused (413) as soon as it is known to have more than `limit` bytes."""
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise _too_large(limit)
@@ -101,15 +123,23 @@ class RequestLimits:
 class _Reply:
     """The way back: adds the request id, and puts errors of others into our shape."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, telemetry: RequestTelemetry
+    ) -> None:
         self.started = False
         self._asgi = scope, receive, send
         self._replaced = False
+        self._telemetry = telemetry if scope["path"] in _FORMS else None
+
+    def _start(self, status: int) -> None:
+        self.started = True
+        if self._telemetry is not None:
+            self._telemetry.answered(status, refusal_code.get())
 
     async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
         """Answer with the envelope; only where nothing has been answered yet."""
-        self.started = True
         response: Response = envelope(refused)
+        self._start(refused.status)
         if allow is not None:
             response.headers["Allow"] = allow.decode("latin-1")
         await response(*self._asgi)
@@ -124,9 +154,39 @@ class _Reply:
                     await self.refuse(_foreign(message["status"]), headers.get(b"allow"))
                     return
                 message["headers"] = [*message["headers"], (_HEADER, request_id.get().encode())]
-            self.started = True
+            self._start(message["status"])
         if not self._replaced:
             await self._asgi[2](message)
+
+
+@asynccontextmanager
+async def _while_there(receive: Receive, reply: _Reply) -> AsyncIterator[None]:
+    """End the block as soon as the client leaves, unless it is being answered: Refused (400).
+
+    Its chips must not keep places in the queue. The body has been read: what `receive` gives next
+    is the end of the connection.
+    """
+    request = asyncio.current_task()
+    left = False
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if request is not None and not reply.started:
+            left = True
+            request.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        # Not ours where the time limit, too, has asked for it in the meantime.
+        if not left or request is None or request.uncancel() > 0:
+            raise
+        raise Refused(400, "disconnected", "the client left before it was answered") from None
+    finally:
+        watching.cancel()
 
 
 def _foreign(status: int) -> Refused:

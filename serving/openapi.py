@@ -13,9 +13,11 @@ from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 
+from serving.access import KEY_HEADER
+from serving.base64_form import Base64Form
 from serving.form import Form, Upload
 from serving.intake import Polarisation
-from serving.limits import CLASSIFY, FORM
+from serving.limits import CLASSIFY, CLASSIFY_BASE64, FORM
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip.decode import Quantity
 
@@ -27,11 +29,20 @@ Spacing = Annotated[
 
 _REFUSALS = {
     400: "the request is malformed: no file is classified",
+    401: "keys are set here, and the request has none of them",
     413: "the body is too large, or has too many files",
+    429: "too many chips wait; Retry-After tells in how many seconds to come back",
     500: "a fault of the program; never the answer to bad input",
     503: "the service cannot answer now",
     504: "not done in time",
 }
+
+_HEADERS = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": KEY_HEADER},
+}
+_ASKED: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]  # {}: no keys are set
 
 
 class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK is untyped
@@ -48,7 +59,7 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
         description="metres a pixel on the ground, one number or row,column; overrides the files'",
     )
     explain: bool = Field(
-        default=False, description="also return the class activation map of each label"
+        default=False, description="also return pictures of each chip and its activation map"
     )
     polarisation: Polarisation | None = Field(
         default=None, description="take this plane of chips that have several"
@@ -73,8 +84,13 @@ class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML'
         """BentoML's document, with our paths and schemas in the place of its own."""
         spec = super().openapi_spec
         theirs = spec.paths[CLASSIFY]
+        about = theirs.post["description"]
+        forms = {
+            CLASSIFY: _classify("classify", about, "multipart/form-data", "ClassifyForm"),
+            CLASSIFY_BASE64: _classify("classify_base64", about, "application/json", "Base64Form"),
+        }
         ours = {
-            CLASSIFY: attrs.evolve(theirs, post=_classify(theirs.post["description"])),
+            **{path: attrs.evolve(theirs, post=post) for path, post in forms.items()},
             MODEL: attrs.evolve(theirs, post=None, get=_model()),
         }
         return attrs.evolve(
@@ -82,33 +98,31 @@ class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML'
             openapi="3.1.0",  # pydantic's schemas are JSON Schema 2020-12
             info=attrs.evolve(spec.info, description=self.description),
             paths={**spec.paths, **ours},
-            components={"schemas": _schemas()},
+            components={"schemas": _schemas(), "securitySchemes": _KEYS},
         )
 
 
 def _schemas() -> dict[str, Any]:
     models = (ClassifyForm, ClassifyResponse, ErrorEnvelope, ModelInfo)
     _, schema = models_json_schema(
-        [(model, "serialization") for model in models],
+        [*((model, "serialization") for model in models), (Base64Form, "validation")],
         ref_template="#/components/schemas/{model}",
     )
     definitions: dict[str, Any] = schema["$defs"]
     return definitions
 
 
-def _classify(description: str) -> dict[str, Any]:
+def _classify(name: str, description: str, kind: str, form: str) -> dict[str, Any]:
     return {
-        "operationId": "classify",
+        "operationId": name,
         "tags": ["Service APIs"],
         "description": description,
-        "requestBody": {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": _ref("ClassifyForm")}},
-        },
+        "security": _ASKED,
+        "requestBody": {"required": True, "content": {kind: {"schema": _ref(form)}}},
         "responses": {
             "200": _answer("at least one chip was classified", "ClassifyResponse"),
             "422": _answer("not one chip could be classified", "ClassifyResponse"),
-            **_errors(400, 413, 500, 503, 504),
+            **_errors(400, 401, 413, 429, 500, 503, 504),
         },
     }
 
@@ -117,19 +131,23 @@ def _model() -> dict[str, Any]:
     return {
         "operationId": "model",
         "tags": ["Service APIs"],
-        "description": "The model that answers: its card, its file's sha256, what it runs on.",
-        "responses": {"200": _answer("the model", "ModelInfo"), **_errors(500, 503, 504)},
+        "description": "The model that answers: card, sha256 of its file, what it runs on, limits.",
+        "security": _ASKED,
+        "responses": {"200": _answer("the model", "ModelInfo"), **_errors(401, 500, 503, 504)},
     }
 
 
 def _errors(*statuses: int) -> dict[str, Any]:
-    return {str(status): _answer(_REFUSALS[status], "ErrorEnvelope") for status in statuses}
+    return {
+        str(status): _answer(_REFUSALS[status], "ErrorEnvelope", *_HEADERS.get(status, ()))
+        for status in statuses
+    }
 
 
-def _answer(description: str, schema: str) -> dict[str, Any]:
+def _answer(description: str, schema: str, *headers: str) -> dict[str, Any]:
     return {
         "description": description,
-        "headers": {"X-Request-ID": {"schema": {"type": "string"}}},
+        "headers": {name: {"schema": {"type": "string"}} for name in ("X-Request-ID", *headers)},
         "content": {"application/json": {"schema": _ref(schema)}},
     }
 

@@ -5,9 +5,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from serving.intake import Failure
+from serving.overlay import Explained
+from serving.settings import Settings
 from shipchip import ModelCard, Prediction, ShipClassifier
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+# The data alone, without `data:image/png;base64,` before it.
+Picture = Annotated[
+    str, Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
+]
 
 
 class ErrorDetail(BaseModel):
@@ -32,8 +38,15 @@ class ChipOk(BaseModel):
         description="false: unlike the training chips, doubt every number here"
     )
     ood_score: float = Field(description="about 1 for chips like the training chips, then higher")
-    activation_map: list[list[float]] | None = Field(
-        default=None, description="with `explain`: rows of the label's class activation map"
+    preview: Picture | None = Field(
+        default=None,
+        description="with `explain`: the chip as the model saw it, black at 6 dB below clutter and "
+        "white at 36 dB above",
+    )
+    activation_map: Picture | None = Field(
+        default=None,
+        description="with `explain`: `preview` with the label's class activation map over it, in "
+        "colours of its share of the map's highest value; no colour where the map is nothing",
     )
 
 
@@ -76,12 +89,21 @@ class ErrorEnvelope(BaseModel):
     error: RequestError
 
 
+class Limits(BaseModel):
+    """What one request may hold; clients divide their chips by it."""
+
+    max_files: int = Field(description="chips in one request")
+    max_request_bytes: int = Field(description="bytes of one request's body")
+    max_bytes: int = Field(description="bytes of one chip's file")
+
+
 class ModelInfo(BaseModel):
-    """The model that answers: its card, its file's hash, and what it runs on."""
+    """The model that answers: its card, its file's hash, what it runs on, and what it takes."""
 
     card: ModelCard
     sha256: str
     execution_provider: str = Field(description="as ONNX Runtime names it")
+    limits: Limits
 
 
 def chip_result(filename: str, result: Prediction | Failure) -> ChipOk | ChipError:
@@ -89,7 +111,7 @@ def chip_result(filename: str, result: Prediction | Failure) -> ChipOk | ChipErr
     if isinstance(result, Failure):
         detail = ErrorDetail(code=result.code, message=result.message)
         return ChipError(filename=filename, error=detail)
-    heat = result.activation_map
+    drawn = result if isinstance(result, Explained) else None
     return ChipOk(
         filename=filename,
         label=result.label,
@@ -98,7 +120,8 @@ def chip_result(filename: str, result: Prediction | Failure) -> ChipOk | ChipErr
         prediction_set=list(result.prediction_set),
         in_distribution=result.in_distribution,
         ood_score=result.ood_score,
-        activation_map=None if heat is None else heat.tolist(),
+        preview=drawn.preview if drawn else None,
+        activation_map=drawn.overlay if drawn else None,
     )
 
 
@@ -107,6 +130,11 @@ def model_name(ships: ShipClassifier) -> ModelName:
     return ModelName(name=ships.card.name, version=ships.card.version, sha256=ships.sha256)
 
 
-def model_info(ships: ShipClassifier) -> ModelInfo:
+def model_info(ships: ShipClassifier, settings: Settings) -> ModelInfo:
     """The model as GET /v1/model tells of it."""
-    return ModelInfo(card=ships.card, sha256=ships.sha256, execution_provider=ships.provider)
+    return ModelInfo(
+        card=ships.card,
+        sha256=ships.sha256,
+        execution_provider=ships.provider,
+        limits=Limits.model_validate(settings, from_attributes=True),
+    )

@@ -1,9 +1,11 @@
 """The BentoML service: endpoints, nothing else.
 
-    POST /v1/classify   chips -> labels, one result a file (serving.limits, serving.engine)
-    GET  /v1/model      the card, the file's sha256, the execution provider
+    POST /v1/classify          chips -> labels, one result a file (serving.limits, serving.engine)
+    POST /v1/classify_base64   the same from JSON, for clients that cannot send multipart
+    GET  /v1/model             the card, the file's sha256, the execution provider, the limits
+    GET  /demo                 the page (serving.page); / leads to it
 
-BentoML routes its APIs by POST only, so the second is a Starlette route mounted beside them.
+BentoML routes its APIs by POST only, so the GETs are Starlette routes mounted beside them.
 """
 
 from http import HTTPStatus
@@ -14,17 +16,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving import logs, preflight, supervisor
+from serving.access import Cors
 from serving.engine import Engine
 from serving.form import Upload
 from serving.intake import ChipOptions, Polarisation
-from serving.limits import CLASSIFY, RequestLimits
+from serving.limits import CLASSIFY, CLASSIFY_BASE64, RequestLimits
 from serving.openapi import MODEL, ClassifyForm, DocumentedService
-from serving.refusals import json_response, request_id
+from serving.page import page_routes
+from serving.refusals import Refused, envelope, json_response, request_id
 from serving.schema import ClassifyResponse, chip_result, model_info, model_name
-from serving.settings import Settings
 from shipchip.decode import Quantity
 
-settings = Settings()
+settings = preflight.settings_or_exit()
 
 
 async def get_model(request: Request) -> Response:
@@ -32,7 +36,7 @@ async def get_model(request: Request) -> Response:
     return json_response(request.app.state.model_info, HTTPStatus.OK)
 
 
-model_routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"])])
+model_routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"]), *page_routes()])
 
 
 @bentoml.service(
@@ -42,15 +46,29 @@ model_routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"])])
     workers=settings.workers,
     # serving.limits ends a request at `timeout_s`, in our own words; this one stands behind it.
     traffic={"timeout": settings.timeout_s + 10},
+    # Its spans cost a fifth of the time of a small request, and by default nobody collects them. A
+    # BENTOML_CONFIG that names an exporter can set this to [] again.
+    tracing={"excluded_urls": [".*"]},
+    logging={"access": {"enabled": False}},  # serving.logs writes the line of a request
 )
 @bentoml.asgi_app(model_routes)
 class Shipchip:
     """One process's model. A model file that cannot be used is a ModelError here."""
 
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def check() -> None:
+        """Once, before workers are started: a model that cannot be used ends `bentoml serve`."""
+        logs.configure(settings)
+        preflight.model_or_exit()
+        supervisor.watch_workers()
+
     def __init__(self) -> None:
+        logs.configure(settings)
         self.engine = Engine(settings)
         self.model = model_name(self.engine.ships)
-        model_routes.state.model_info = model_info(self.engine.ships).model_dump_json(by_alias=True)
+        told = model_info(self.engine.ships, settings)
+        model_routes.state.model_info = told.model_dump_json(by_alias=True)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def warm_up(self) -> None:
@@ -58,9 +76,14 @@ class Shipchip:
         self.engine.warm_up()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def close(self) -> None:
-        """After the last request was answered."""
+    async def close(self) -> None:
+        """At the end: what was accepted is answered first."""
+        await self.engine.drain()
         self.engine.close()
+
+    def __metrics__(self, exposition: str) -> str:
+        """What BentoML asks for at /metrics, after it has added up the figures of all workers."""
+        return self.engine.telemetry.derived(exposition)
 
     async def __is_ready__(self) -> bool:
         """What /readyz tells: whether the model has answered its warm-up."""
@@ -78,20 +101,46 @@ class Shipchip:
         quantity: Quantity,
     ) -> Response:
         """Classify one chip or many; 422 where not one of them could be."""
-        results = await self.engine.classify(
-            [file.content for file in files],
-            ChipOptions(polarisation, pixel_spacing_m, quantity),
-            explain=explain,
-        )
+        options = ChipOptions(polarisation, pixel_spacing_m, quantity)
+        return await self._answer(files, options, explain=explain)
+
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        route=CLASSIFY_BASE64, input_spec=ClassifyForm, output_spec=ClassifyResponse
+    )
+    async def classify_base64(
+        self,
+        files: list[Upload],
+        pixel_spacing_m: tuple[float, float] | None,
+        explain: bool,
+        polarisation: Polarisation | None,
+        quantity: Quantity,
+    ) -> Response:
+        """The same as classify, asked in JSON with the files in base64."""
+        options = ChipOptions(polarisation, pixel_spacing_m, quantity)
+        return await self._answer(files, options, explain=explain)
+
+    async def _answer(
+        self, files: list[Upload], options: ChipOptions, *, explain: bool
+    ) -> Response:
+        try:
+            results = await self.engine.classify(
+                [file.content for file in files], options, explain=explain
+            )
+        except Refused as refused:  # BentoML would make a 500 of it
+            return envelope(refused)
         answer = ClassifyResponse(
             request_id=request_id.get(),
             model=self.model,
             results=[chip_result(f.filename, r) for f, r in zip(files, results, strict=True)],
         )
-        classified = any(result.status == "ok" for result in answer.results)
-        status = HTTPStatus.OK if classified else HTTPStatus.UNPROCESSABLE_ENTITY
+        failed = sum(result.status == "error" for result in answer.results)
+        logs.note(chips=len(files), failed=failed)
+        status = HTTPStatus.OK if failed < len(files) else HTTPStatus.UNPROCESSABLE_ENTITY
         return json_response(answer.model_dump_json(exclude_none=True), status)
 
 
-# The decorator has made a BentoML Service of the class.
+# The decorator has made a BentoML Service of the class. The first of these is the outermost.
+Shipchip.add_asgi_middleware(logs.RequestLog)  # type: ignore[attr-defined]
+if settings.cors_origins:
+    Shipchip.add_asgi_middleware(Cors, settings=settings)  # type: ignore[attr-defined]
 Shipchip.add_asgi_middleware(RequestLimits, settings=settings)  # type: ignore[attr-defined]

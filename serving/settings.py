@@ -1,16 +1,58 @@
 """Every setting of the service and of batch runs: SHIPCHIP_<NAME> in the environment."""
 
 import os
+import re
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shipchip import DecodeLimits
 from shipchip.classifier import Device
 
 # The folder of bentofile.yaml: in a checkout, in a Bento and in the image alike.
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+_MIN_KEY = 16
+
+
+def _check_keys(value: SecretStr) -> SecretStr:
+    keys = _split(value.get_secret_value())
+    if not keys:  # an empty variable must not leave a service open that was meant to be closed
+        raise ValueError("no key in it; give one, or unset it to serve without keys")
+    if any(len(key) < _MIN_KEY or not re.fullmatch(r"[!-~]+", key) for key in keys):
+        raise ValueError(f"a key needs {_MIN_KEY} characters or more, visible ASCII, no blanks")
+    return value
+
+
+def _check_origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in value:
+        if origin != "*" and not re.fullmatch(r"https?://[^/?#\s]+", origin):
+            raise ValueError(f"{origin!r} is no origin; expected https://host, or * for any")
+    return value
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+# Hidden before it is checked: an error about a key does not show it.
+_Keys = Annotated[
+    SecretStr,
+    AfterValidator(_check_keys),
+    BeforeValidator(lambda value: SecretStr(value) if isinstance(value, str) else value),
+]
+_Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_origins)
+]
 
 
 class Settings(BaseSettings):
@@ -36,6 +78,12 @@ class Settings(BaseSettings):
         description="chips decoded at the same time",
     )
     batch_size: int = Field(default=32, ge=1, le=1024, description="most chips in one model run")
+    max_queue: int = Field(
+        default=1024,
+        ge=1,
+        le=100_000,
+        description="chips that wait for a run; a request that does not fit is refused with 429",
+    )
     workers: int = Field(
         default=1, ge=1, le=64, description="server processes, each with its own model"
     )
@@ -54,11 +102,33 @@ class Settings(BaseSettings):
         ge=64,
         description="pixels a plane of one chip; a chip shows one ship",
     )
+    api_key: _Keys | None = Field(
+        default=None,
+        description="keys of which /v1/* and /metrics ask for one, comma-separated, each of 16 "
+        "characters or more; default: none is asked for",
+    )
+    cors_origins: _Origins = Field(
+        default=(),
+        description="origins whose web pages may ask, comma-separated (https://app.example), or *",
+    )
+    log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
+        default="json", description="of the log lines on standard output"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        Field(default="info", description="the least that is logged; a request's line is info")
+    )
 
     @field_validator("model")
     @classmethod
     def _from_project(cls, value: Path) -> Path:
         return PROJECT / value.expanduser()
+
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys in `api_key`; none where none is asked for."""
+        keys: tuple[str, ...] = _split(
+            "" if self.api_key is None else self.api_key.get_secret_value()
+        )
+        return keys
 
     def decode_limits(self) -> DecodeLimits:
         """The limits that every chip's file is held to."""

@@ -87,7 +87,7 @@ def decode(
     given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
     if quantity not in get_args(Quantity):
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
-    data = source if isinstance(source, bytes) else _read(Path(source), limits)
+    data = source if isinstance(source, bytes) else read_file(Path(source), limits)
     if not data:
         raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
     if len(data) > limits.max_bytes:
@@ -110,7 +110,8 @@ def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
     return float(row), float(column)
 
 
-def _read(path: Path, limits: DecodeLimits) -> bytes:
+def read_file(path: Path, limits: DecodeLimits) -> bytes:
+    """The bytes of a chip's file; NotFound, Unreadable or TooLarge, before anything is read."""
     try:
         if not path.exists():
             raise NotFound(f"no such file: {path}")

@@ -21,12 +21,15 @@ message says what was found, what was expected and what to do.
     │   ├── Blank                        blank
     │   ├── PolarisationMissing          polarisation_missing
     │   └── BadPixelSpacing              bad_pixel_spacing
-    └── ModelError                       (a model file that cannot be used)
-        ├── ModelNotFound                model_not_found
-        ├── ModelCorrupt                 model_corrupt
-        ├── CardMissing                  card_missing
-        ├── CardInvalid                  card_invalid
-        └── ProviderUnavailable          provider_unavailable
+    ├── ModelError                       (a model file that cannot be used)
+    │   ├── ModelNotFound                model_not_found
+    │   ├── ModelCorrupt                 model_corrupt
+    │   ├── CardMissing                  card_missing
+    │   ├── CardInvalid                  card_invalid
+    │   └── ProviderUnavailable          provider_unavailable
+    └── ServiceError                     service_error
+        ├── ServiceUnavailable           service_unavailable
+        └── ServiceRefused               service_refused
 """
 
 from typing import ClassVar
@@ -158,3 +161,32 @@ class ProviderUnavailable(ModelError):
     """A GPU was demanded, but ONNX Runtime cannot use one here."""
 
     code = "provider_unavailable"
+
+
+class ServiceError(ShipchipError):
+    """The service that shipchip.client asks cannot be used, or what answers is no such service."""
+
+    code = "service_error"
+
+
+class ServiceUnavailable(ServiceError):
+    """The service was not reached, or was too busy, after as many tries as were allowed."""
+
+    code = "service_unavailable"
+
+
+class ServiceRefused(ServiceError):
+    """The service refused a whole request, with an HTTP `status`, and `reason`, a code of its own.
+
+    `reason` and `request_id` are None where something else answered, a proxy perhaps.
+    """
+
+    code = "service_refused"
+
+    def __init__(
+        self, message: str, *, status: int, reason: str | None, request_id: str | None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.request_id = request_id

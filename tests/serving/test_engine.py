@@ -1,19 +1,27 @@
 """Chips to results off the event loop, and when the service calls itself ready."""
 
 import asyncio
+import io
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from serving.engine import Engine
 from serving.intake import ChipOptions, Failure, prepare_chip
+from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip import DecodeLimits, Prediction, ShipClassifier
+from shipchip.decode import Chip
 from tests.serving.server import ROOT, environment
+from tests.tiny_model import draw_chip
 
 
 @pytest.fixture
@@ -36,7 +44,8 @@ def test_the_service_is_not_ready_before_the_model_has_answered(model: Path) -> 
     script = (
         "import asyncio; from serving.service import Shipchip; service = Shipchip.inner();"
         "print(asyncio.run(service.__is_ready__()));"
-        "service.warm_up(); print(asyncio.run(service.__is_ready__())); service.close()"
+        "service.warm_up(); print(asyncio.run(service.__is_ready__()));"
+        "asyncio.run(service.close())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -77,3 +86,80 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
     assert isinstance(result, Failure)
     assert result.code == "internal_error"
     assert "quantity is 'decibels'" in caplog.text
+
+
+async def classify_one(engine: Engine, chip: bytes) -> list[str]:
+    """Names of the threads that prepared a chip, and what came of it."""
+    threads: list[str] = []
+    kept = engine.ships.prepare
+
+    def prepare(decoded: Chip) -> NDArray[np.float32]:
+        threads.append(threading.current_thread().name.split("_")[0])
+        return kept(decoded)
+
+    engine.ships.prepare = prepare  # type: ignore[method-assign]
+    results = await engine.classify([chip], ChipOptions(), explain=False)
+    return [*threads, *(r.label if isinstance(r, Prediction) else r.code for r in results)]
+
+
+@pytest.mark.parametrize(
+    ("side", "thread"), [(64, "MainThread"), (128, "MainThread"), (129, "decode")]
+)
+def test_one_small_chip_is_decoded_at_once_and_a_larger_one_off_the_loop(
+    engine: Engine, side: int, thread: str
+) -> None:
+    file = io.BytesIO()
+    Image.fromarray(draw_chip("Cargo", height=side, width=side)).save(file, "png")
+    assert len(file.getvalue()) < 2**15
+    assert asyncio.run(classify_one(engine, file.getvalue())) == [thread, "Cargo"]
+
+
+def test_a_long_request_is_prepared_in_parts_and_answered_in_order(
+    model: Path, png: dict[str, bytes]
+) -> None:
+    engine = Engine(Settings(model=model, device="cpu", max_queue=100))
+    labels = ["Cargo", "Tanker", "Fishing"] * 30
+    files = [png[label] for label in labels]
+    files[40] = b""
+    results = asyncio.run(engine.classify(files, ChipOptions(), explain=False))
+    engine.close()
+    told = [r.label if isinstance(r, Prediction) else r.code for r in results]
+    assert told == [*labels[:40], "empty", *labels[41:]]
+
+
+def test_what_the_queue_has_no_place_for_is_refused_before_it_is_decoded(
+    model: Path, png: dict[str, bytes]
+) -> None:
+    engine = Engine(Settings(model=model, device="cpu", max_queue=4, decode_threads=1))
+
+    async def play() -> None:
+        long = asyncio.create_task(
+            engine.classify([png["Cargo"]] * 8, ChipOptions(), explain=False)
+        )
+        await asyncio.sleep(0)
+        with pytest.raises(Refused) as refused:
+            await engine.classify([b"never looked at"], ChipOptions(), explain=False)
+        assert (refused.value.status, refused.value.code) == (429, "overloaded")
+        assert len(await long) == 8
+
+    asyncio.run(play())
+    engine.close()
+
+
+def test_an_engine_that_drains_answers_what_it_accepted_and_is_not_ready(
+    engine: Engine, png: dict[str, bytes]
+) -> None:
+    async def play() -> list[Prediction | Failure]:
+        engine.warm_up()
+        accepted = asyncio.create_task(
+            engine.classify([png["Cargo"]] * 3, ChipOptions(), explain=True)
+        )
+        await asyncio.sleep(0)
+        await engine.drain()
+        assert not engine.ready
+        assert accepted.done()
+        with pytest.raises(Refused, match="closing"):
+            await engine.classify([png["Cargo"]], ChipOptions(), explain=False)
+        return await accepted
+
+    assert len(asyncio.run(play())) == 3

@@ -206,7 +206,7 @@ def shallow(folder: Path) -> Path:
 def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> None:
     """SIGKILL, at moments that differ from run to run, until the run is through."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert train(undisturbed).wait(timeout=100) == 0
+    assert train(undisturbed).wait(timeout=240) == 0
     for patience in (7.0, 8.0, 9.0):
         process = train(killed)
         try:
@@ -214,7 +214,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> 
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait(timeout=10)
-    assert train(killed).wait(timeout=100) == 0
+    assert train(killed).wait(timeout=240) == 0
     histories = [next(f.glob("ship-*/history.jsonl")) for f in (undisturbed, killed)]
     assert histories[0].read_text() == histories[1].read_text()
     metrics = [path.with_name("metrics.json").read_text() for path in histories]

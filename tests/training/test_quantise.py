@@ -159,7 +159,8 @@ def test_weights_have_a_scale_a_channel_and_activations_are_unsigned(int8: Path)
     ]
     assert len(kernels_and_scales) == 13
     for kernel, scales in kernels_and_scales:
-        assert (kernel.dtype, scales.shape) == (np.int8, (len(kernel),))
+        assert kernel.dtype == np.int8
+        assert scales.shape == (len(kernel),)
 
 
 def test_what_stays_in_fp32_reads_the_chips_as_they_come(fp32: Path, int8: Path) -> None:

@@ -1,0 +1,231 @@
+// The page's wiring: what is dropped or chosen becomes items, items become rows.
+
+import { Queue, Refusal, ask } from "./queue.js";
+import { csv, element, fill, sorted, totals } from "./table.js";
+
+const at = (id) => document.getElementById(id);
+const key = () => at("key").value.trim();
+const plural = (count) => `${count} chip${count === 1 ? "" : "s"}`;
+
+let items = [];
+let classes = [];
+let queue = null;
+let order = { key: "order", down: false };
+let pending = false; // a drawing of totals and order is due
+
+/** Ask what model answers and which limits hold; the page is of no use before. */
+async function connect() {
+  try {
+    const { card, limits } = await ask("v1/model", { key, wait: sayWait });
+    classes = card.classes;
+    queue = new Queue({ answer, key, limits, wait: sayWait });
+    at("classes").textContent = new Intl.ListFormat("en-GB").format(classes);
+    const coverage = Math.round(100 * card.trust.coverage);
+    at("model").textContent = `Model ${card.name} ${card.version}. The prediction set holds the `
+      + `true class for ${coverage} % of chips like those of training.`;
+    at("limit").textContent = `, up to ${Math.floor(limits.max_bytes / 2 ** 20) || "less than 1"} MiB each`;
+    say("");
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    askForKey(error);
+    say(`${error.message} (${error.code})`);
+  }
+}
+
+function askForKey({ status, code }) {
+  if (status !== 401 && code !== "unauthorised") return;
+  at("key-field").hidden = false;
+  at("key").focus();
+}
+
+/** Options as form fields; null where a field cannot be right. */
+function options() {
+  const spacing = at("spacing").value.trim();
+  const number = "\\d*\\.?\\d+";
+  if (spacing && !new RegExp(`^${number}(\\s*,\\s*${number})?$`).test(spacing)) {
+    at("spacing").setAttribute("aria-invalid", "true");
+    at("spacing").focus();
+    say(`Pixel spacing “${spacing}” is not one number, or two with a comma between.`);
+    return null;
+  }
+  at("spacing").removeAttribute("aria-invalid");
+  const given = { pixel_spacing_m: spacing, polarisation: at("polarisation").value };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
+}
+
+async function add(files) {
+  if (files.length === 0) return;
+  if (queue === null) await connect();
+  const chosen = options();
+  if (queue === null || chosen === null) return;
+  const first = items.length;
+  const added = files.map(({ file, path }, i) => ({
+    file, path, order: first + i, options: chosen, result: null, row: element("tr"),
+  }));
+  items.push(...added);
+  for (const item of added) fill(item, classes);
+  at("rows").append(...added.map(({ row }) => row));
+  queue.add(added);
+  draw();
+}
+
+function answer(item, result) {
+  item.result = result;
+  fill(item, classes);
+  askForKey(result.error ?? {});
+  draw();
+}
+
+/** Totals, progress and order, at most once a frame. */
+function draw() {
+  if (pending) return;
+  pending = true;
+  requestAnimationFrame(() => {
+    pending = false;
+    const done = items.filter(({ result }) => result).length;
+    const busy = done < items.length;
+    at("answers").hidden = items.length === 0;
+    at("progress").hidden = !busy;
+    at("progress").value = items.length ? done / items.length : 0;
+    at("csv").disabled = done === 0;
+    at("again").disabled = busy;
+    at("totals").replaceChildren(...totals(items, classes).map(total));
+    if (items.length) say(busy ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
+    arrange();
+  });
+}
+
+function total([name, count, kind]) {
+  return element("div", { class: `total ${kind}` }, element("dt", {}, name), element("dd", {}, String(count)));
+}
+
+/** Put the rows in order, moving as few as are out of place, so that the focus stays. */
+function arrange() {
+  const rows = at("rows");
+  sorted(items, order.key, order.down).forEach(({ row }, i) => {
+    if (rows.children[i] !== row) rows.insertBefore(row, rows.children[i] ?? null);
+  });
+  for (const button of document.querySelectorAll("th button")) {
+    const direction = order.down ? "descending" : "ascending";
+    if (button.dataset.key === order.key) button.parentElement.setAttribute("aria-sort", direction);
+    else button.parentElement.removeAttribute("aria-sort");
+  }
+}
+
+function say(text) {
+  if (at("status").textContent !== text) at("status").textContent = text;
+}
+
+function sayWait(seconds) {
+  say(`The server is busy; asking again in ${Math.ceil(seconds)} s.`);
+}
+
+function download() {
+  const text = csv(sorted(items, order.key, order.down), classes);
+  const link = element("a", { download: "shipchip.csv" });
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function runAgain() {
+  const chosen = options();
+  if (chosen === null) return;
+  for (const item of items) {
+    Object.assign(item, { result: null, options: chosen });
+    fill(item, classes);
+  }
+  queue.add(items);
+  draw();
+}
+
+function clear() {
+  queue.clear();
+  items = [];
+  at("rows").replaceChildren();
+  draw();
+  say("");
+  at("pick-files").focus();
+}
+
+/** All files of a list of dropped entries, folders entered, in the order of their paths. */
+async function filesOf(entries) {
+  const found = [];
+  for (const entry of entries) {
+    if (entry.isDirectory) {
+      found.push(...await filesOf(await children(entry)));
+    } else {
+      const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
+      found.push({ file, path: entry.fullPath.replace(/^\//, "") });
+    }
+  }
+  return found.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function children(folder) {
+  const reader = folder.createReader();
+  const all = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+    if (some.length === 0) return all;
+    all.push(...some);
+  }
+}
+
+/** What an input holds; emptied, so that the same choice is a change again. */
+function taken(input) {
+  const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+  input.value = "";
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+async function drop(event) {
+  event.preventDefault();
+  at("drop").classList.remove("over");
+  const { items: dropped, files } = event.dataTransfer;
+  const entries = [...dropped].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (entries.length === 0) {
+    await add([...files].map((file) => ({ file, path: file.name })));
+    return;
+  }
+  try {
+    await add(await filesOf(entries));
+  } catch (error) {
+    say(`The browser cannot read what was dropped: ${error.message}`);
+  }
+}
+
+function listen() {
+  for (const name of ["files", "folder"]) {
+    at(`pick-${name}`).addEventListener("click", () => at(name).click());
+    at(name).addEventListener("change", () => add(taken(at(name))));
+  }
+  at("pick-folder").hidden = !("webkitdirectory" in at("folder"));
+  // The whole page takes drops: beside the field the browser would open the file instead.
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    at("drop").classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) at("drop").classList.remove("over");
+  });
+  document.addEventListener("drop", drop);
+  for (const [id, act] of Object.entries({ csv: download, again: runAgain, clear })) {
+    at(id).addEventListener("click", act);
+  }
+  at("maps").addEventListener("click", () => {
+    const shown = at("answers").classList.toggle("all-maps");
+    at("maps").setAttribute("aria-pressed", String(shown));
+  });
+  at("key").addEventListener("change", () => queue ?? connect());
+  for (const button of document.querySelectorAll("th button")) {
+    button.addEventListener("click", () => {
+      const { key: wanted } = button.dataset;
+      order = { key: wanted, down: order.key === wanted && !order.down };
+      arrange();
+    });
+  }
+}
+
+listen();
+await connect();

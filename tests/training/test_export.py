@@ -77,7 +77,7 @@ def test_a_planted_weight_change_is_refused(exported: Path, model: ChipNet, tmp_
     proto = onnx.load(exported)
     kernel = next(t for t in proto.graph.initializer if len(t.dims) == 4)
     changed = numpy_helper.to_array(kernel).copy()
-    changed.flat[0] += 0.05
+    changed.flat[0] += 0.5
     kernel.CopyFrom(numpy_helper.from_array(changed, kernel.name))
     onnx.save(proto, tmp_path / "changed.onnx")
     with pytest.raises(ExportMismatch, match="a logit differs by"):

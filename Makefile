@@ -36,8 +36,8 @@ lock: ## pin all dependencies anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	$(call pin,serve-cpu,--extra cpu)
 	$(call pin,serve-gpu,--extra gpu)
-	$(call pin,dev-cpu,--extra cpu --extra train --extra dev)
-	$(call pin,dev-gpu,--extra gpu --extra train --extra dev)
+	$(call pin,dev-cpu,--extra cpu --extra train --extra scale --extra dev)
+	$(call pin,dev-gpu,--extra gpu --extra train --extra scale --extra dev)
 
 clean: ## delete virtual environments, caches and builds
 	rm -rf $(SERVE) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,37 +26,44 @@ class Server:
 
     def resident_mib(self) -> float:
         """Memory of all its processes. Pages that they share are counted in each."""
-        return sum(int(stat[21]) for stat in self._family()) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return sum(int(stat[21]) for stat in self._stats()) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def cpu_s(self) -> float:
         """Processor time that its processes have taken."""
-        ticks = sum(int(stat[11]) + int(stat[12]) for stat in self._family())
+        ticks = sum(int(stat[11]) + int(stat[12]) for stat in self._stats())
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def _family(self) -> list[list[str]]:
+    def _stats(self) -> list[list[str]]:
         """/proc's line on each of its processes, from the state on (field 3 of proc(5))."""
         lines = dict(_processes())
-        family = {self.pid}
-        while more := {pid for pid, line in lines.items() if int(line[1]) in family} - family:
-            family |= more
-        return [lines[pid] for pid in family]
+        return [lines[pid] for pid in _family(self.pid) if pid in lines]
+
+
+def bentoml(target: str) -> tuple[str, ...]:
+    """The command that serves TARGET, but for the port, its last word."""
+    return ("bentoml", "serve", target, "--host", "127.0.0.1", "--port")
 
 
 @contextmanager
-def serving(target: str, model: Path, folder: Path) -> Iterator[Server]:
-    """`bentoml serve TARGET` on a free port, ready; ended at the end of the block."""
+def serving(
+    command: tuple[str, ...], model: Path, folder: Path, python_path: Path | None = None
+) -> Iterator[Server]:
+    """`python -m COMMAND PORT`, ready; ended at the end of the block.
+
+    python_path  a folder with what the environment lacks, for this process alone
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SHIPCHIP_")}
     ours = {"BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(folder / "bentoml")}
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1"]
+    more = {"PYTHONPATH": str(python_path)} if python_path else {}
     started = time.monotonic()
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [sys.executable, "-m", *command, str(port)],
             cwd=ROOT,
-            env=kept | ours | {"SHIPCHIP_MODEL": str(model)},
+            env=kept | ours | more | {"SHIPCHIP_MODEL": str(model)},
             stdout=log,
             stderr=log,
         )
@@ -64,8 +71,21 @@ def serving(target: str, model: Path, folder: Path) -> Iterator[Server]:
             _await_ready(process, port)
             yield Server(port, process.pid, time.monotonic() - started)
         finally:
+            family = _family(process.pid)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
+            for pid in family:  # LitServe leaves processes behind, which go on taking time
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _family(pid: int) -> set[int]:
+    """A process and all that came of it."""
+    lines = dict(_processes())
+    family = {pid}
+    while more := {p for p, line in lines.items() if int(line[1]) in family} - family:
+        family |= more
+    return family
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:

@@ -4,6 +4,7 @@ limit      chips a second of the bare ONNX Runtime session on prepared batches o
 of 32      the service, over HTTP, in requests of 32 chips, against the limit
 single     the service, one chip a request on 32 connections, against the limit
 plain      a plain BentoML service of the same model (benchmarks/peers/plain.py), as single
+lit        LitServe with its batching (benchmarks/peers/lit.py), as single
 alone      middle answer time of one chip at no load, against the bare session's for one chip
 
 The limit is measured anew on both sides of every figure, for the speed of a shared machine drifts.
@@ -34,13 +35,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Told
-from benchmarks.server import ROOT, Server, serving
+from benchmarks.server import ROOT, Server, bentoml, serving
 from shipchip import ShipClassifier, decode
 
 BATCH = 32
 SIDE = 64
-_SERVICE = "."
-_PLAIN = "benchmarks.peers.plain:Plain"
+_SERVICE = bentoml(".")
+_PLAIN = bentoml("benchmarks.peers.plain:Plain")
+_LIT = ("benchmarks.peers.lit",)
 
 
 def main() -> int:
@@ -49,8 +51,11 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "ship.onnx")
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of each; the middle one is told")
+    parser.add_argument(
+        "--litserve", type=Path, help="a folder of `pip install --target FOLDER litserve`"
+    )
     options = parser.parse_args()
-    bench = Bench(options.model.absolute(), options.seconds, options.rounds)
+    bench = Bench(options.model.absolute(), options.seconds, options.rounds, options.litserve)
     title = f"{bench.ships.card.name} {bench.ships.card.version}, {bench.ships.provider}"
     columns = ("figure", "value", "ratio", "bar", "processor ms a chip", "load generator")
     table = Table(*columns, title=title)
@@ -64,11 +69,12 @@ def main() -> int:
 class Bench:
     """The model and the chips that everything is measured with."""
 
-    def __init__(self, model: Path, seconds: float, rounds: int) -> None:
+    def __init__(self, model: Path, seconds: float, rounds: int, litserve: Path | None) -> None:
         self.model = model
         self.ships = ShipClassifier(model)
         self.seconds = seconds
         self.rounds = rounds
+        self.litserve = litserve
         self.files = draw_chips(256)
         chips = [self.ships.prepare(decode(file)) for file in self.files[:BATCH]]
         self.batch: NDArray[np.float32] = np.stack(chips)
@@ -101,9 +107,12 @@ class Bench:
         with serving(_PLAIN, self.model, folder) as server:
             plain = write(requests_of(self.files, 1, "/classify", "image"), folder / "plain")
             self.ratio(table, server, "peer: plain BentoML, the same", plain, 32, 1, "")
+        if self.litserve is None:
+            table.add_row("peer: LitServe", "not measured: --litserve says where it is")
+        else:
+            with serving(_LIT, self.model, folder, self.litserve) as server:
+                self.ratio(table, server, "peer: LitServe, the same", plain, 32, 1, "")
         self.eager(table)
-        # A service of LitServe's would be a file beside `plain`; there is nothing to run it with.
-        table.add_row("peer: LitServe", "not measured: litserve is in none of the environments")
 
     def ratio(
         self, table: Table, server: Server, name: str, paths: Sequence[Path], *more: Any

@@ -4,6 +4,7 @@
     intake.py      one chip -> model input, or the reason why not; the options of a chip
     engine.py      chips -> predictions without blocking the event loop
     batcher.py     chips of several requests in one model run; a queue with a bound
+    lanes.py       the model's threads: one run on all cores, or one a core
     telemetry.py   what /metrics tells of chips, requests, runs and drift
     overlay.py     pictures of a chip and of its activation map
     schema.py      what goes over HTTP, as pydantic models

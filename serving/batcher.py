@@ -1,36 +1,29 @@
-"""Joins prepared chips across requests into one model run at a time, and says no in time.
+"""Joins prepared chips across requests into model runs, and says no in time.
 
-There is no waiting for a fuller batch: chips that find the model idle run at once, and while a run
-goes on, what arrives forms the next batch. So batches grow with the load and by nothing else.
+There is no waiting for a fuller batch: chips that find a lane of the model free run at once, and
+while all are busy, what arrives forms the next batches. So batches grow with the load and by
+nothing else.
 
 A chip holds a place in the queue from before it is decoded until its run begins. A request that
 finds too few free places is refused as a whole at once, so what waits has a bound in memory and
-in time. All state is touched on the event loop alone; only the run itself is on the model thread.
+in time. All state is touched on the event loop alone; only the runs are on the model's threads.
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
 
 from serving.intake import Failure
+from serving.lanes import Chip, Lanes, Result, Run
 from serving.refusals import Refused
 from serving.telemetry import Telemetry
-from shipchip import Prediction, ShipClassifier
 
-Chip = NDArray[np.float32]
-Result = Prediction | Failure
-
+_AHEAD = 32  # full batches handed on while all lanes are busy: about a second of work
 _RATE_MEMORY = 0.8  # weight of what was measured before in the running chips a second
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -79,35 +72,36 @@ class Places:
 
 
 class MicroBatcher:
-    """One model, one thread, one queue.
+    """One model, one queue.
 
-    ships       the model that answers
-    batch_size  most chips in one run
-    max_queue   most chips that wait; a request that finds nobody waiting is taken at any size
-    telemetry   is told of the queue and of every run
+    lanes      the model that answers
+    max_queue  most chips that wait; a request that finds nobody waiting is taken at any size
+    telemetry  is told of the queue and of every run
 
     `open` counts the requests that were admitted and are not over.
     """
 
-    def __init__(
-        self, ships: ShipClassifier, batch_size: int, max_queue: int, telemetry: Telemetry
-    ) -> None:
-        self._ships = ships
-        self._batch_size = batch_size
+    def __init__(self, lanes: Lanes, max_queue: int, telemetry: Telemetry) -> None:
+        self._lanes = lanes
+        self._free = lanes.count
         self._max_queue = max_queue
         self._telemetry = telemetry
-        self._runner = ThreadPoolExecutor(1, "model")
         self._queue: deque[_Ask] = deque()
         self.open = 0
         self._waiting = 0
         self._rate = 0.0
-        self._run: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def admit(self, chips: int) -> Places:
-        """Places for a request's chips, to be held by `with`.
+        """Places for a request's chips, to be held by `with`. Refused as check_place tells."""
+        self.check_place(chips)
+        return Places(self, chips)
 
-        Refused: 429 `overloaded` where they do not fit, 503 `closing` at the end; both say when to
+    def check_place(self, chips: int) -> None:
+        """Refused where a request would not be taken.
+
+        429 `overloaded` where they do not fit, 503 `closing` at the end; both say when to
         come back.
         """
         if self._closing:
@@ -120,14 +114,13 @@ class MicroBatcher:
                 f"{self._max_queue}: come back after the seconds in Retry-After",
                 {"Retry-After": str(self._seconds_to_clear())},
             )
-        return Places(self, chips)
 
     async def predict(
         self, inputs: Sequence[Chip], places: Places, *, explain: bool
     ) -> list[Result]:
         """Results of prepared inputs (1, S, S), in order; each takes one of `places` with it.
 
-        Cancelled, it takes back the chips that no run has begun with.
+        Cancelled, it takes back the chips that are in no run yet.
         """
         if not inputs:
             return []
@@ -135,8 +128,10 @@ class MicroBatcher:
         ask = _Ask(inputs, explain, places, loop.create_future(), time.monotonic())
         ask.missing = len(inputs)
         self._queue.append(ask)
-        if self._run is None:
-            self._run = loop.create_task(self._work())
+        if (
+            self._free > -_AHEAD
+        ):  # not before others that are ready at this moment, too, have joined
+            loop.call_soon(self._start_runs)
         try:
             return await ask.answer
         finally:
@@ -151,74 +146,92 @@ class MicroBatcher:
     async def drain(self) -> None:
         """Refuse what is new, and wait until what was accepted is over."""
         self._closing = True
-        while self.open or self._run:
+        while self.open or self._runs:
             await asyncio.sleep(0.01)
 
     def close(self) -> None:
-        """Stop the model thread after the run that goes on."""
+        """Stop the model after the runs that go on."""
         self._closing = True
-        self._runner.shutdown(cancel_futures=True)
+        self._lanes.close()
 
     def _seconds_to_clear(self) -> int:
         return max(1, math.ceil(self._waiting / self._rate)) if self._rate else 1
 
-    async def _work(self) -> None:
-        """Run after run until nothing waits."""
-        loop = asyncio.get_running_loop()
-        slices: list[_Slice] = []
-        try:
-            while slices := self._take():
-                batch = [chip for s in slices for chip in s.ask.inputs[s.start : s.stop]]
-                explain = any(s.ask.explain for s in slices)
-                began = time.monotonic()
-                results = await loop.run_in_executor(self._runner, self._predict, batch, explain)
-                self._measure(len(batch), time.monotonic() - began)
-                _hand_out(slices, results)
-        finally:
-            self._run = None
-            # Only where the model thread was stopped with chips waiting: nobody may wait for ever.
-            for ask in [*(s.ask for s in slices), *self._queue]:
-                if not ask.answer.done():
-                    ask.answer.set_exception(_closing())
+    def _start_runs(self) -> None:
+        """As many as there are free lanes and chips for them, who share the chips evenly.
 
-    def _take(self) -> list[_Slice]:
-        """The next batch: the oldest chips, of as many requests as fit."""
+        Fewer chips than lanes leave cores idle: then one run has all the cores. Where no lane is
+        free, full batches are handed on ahead: a lane that ends goes on with one at once, without
+        waiting for its turn on an event loop that is busy with requests.
+        """
+        while self._queue and self._free > -_AHEAD:
+            ready = sum(len(ask.inputs) - ask.taken for ask in self._queue)
+            if self._free <= 0 and ready < self._lanes.batch_size:
+                return
+            alone = self._free == self._lanes.count and ready < self._free
+            slices = self._take(ready if alone else math.ceil(ready / max(self._free, 1)))
+            lanes = self._free if alone else 1
+            self._free -= lanes
+            task = asyncio.get_running_loop().create_task(self._run(slices, lanes))
+            self._runs.add(task)
+            task.add_done_callback(self._runs.discard)
+
+    async def _run(self, slices: list[_Slice], lanes: int) -> None:
+        """One run, which holds so many lanes, and the runs that it made room for."""
+        batch = [chip for s in slices for chip in s.ask.inputs[s.start : s.stop]]
+        explain = any(s.ask.explain for s in slices)
+        alone = lanes > 1
+        try:
+            run = await self._lanes.predict(
+                batch, partial(_wanted, slices), explain=explain, alone=alone
+            )
+        # Only where the model's threads were stopped with chips waiting: nobody may wait for ever.
+        except (RuntimeError, asyncio.CancelledError):
+            _give_up(slices)
+        else:
+            if run is not None:
+                self._measure(slices, run, lanes)
+                _hand_out(slices, run.results)
+        finally:
+            self._free += lanes
+            self._start_runs()
+
+    def _take(self, chips: int) -> list[_Slice]:
+        """The next batch: so many of the oldest chips, as far as one run takes them."""
         slices: list[_Slice] = []
-        room = self._batch_size
-        now = time.monotonic()
+        room = min(chips, self._lanes.batch_size)
         while room and self._queue:
             ask = self._queue[0]
             start, stop = ask.taken, min(ask.taken + room, len(ask.inputs))
             slices.append(_Slice(ask, start, stop))
             ask.taken = stop
             ask.places.free(stop - start)
-            self._telemetry.waited(now - ask.since)
             room -= stop - start
             if stop == len(ask.inputs):
                 self._queue.popleft()
         return slices
 
-    def _measure(self, chips: int, seconds: float) -> None:
-        self._telemetry.ran(chips, seconds)
-        rate = chips / max(seconds, 1e-6)
+    def _measure(self, slices: Sequence[_Slice], run: Run, lanes: int) -> None:
+        self._telemetry.ran(len(run.results), run.seconds)
+        for s in slices:
+            self._telemetry.waited(run.began - s.ask.since)
+        rate = len(run.results) / max(run.seconds, 1e-6) * self._lanes.count / lanes
         self._rate = self._rate * _RATE_MEMORY + rate * (1 - _RATE_MEMORY) if self._rate else rate
-
-    def _predict(self, batch: Sequence[Chip], explain: bool) -> list[Result]:
-        """On the model thread. Where a run fails, its chips are run alone, to find the culprit."""
-        try:
-            return list(self._ships.predict(np.stack(batch), explain=explain))
-        # Whatever a run raises, ONNX Runtime's exceptions with no base of their own included, must
-        # not cost other requests their answers. It is logged below, chip by chip.
-        except Exception:
-            if len(batch) == 1:
-                log.exception("the model failed on a chip")
-                return [Failure("internal_error", "the model failed on this chip; see its log")]
-        log.warning("a run of %d chips failed; they are run one by one", len(batch))
-        return [self._predict([chip], explain)[0] for chip in batch]
 
 
 def _closing() -> Refused:
     return Refused(503, "closing", "the service is closing; send it again", {"Retry-After": "1"})
+
+
+def _wanted(slices: Sequence[_Slice]) -> bool:
+    """Whether any of these chips' requests is not over; asked on a model thread."""
+    return any(not s.ask.answer.done() for s in slices)
+
+
+def _give_up(slices: Sequence[_Slice]) -> None:
+    for s in slices:
+        if not s.ask.answer.done():
+            s.ask.answer.set_exception(_closing())
 
 
 def _hand_out(slices: Sequence[_Slice], results: Sequence[Result]) -> None:

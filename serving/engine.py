@@ -1,14 +1,14 @@
 """Chips -> results without ever blocking the event loop."""
 
 import asyncio
+import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-import numpy as np
-
-from serving.batcher import Chip, MicroBatcher, Places, Result
+from serving.batcher import MicroBatcher, Places
 from serving.intake import ChipOptions, Failure, prepare_chip
+from serving.lanes import Chip, Result, open_lanes
 from serving.overlay import explain_chips
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -28,8 +28,7 @@ _NOT_AT_ONCE = frozenset({TooLarge.code, TooManyPixels.code})
 class Engine:
     """A loaded model with the threads around it.
 
-    Decoding runs on `decode_threads` threads. The model runs on one thread, batch after batch:
-    ONNX Runtime parallelises within a run, and two runs at a time would only share its cores.
+    Decoding runs on `decode_threads` threads, the model on those of its lanes.
 
     Raises a ModelError where the model file cannot be used.
     """
@@ -46,15 +45,20 @@ class Engine:
             max_pixels=min(_AT_ONCE.max_pixels, self._limits.max_pixels),
         )
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._batcher = MicroBatcher(
-            self.ships, settings.batch_size, settings.max_queue, self.telemetry
-        )
+        self._lanes = open_lanes(self.ships, settings)
+        self._batcher = MicroBatcher(self._lanes, settings.max_queue, self.telemetry)
 
     def warm_up(self) -> None:
-        """Let the model answer once; only then is the engine `ready`."""
-        size = self.ships.card.input.size
-        self.ships.predict(np.zeros((1, 1, size, size), np.float32), explain=True)
+        """Let the model answer on every lane; only then is the engine `ready`."""
+        self._lanes.warm_up()
+        # What start has made stays: looking through it for garbage took a sixth of the event loop.
+        gc.collect()
+        gc.freeze()
         self.ready = True
+
+    def look_in(self) -> None:
+        """Refused, 429 or 503, where a request of one chip would be."""
+        self._batcher.check_place(1)
 
     async def classify(
         self, files: Sequence[bytes], options: ChipOptions, *, explain: bool

@@ -1,15 +1,16 @@
 """The ASGI middleware around everything that BentoML serves.
 
 It asks for a key where keys are set, reads and checks the form of POST /v1/classify and of its twin
-in JSON before BentoML sees the request, ends what takes too long, and gives every error one shape,
-whoever made it: a response of status >= 400 without our request id header is BentoML's or
-Starlette's and is replaced.
+in JSON and has it answered, ends what takes too long, and gives every error one shape, whoever made
+it: a response of status >= 400 without our request id header is BentoML's or Starlette's and is
+replaced.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -33,7 +34,6 @@ from serving.telemetry import RequestTelemetry
 CLASSIFY = "/v1/classify"
 CLASSIFY_BASE64 = "/v1/classify_base64"
 _FORMS = (CLASSIFY, CLASSIFY_BASE64)
-FORM = "shipchip.form"  # the key of the ASGI scope under which the read form travels
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _FIELDS_BESIDE_FILES = 16
@@ -46,11 +46,27 @@ _FOREIGN = {
 log = logging.getLogger(__name__)
 
 
-class RequestLimits:
-    """See the module. `settings` gives the limits."""
+class Desk(Protocol):
+    """Answers forms."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def look_in(self) -> None:
+        """Refused where there is no place for a single chip."""
+
+    async def answer(self, form: Form) -> Response:
+        """The answer to a form that was read."""
+
+
+class RequestLimits:
+    """See the module.
+
+    app       serves what is no form
+    desk      gives, once the service has started, what answers forms
+    settings  gives the limits
+    """
+
+    def __init__(self, app: ASGIApp, desk: Callable[[], Desk], settings: Settings) -> None:
         self.app = app
+        self.desk = desk
         self.settings = settings
         self._check_key = KeyCheck(settings)
         self._telemetry = RequestTelemetry()
@@ -66,15 +82,17 @@ class RequestLimits:
             async with deadline:
                 self._check_key(scope)
                 if scope["path"] in _FORMS and scope["method"] == "POST":
-                    scope[FORM] = await self._read(scope, receive)
+                    form = await self._read(scope, receive)
                     async with _while_there(receive, reply):
-                        await self.app(scope, receive, reply.send)
+                        response = await self.desk().answer(form)
+                        await response(scope, receive, reply.send)
                 else:
                     await self.app(scope, receive, reply.send)
+                    # BentoML answers in a task of its own, and what was set there is not seen here.
+                    refusal_code.set(reply.code)
         except Refused as refused:
             await reply.refuse(refused)
-        # BentoML's timeout middleware, outside of this one, waits its whole time for an answer
-        # that an exception will never give: so none may pass unanswered, whatever it is.
+        # Whatever it is, the client gets an answer and the log a traceback.
         except Exception as error:
             if reply.started:
                 raise
@@ -94,10 +112,12 @@ class RequestLimits:
         if scope["path"] == CLASSIFY_BASE64:
             check_json_type(kind)
             body = await self._body(headers, receive, max_json_bytes(self.settings))
+            self.desk().look_in()
             # Off the event loop: unlike the splitter of parts it makes objects, and many.
             return await asyncio.to_thread(read_base64_form, body, self.settings)
         boundary = boundary_of(kind)
         body = await self._body(headers, receive, self.settings.max_request_bytes)
+        self.desk().look_in()  # under overload, reading forms to refuse them took a fifth of a core
         parts = split_parts(body, boundary, self.settings.max_files + _FIELDS_BESIDE_FILES)
         return read_form(parts, self.settings)
 
@@ -127,6 +147,7 @@ class _Reply:
         self, scope: Scope, receive: Receive, send: Send, telemetry: RequestTelemetry
     ) -> None:
         self.started = False
+        self.code = ""  # of the refusal, where it was one
         self._asgi = scope, receive, send
         self._replaced = False
         self._telemetry = telemetry if scope["path"] in _FORMS else None
@@ -139,6 +160,7 @@ class _Reply:
     async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
         """Answer with the envelope; only where nothing has been answered yet."""
         response: Response = envelope(refused)
+        self.code = refused.code
         self._start(refused.status)
         if allow is not None:
             response.headers["Allow"] = allow.decode("latin-1")

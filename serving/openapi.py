@@ -4,20 +4,18 @@ BentoML writes the document from its APIs alone: without GET routes, with error 
 service never sends, and without the statuses that it does send. So its paths are replaced here.
 """
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import attrs
 import bentoml
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
-from starlette.requests import Request
 
 from serving.access import KEY_HEADER
 from serving.base64_form import Base64Form
-from serving.form import Form, Upload
+from serving.form import Upload
 from serving.intake import Polarisation
-from serving.limits import CLASSIFY, CLASSIFY_BASE64, FORM
+from serving.limits import CLASSIFY, CLASSIFY_BASE64
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip.decode import Quantity
 
@@ -48,12 +46,13 @@ _ASKED: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]  # {}:
 class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK is untyped
     """The fields of POST /v1/classify.
 
-    BentoML asks `from_http_request` for the parsed request. Its own parser is not used at all: it
-    would fetch a URL that stands in a file's place, write every file to disk, lose its name, and
-    answer 500 to a long name. serving.limits has read the form before BentoML sees the request.
+    BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
+    every file to disk, lose its name, and answer 500 to a long name. serving.limits reads the form.
     """
 
-    files: list[Upload] = Field(description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy")
+    files: list[Upload] = Field(
+        min_length=1, description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy"
+    )
     pixel_spacing_m: Spacing | None = Field(
         default=None,
         description="metres a pixel on the ground, one number or row,column; overrides the files'",
@@ -67,13 +66,6 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     quantity: Quantity = Field(
         default="auto", description="what the samples are, where the files would be misread"
     )
-
-    @classmethod
-    async def from_http_request(cls, request: Request, serde: object) -> "ClassifyForm":
-        """The form that serving.limits has read."""
-        del serde
-        form: Form = request.scope[FORM]
-        return cls(files=list(form.files), explain=form.explain, **asdict(form.options))
 
 
 class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's SDK is untyped

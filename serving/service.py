@@ -6,6 +6,10 @@
     GET  /demo                 the page (serving.page); / leads to it
 
 BentoML routes its APIs by POST only, so the GETs are Starlette routes mounted beside them.
+
+A form is read and answered before BentoML sees the request: BentoML's way to an API (a metric, a
+span, a timer, the router, the binding of arguments) takes as much processor time as all the rest of
+a small request (docs/performance.md). The APIs below tell BentoML and its clients what there is.
 """
 
 from http import HTTPStatus
@@ -15,11 +19,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from serving import logs, preflight, supervisor
 from serving.access import Cors
 from serving.engine import Engine
-from serving.form import Upload
+from serving.form import Form, Upload
 from serving.intake import ChipOptions, Polarisation
 from serving.limits import CLASSIFY, CLASSIFY_BASE64, RequestLimits
 from serving.openapi import MODEL, ClassifyForm, DocumentedService
@@ -33,25 +38,32 @@ settings = preflight.settings_or_exit()
 
 async def get_model(request: Request) -> Response:
     """The model that answers, as serving.schema.ModelInfo."""
-    return json_response(request.app.state.model_info, HTTPStatus.OK)
+    return json_response(request.app.state.service.model_info, HTTPStatus.OK)
 
 
-model_routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"]), *page_routes()])
+routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"]), *page_routes()])
+
+
+class FrontedService(DocumentedService):
+    """A BentoML service behind our log, access and limits, and behind the answers to forms."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """What a worker serves."""
+        app = super().to_asgi(is_main)
+        limited = RequestLimits(app, lambda: routes.state.service, settings)
+        return logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
 
 
 @bentoml.service(
     name="shipchip",
     description="Tells Cargo, Fishing and Tanker apart on small SAR chips of one ship each.",
-    service_class=DocumentedService,
+    service_class=FrontedService,
     workers=settings.workers,
     # serving.limits ends a request at `timeout_s`, in our own words; this one stands behind it.
     traffic={"timeout": settings.timeout_s + 10},
-    # Its spans cost a fifth of the time of a small request, and by default nobody collects them. A
-    # BENTOML_CONFIG that names an exporter can set this to [] again.
-    tracing={"excluded_urls": [".*"]},
     logging={"access": {"enabled": False}},  # serving.logs writes the line of a request
 )
-@bentoml.asgi_app(model_routes)
+@bentoml.asgi_app(routes)
 class Shipchip:
     """One process's model. A model file that cannot be used is a ModelError here."""
 
@@ -67,8 +79,8 @@ class Shipchip:
         logs.configure(settings)
         self.engine = Engine(settings)
         self.model = model_name(self.engine.ships)
-        told = model_info(self.engine.ships, settings)
-        model_routes.state.model_info = told.model_dump_json(by_alias=True)
+        self.model_info = model_info(self.engine.ships, settings).model_dump_json(by_alias=True)
+        routes.state.service = self
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def warm_up(self) -> None:
@@ -102,7 +114,7 @@ class Shipchip:
     ) -> Response:
         """Classify one chip or many; 422 where not one of them could be."""
         options = ChipOptions(polarisation, pixel_spacing_m, quantity)
-        return await self._answer(files, options, explain=explain)
+        return await self.answer(Form(tuple(files), options, explain))
 
     @bentoml.api(  # type: ignore[untyped-decorator]
         route=CLASSIFY_BASE64, input_spec=ClassifyForm, output_spec=ClassifyResponse
@@ -117,30 +129,26 @@ class Shipchip:
     ) -> Response:
         """The same as classify, asked in JSON with the files in base64."""
         options = ChipOptions(polarisation, pixel_spacing_m, quantity)
-        return await self._answer(files, options, explain=explain)
+        return await self.answer(Form(tuple(files), options, explain))
 
-    async def _answer(
-        self, files: list[Upload], options: ChipOptions, *, explain: bool
-    ) -> Response:
+    def look_in(self) -> None:
+        """Refused (429, 503) where not even one chip would be taken."""
+        self.engine.look_in()
+
+    async def answer(self, form: Form) -> Response:
+        """Results in the order of the files; 422 where not one chip could be classified."""
         try:
             results = await self.engine.classify(
-                [file.content for file in files], options, explain=explain
+                [file.content for file in form.files], form.options, explain=form.explain
             )
-        except Refused as refused:  # BentoML would make a 500 of it
+        except Refused as refused:
             return envelope(refused)
-        answer = ClassifyResponse(
+        told = ClassifyResponse(
             request_id=request_id.get(),
             model=self.model,
-            results=[chip_result(f.filename, r) for f, r in zip(files, results, strict=True)],
+            results=[chip_result(f.filename, r) for f, r in zip(form.files, results, strict=True)],
         )
-        failed = sum(result.status == "error" for result in answer.results)
-        logs.note(chips=len(files), failed=failed)
-        status = HTTPStatus.OK if failed < len(files) else HTTPStatus.UNPROCESSABLE_ENTITY
-        return json_response(answer.model_dump_json(exclude_none=True), status)
-
-
-# The decorator has made a BentoML Service of the class. The first of these is the outermost.
-Shipchip.add_asgi_middleware(logs.RequestLog)  # type: ignore[attr-defined]
-if settings.cors_origins:
-    Shipchip.add_asgi_middleware(Cors, settings=settings)  # type: ignore[attr-defined]
-Shipchip.add_asgi_middleware(RequestLimits, settings=settings)  # type: ignore[attr-defined]
+        failed = sum(result.status == "error" for result in told.results)
+        logs.note(chips=len(form.files), failed=failed)
+        status = HTTPStatus.OK if failed < len(form.files) else HTTPStatus.UNPROCESSABLE_ENTITY
+        return json_response(told.model_dump_json(exclude_none=True), status)

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         description="auto takes a GPU where ONNX Runtime has one; cuda insists on it; cpu",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="ONNX Runtime's threads; default: it chooses"
+        default=None, ge=1, le=256, description="cores that the model takes; default: all"
     )
     decode_threads: int = Field(
         default=min(4, os.cpu_count() or 1),
@@ -77,7 +77,12 @@ class Settings(BaseSettings):
         le=64,
         description="chips decoded at the same time",
     )
-    batch_size: int = Field(default=32, ge=1, le=1024, description="most chips in one model run")
+    batch_size: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="most chips in one model run; where a run has one core, 16 at most",
+    )
     max_queue: int = Field(
         default=1024,
         ge=1,

@@ -1,52 +1,19 @@
 """Chips of several requests in one model run: who shares a run, who waits, and who is refused."""
 
 import asyncio
-import io
 import logging
-import threading
-import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from serving.batcher import MicroBatcher, Result
-from serving.intake import Failure
+from serving.batcher import MicroBatcher
+from serving.lanes import Chip, Lanes, Result
 from serving.refusals import Refused
 from serving.telemetry import Telemetry
-from shipchip import Prediction, ShipClassifier
-from tests.serving.server import serving
-from tests.tiny_model import SIZE
-
-Chip = NDArray[np.float32]
-
-
-class Gated(ShipClassifier):
-    """The tiny model behind a gate, so that a test says how long a run goes on.
-
-    `runs` are the sizes of the runs that it was asked for; a chip that holds NaN makes it fail.
-    """
-
-    def __init__(self, model: Path) -> None:
-        super().__init__(model, device="cpu", threads=1)
-        self.gate = threading.Event()
-        self.began = threading.Event()
-        self.seconds = 0.0
-        self.runs: list[int] = []
-
-    def predict(self, inputs: Chip, *, explain: bool = False) -> list[Prediction]:
-        self.runs.append(len(inputs))
-        self.began.set()
-        assert self.gate.wait(10)
-        time.sleep(self.seconds)
-        if np.isnan(inputs).any():
-            raise RuntimeError("a chip that the model fails on")
-        return super().predict(inputs, explain=explain)
+from shipchip import Prediction
+from tests.serving.gated import BRIGHTNESS, BROKEN, Gated, ask, begun, chip, labels
 
 
 @pytest.fixture
@@ -56,32 +23,15 @@ def gated(model: Path) -> Gated:
 
 @pytest.fixture
 def batcher(gated: Gated) -> Iterator[MicroBatcher]:
-    batcher = MicroBatcher(gated, 4, 10, Telemetry(gated.card, "sha", "provider"))
+    batcher = one_lane(gated)
     yield batcher
     gated.gate.set()
     batcher.close()
 
 
-def chip(brightness: float) -> Chip:
-    return np.full((1, SIZE, SIZE), brightness, np.float32)
-
-
-BRIGHTNESS = {"Fishing": 0.0, "Tanker": 0.1, "Cargo": 0.5}
-BROKEN = chip(np.nan)
-
-
-async def ask(batcher: MicroBatcher, *chips: Chip, explain: bool = False) -> list[Result]:
-    with batcher.admit(len(chips)) as places:
-        return await batcher.predict(chips, places, explain=explain)
-
-
-async def begun(gated: Gated) -> None:
-    """Wait until a run goes on, which the gate holds up."""
-    assert await asyncio.to_thread(gated.began.wait, 10)
-
-
-def labels(results: list[Result]) -> list[str]:
-    return [r.code if isinstance(r, Failure) else r.label for r in results]
+def one_lane(gated: Gated) -> MicroBatcher:
+    lanes = Lanes(gated, gated, count=1, batch_size=4)
+    return MicroBatcher(lanes, 10, Telemetry(gated.card, "sha", "provider"))
 
 
 Asks = Callable[[], Coroutine[Any, Any, list[list[Result]]]]
@@ -164,7 +114,7 @@ def test_chips_with_and_without_explain_share_a_run_and_get_what_each_asked_for(
 def test_a_chip_that_the_model_fails_on_fails_alone_and_is_logged(
     batcher: MicroBatcher, gated: Gated, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, "serving.batcher"):
+    with caplog.at_level(logging.ERROR, "serving.lanes"):
         answers = while_a_chip_runs(
             batcher, gated, one(batcher, chip(0.5), BROKEN), one(batcher, chip(0.1))
         )
@@ -310,69 +260,3 @@ def test_a_model_thread_that_was_stopped_leaves_nobody_waiting(
 
     asyncio.run(play())
     assert gated.runs == []
-
-
-@pytest.fixture(scope="module")
-def crowded(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A service where four chips may wait, and one thread decodes."""
-    folder = tmp_path_factory.mktemp("crowded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(folder))  # its figures are its own
-        with serving(model, folder / "log.txt", max_queue=4, decode_threads=1) as client:
-            yield client
-
-
-def slow(chips: int) -> list[tuple[str, tuple[str, bytes]]]:
-    """Chips that take long to decode."""
-    file = io.BytesIO()
-    np.save(file, np.random.default_rng(0).integers(1, 99, (2048, 2048), dtype=np.uint8))
-    return [("files", ("a.npy", file.getvalue()))] * chips
-
-
-def waiting(client: httpx.Client) -> int:
-    lines = client.get("/metrics").text.splitlines()
-    return int(float(next(k.split()[-1] for k in lines if k.startswith("shipchip_queue_chips "))))
-
-
-def until(truth: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not truth():
-        assert time.monotonic() < deadline, "it did not come about in 10 s"
-        time.sleep(0.01)
-
-
-def test_over_http_what_does_not_fit_is_429_with_retry_after_and_the_accepted_is_answered(
-    crowded: httpx.Client, png: dict[str, bytes]
-) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        long = pool.submit(crowded.post, "/v1/classify", files=slow(8))
-        until(lambda: waiting(crowded) > 0)
-        refused = crowded.post("/v1/classify", files=[("files", ("a.png", png["Cargo"]))] * 4)
-        assert refused.status_code == 429
-        assert refused.json()["error"]["code"] == "overloaded"
-        assert int(refused.headers["Retry-After"]) >= 1
-        answer = long.result()
-    assert [r["status"] for r in answer.json()["results"]] == ["ok"] * 8
-    assert waiting(crowded) == 0
-
-
-def test_over_http_a_client_that_leaves_frees_its_places(crowded: httpx.Client) -> None:
-    address = (crowded.base_url.host, crowded.base_url.port)
-    request = crowded.build_request("POST", "/v1/classify", files=slow(8))
-
-    async def leave() -> None:
-        _, writer = await asyncio.open_connection(*address)
-        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-        writer.write(f"POST /v1/classify HTTP/1.1\r\n{head}\r\n".encode() + request.read())
-        await writer.drain()
-        await asyncio.to_thread(until, lambda: waiting(crowded) > 0)
-        writer.close()
-
-    started = time.monotonic()
-    crowded.post("/v1/classify", files=slow(8)).raise_for_status()
-    whole = time.monotonic() - started
-    asyncio.run(leave())
-    until(lambda: waiting(crowded) == 0)
-    told = crowded.get("/metrics").text
-    assert 'shipchip_requests_total{code="disconnected",status="400"} 1.0' in told
-    assert whole > 0.1  # else it had been answered before it left

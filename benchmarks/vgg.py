@@ -1,0 +1,50 @@
+"""A heavier model to serve: python -m benchmarks.vgg FILE [SIDE]
+
+Writes the paper's VGG16 at its full width, untrained, for chips of SIDE (64) pixels. What it
+answers is noise; it takes as long as a trained one.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shipchip import ShipClassifier
+from training.config import ModelConfig
+from training.export import export
+from training.models import build
+
+ROOT = Path(__file__).parent.parent
+
+
+def main() -> int:
+    """See the module."""
+    path = Path(sys.argv[1])
+    size = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    torch.manual_seed(0)
+    network = build(ModelConfig(width=1.0), 3).eval()
+    chips = np.random.default_rng(0).normal(size=(32, 1, size, size)).astype(np.float32)
+    with torch.inference_mode():
+        width = network(torch.from_numpy(chips)).embedding.shape[1]
+    shipped = ShipClassifier(ROOT / "models" / "ship.onnx").card
+    eye = tuple(tuple(map(float, row)) for row in np.eye(8, width))
+    ood = {"mean": (0.0,) * width, "components": eye, "variances": (1.0,) * 8}
+    card = shipped.model_copy(
+        update={
+            "name": "vgg16-untrained",
+            "architecture": "vgg16",
+            "input": shipped.input.model_copy(update={"size": size}),
+            "trust": shipped.trust.model_copy(
+                update={"ood": shipped.trust.ood.model_copy(update=ood)}
+            ),
+            "metrics": {},
+            "training": {"config": {"model": {"name": "vgg16", "width": 1.0}}},
+        }
+    )
+    export(network, card, path, chips)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The model's threads: one run on all cores, or runs beside each other on a core each.
+
+Runs on a core each take less processor time a chip, because no thread waits for another within an
+operation (docs/performance.md); a lone chip is answered sooner by all cores. So there are two
+sessions of the same file, and whoever calls says which suits what waits.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.intake import Failure
+from serving.settings import Settings
+from shipchip import Prediction, ShipClassifier
+from shipchip.errors import ModelCorrupt
+
+# A core gains nothing from more chips in a run (docs/performance.md), while memory grows with them.
+_CHIPS_A_CORE = 16
+
+Chip = NDArray[np.float32]
+Result = Prediction | Failure
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is over: a result a chip, and when it began and how long it took (monotonic s)."""
+
+    results: list[Result]
+    began: float
+    seconds: float
+
+
+class Lanes:
+    """`count` runs at a time at most, of `batch_size` chips at most.
+
+    whole   the classifier that uses all cores, for a run that has no other beside it
+    single  the classifier that uses one core a run; with one lane `whole` does instead
+    """
+
+    def __init__(
+        self, whole: ShipClassifier, single: ShipClassifier, count: int, batch_size: int
+    ) -> None:
+        self.count = count
+        self.batch_size = batch_size
+        self._whole = whole
+        self._single = single
+        self._threads = ThreadPoolExecutor(count, "model")
+
+    def warm_up(self) -> None:
+        """Let both sessions answer once; blocks."""
+        size = self._whole.card.input.size
+        for ships in (self._whole, self._single):
+            ships.predict(np.zeros((1, 1, size, size), np.float32), explain=True)
+
+    async def predict(
+        self, batch: Sequence[Chip], wanted: Callable[[], bool], *, explain: bool, alone: bool
+    ) -> Run | None:
+        """Results of prepared inputs (1, S, S), in order; a chip that fails in a run fails alone.
+
+        `alone` takes all cores. Calls beyond `count` wait for a lane, and are None if by then
+        nobody wants them. RuntimeError or CancelledError after `close`.
+        """
+        ships = self._whole if alone else self._single
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _run, ships, batch, wanted, explain)
+
+    def close(self) -> None:
+        """Stop after the runs that go on."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+def open_lanes(ships: ShipClassifier, settings: Settings) -> Lanes:
+    """A lane a core; one lane on a GPU, which shares out its cores itself.
+
+    ModelCorrupt where the file is no longer the one that `ships` was made of.
+    """
+    count = settings.threads or len(os.sched_getaffinity(0))
+    if count == 1 or ships.provider != "CPUExecutionProvider":
+        return Lanes(ships, ships, 1, settings.batch_size)
+    single = ShipClassifier(ships.path, device="cpu", threads=1)
+    if single.sha256 != ships.sha256:
+        raise ModelCorrupt(f"{ships.path} changed while it was being loaded; start again")
+    return Lanes(ships, single, count, min(settings.batch_size, _CHIPS_A_CORE))
+
+
+def _run(
+    ships: ShipClassifier, batch: Sequence[Chip], wanted: Callable[[], bool], explain: bool
+) -> Run | None:
+    """On a model thread."""
+    if not wanted():
+        return None
+    began = time.monotonic()
+    results = _predict(ships, batch, explain)
+    return Run(results, began, time.monotonic() - began)
+
+
+def _predict(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
+    """Where a run fails, its chips are run alone, to find the culprit."""
+    try:
+        return list(ships.predict(np.stack(batch), explain=explain))
+    # Whatever a run raises, ONNX Runtime's exceptions with no base of their own included, must
+    # not cost other requests their answers. It is logged below, chip by chip.
+    except Exception:
+        if len(batch) == 1:
+            log.exception("the model failed on a chip")
+            return [Failure("internal_error", "the model failed on this chip; see its log")]
+    log.warning("a run of %d chips failed; they are run one by one", len(batch))
+    return [_predict(ships, [chip], explain)[0] for chip in batch]

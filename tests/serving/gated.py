@@ -1,0 +1,59 @@
+"""A model behind a gate, chips for it, and asks: for tests of who shares a run and who waits."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from serving.batcher import MicroBatcher
+from serving.intake import Failure
+from serving.lanes import Chip, Result
+from shipchip import Prediction, ShipClassifier
+from tests.tiny_model import SIZE
+
+
+class Gated(ShipClassifier):
+    """The tiny model behind a gate, so that a test says how long a run goes on.
+
+    `runs` are the sizes of the runs that it was asked for; a chip that holds NaN makes it fail.
+    """
+
+    def __init__(self, model: Path) -> None:
+        super().__init__(model, device="cpu", threads=1)
+        self.gate = threading.Event()
+        self.began = threading.Event()
+        self.seconds = 0.0
+        self.runs: list[int] = []
+
+    def predict(self, inputs: Chip, *, explain: bool = False) -> list[Prediction]:
+        self.runs.append(len(inputs))
+        self.began.set()
+        assert self.gate.wait(10)
+        time.sleep(self.seconds)
+        if np.isnan(inputs).any():
+            raise RuntimeError("a chip that the model fails on")
+        return super().predict(inputs, explain=explain)
+
+
+def chip(brightness: float) -> Chip:
+    return np.full((1, SIZE, SIZE), brightness, np.float32)
+
+
+BRIGHTNESS = {"Fishing": 0.0, "Tanker": 0.1, "Cargo": 0.5}
+BROKEN = chip(np.nan)
+
+
+async def ask(batcher: MicroBatcher, *chips: Chip, explain: bool = False) -> list[Result]:
+    with batcher.admit(len(chips)) as places:
+        return await batcher.predict(chips, places, explain=explain)
+
+
+async def begun(gated: Gated) -> None:
+    """Wait until a run goes on, which the gate holds up."""
+    assert await asyncio.to_thread(gated.began.wait, 10)
+
+
+def labels(results: list[Result]) -> list[str]:
+    return [r.code if isinstance(r, Failure) else r.label for r in results]

@@ -7,6 +7,8 @@ the chip's own clutter power, turned into decibels, clipped and scaled. So 0 is 
 the sensor and its calibration, and a hull has its true size whatever the pixel spacing.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,6 +20,8 @@ from shipchip.errors import Blank, PolarisationMissing
 # Clutter is the mean power of the dimmest three quarters of a chip: a ship rarely fills more than
 # a quarter of it, and a mean is finer than a median of 8-bit samples (3 and 4 are 2.5 dB apart).
 _CLUTTER_SHARE = 0.75
+# Whole numbers up to it are counted: 16-bit samples.
+_HIGHEST_LEVEL = 65535
 _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
 
@@ -27,12 +31,13 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     Raises PolarisationMissing where the chip has none of the spec's polarisations, Blank where the
     one it has is empty (decode refuses a chip only if all its planes are).
     """
-    amplitude = _plane(chip, spec)
-    power = amplitude * amplitude
-    clutter = clutter_power(power)
+    plane, highest = _plane(chip, spec)
+    if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL:
+        clutter = _clutter_of_levels(plane)
+    else:
+        clutter = clutter_power(np.square(plane, dtype=np.float64))
     rows, columns = spacing_of(chip, spec)
-    relative = np.minimum(power / clutter, _MOST_POWER)
-    canvas = _resample(relative, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
+    canvas = _resample(plane, clutter, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
@@ -52,6 +57,19 @@ def clutter_power(power: NDArray[np.floating]) -> float:
     return float(dim.mean())
 
 
+def _clutter_of_levels(plane: NDArray[np.float32]) -> float:
+    """clutter_power of whole numbers, by counting them: the same number in a tenth of the time."""
+    counts = np.bincount(plane.astype(np.intp).ravel())
+    counts[0] = 0
+    upto = counts.cumsum()
+    if not upto[-1]:
+        return 1.0
+    last = int(_CLUTTER_SHARE * (upto[-1] - 1))
+    level = int(np.searchsorted(upto, last, side="right"))
+    squares = np.arange(level + 1, dtype=np.float64) ** 2
+    return float(counts[: level + 1] @ squares / upto[level])
+
+
 def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
     """(row, column) metres: what the chip tells, else the first spacing rule that applies."""
     if chip.pixel_spacing_m is not None:
@@ -61,38 +79,48 @@ def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
     return rule.spacing_m
 
 
-def _plane(chip: Chip, spec: InputSpec) -> NDArray[np.float64]:
+def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
+    """The plane that the model takes, and its highest sample."""
     for name in spec.polarisations:
         if name in chip.polarisations:
             plane = chip.amplitude[chip.polarisations.index(name)]
-            if plane.min() == plane.max():
-                raise Blank(
-                    f"every {name} sample is {plane.flat[0]:g}; expected an image of a ship"
-                )
-            return np.asarray(plane, dtype=np.float64)
+            lowest, highest = plane.min(), plane.max()
+            if lowest == highest:
+                raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
+            return plane, float(highest)
     raise PolarisationMissing(
         f"the chip has {chip.polarisations}, the model takes one of {spec.polarisations}"
     )
 
 
 def _resample(
-    power: NDArray[np.float64], row_zoom: float, column_zoom: float, size: int
+    plane: NDArray[np.float32], clutter: float, row_zoom: float, column_zoom: float, size: int
 ) -> NDArray[np.float64]:
-    """(size, size) around the centre of `power`, zoomed by output pixels a sample on each axis.
+    """(size, size) of power over clutter around the centre of an amplitude plane.
 
-    A larger chip is cropped; a smaller one is padded with 1, the clutter level. Going down, every
-    sample counts (an antialiased triangle filter): that is multilooking, and it keeps the mean.
+    Zooms are output pixels a sample on each axis. A larger chip is cropped; a smaller one is padded
+    with 1, the clutter level. Going down, every sample counts (an antialiased triangle filter):
+    that is multilooking, and it keeps the mean.
     """
-    top, bottom, out_rows = _span(power.shape[0], row_zoom, size)
-    left, right, out_columns = _span(power.shape[1], column_zoom, size)
-    image = Image.fromarray(power.astype(np.float32))
-    inside = image.resize(
+    top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)
+    left, right, out_columns = _span(plane.shape[1], column_zoom, size)
+    # What lies further out than the filter reaches is never read: so it need not be computed.
+    seen = _reach(top, bottom, row_zoom), _reach(left, right, column_zoom)
+    relative = np.zeros(plane.shape, np.float32)
+    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, _MOST_POWER)
+    inside = Image.fromarray(relative).resize(
         (out_columns, out_rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )
     canvas = np.ones((size, size))
     row, column = (size - out_rows) // 2, (size - out_columns) // 2
     canvas[row : row + out_rows, column : column + out_columns] = np.asarray(inside)
     return canvas
+
+
+def _reach(start: float, end: float, zoom: float) -> slice:
+    """Samples from which the filter takes the span `start` to `end`: one output pixel more."""
+    margin = math.ceil(max(1.0, 1 / zoom)) + 1
+    return slice(max(0, math.floor(start) - margin), math.ceil(end) + margin)
 
 
 def _span(samples: int, zoom: float, size: int) -> tuple[float, float, int]:

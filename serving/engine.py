@@ -114,7 +114,8 @@ class Engine:
     def _prepare(
         self, files: Sequence[bytes], options: ChipOptions, limits: DecodeLimits
     ) -> list[Chip | Failure]:
-        return [prepare_chip(data, options, self.ships, limits) for data in files]
+        spec = self.ships.card.input
+        return [prepare_chip(data, options, spec, limits) for data in files]
 
     async def drain(self) -> None:
         """Take nothing new, and finish what was accepted."""

@@ -11,9 +11,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip import ChipError, DecodeLimits, ShipClassifier, decode
+from shipchip import ChipError, DecodeLimits, decode
+from shipchip.card import InputSpec
 from shipchip.decode import Quantity, check_spacing
 from shipchip.errors import BadPixelSpacing
+from shipchip.prepare import prepare
 
 Polarisation = Literal["VV", "VH", "HH", "HV"]
 
@@ -54,7 +56,7 @@ def parse_spacing(text: str) -> tuple[float, float]:
 
 
 def prepare_chip(
-    source: bytes | Path, options: ChipOptions, ships: ShipClassifier, limits: DecodeLimits
+    source: bytes | Path, options: ChipOptions, spec: InputSpec, limits: DecodeLimits
 ) -> NDArray[np.float32] | Failure:
     """The model input (1, S, S) of one chip, or why there is none. Raises nothing."""
     try:
@@ -65,7 +67,7 @@ def prepare_chip(
             quantity=options.quantity,
             limits=limits,
         )
-        return ships.prepare(chip)
+        return prepare(chip, spec)
     except ChipError as error:
         return Failure(error.code, str(error))
     # A fault of ours on one chip must not cost the answers of the chips beside it. It is logged

@@ -99,12 +99,15 @@ def _run(
     if not wanted():
         return None
     began = time.monotonic()
-    results = _predict(ships, batch, explain)
+    results = predict_each(ships, batch, explain)
     return Run(results, began, time.monotonic() - began)
 
 
-def _predict(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
-    """Where a run fails, its chips are run alone, to find the culprit."""
+def predict_each(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
+    """Results of prepared inputs (1, S, S), in order.
+
+    Where a run fails, its chips are run alone; the culprit is a Failure `internal_error`, logged.
+    """
     try:
         return list(ships.predict(np.stack(batch), explain=explain))
     # Whatever a run raises, ONNX Runtime's exceptions with no base of their own included, must
@@ -114,4 +117,4 @@ def _predict(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> lis
             log.exception("the model failed on a chip")
             return [Failure("internal_error", "the model failed on this chip; see its log")]
     log.warning("a run of %d chips failed; they are run one by one", len(batch))
-    return [_predict(ships, [chip], explain)[0] for chip in batch]
+    return [predict_each(ships, [chip], explain)[0] for chip in batch]

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.batch import list_files, main
-from serving.rows import writing
+from serving.batch.command import main
 from shipchip import ShipClassifier
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model
@@ -157,7 +156,7 @@ def test_what_is_no_regular_file_gets_a_row_and_holds_nothing_up(
 
 
 def test_an_output_in_the_folder_is_not_taken_for_a_chip(
-    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (good / ".out.csv.partial").write_text("left by a run that was killed")
     for _ in range(2):
@@ -165,9 +164,7 @@ def test_an_output_in_the_folder_is_not_taken_for_a_chip(
     assert len(read_csv(good / "out.csv")) == 3
     monkeypatch.chdir(good)
     assert main([".", "--out", "out.csv"]) == 0
-    assert list_files(tmp_path / "good", without=Path("out.csv")) == [
-        f"{good}/{label}.png" for label in ("Cargo", "Fishing", "Tanker")
-    ]
+    assert len(read_csv(good / "out.csv")) == 3
 
 
 def test_batches_of_any_size_give_the_same_rows(folder: Path, tmp_path: Path) -> None:
@@ -221,10 +218,14 @@ def test_a_summary_by_label_at_the_end_and_no_bar_without_a_terminal(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{missing}", "--out", "{out}.csv"], "no folder at"),
-        (["{good}/Cargo.png", "--out", "{out}.csv"], "no folder at"),
+        (["{missing}", "--out", "{out}.csv"], "missing"),
+        (["--out", "{out}.csv"], "no chips named"),
+        (["--list", "{missing}", "--out", "{out}.csv"], "cannot read the list"),
+        (["{good}", "--out", "-", "--resume"], "need a file as --out"),
+        (["{good}", "--out", "{out}.csv", "--ray-address", "auto"], "needs --engine ray"),
+        (["{good}", "--out", "{out}.csv", "--copy"], "needs --crops-by-label"),
         (["{empty}", "--out", "{out}.csv"], "no files in"),
-        (["{good}", "--out", "{out}.parquet"], "expected an ending of .csv, .jsonl"),
+        (["{good}", "--out", "{out}.txt"], "expected an ending of .csv, .jsonl"),
         (["{good}", "--out", "{missing}/out.csv"], "cannot write"),
         (["{good}", "--out", "{dir}.csv"], "is a folder"),
         (["{good}", "--out", "{out}.csv", "--model", "{missing}"], "no model at"),
@@ -266,41 +267,6 @@ def test_a_run_that_fails_leaves_an_earlier_output_as_it_was(good: Path, tmp_pat
     before = out.read_bytes()
     assert main([str(good), "--out", str(out), "--model", str(tmp_path / "missing")]) == 2
     assert out.read_bytes() == before
-
-
-def test_the_output_appears_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
-    out.write_text("earlier")
-    with writing(out, ["path"]) as write:
-        write({"path": "a"})
-        assert out.read_text() == "earlier"
-    assert out.read_bytes() == b"path\r\na\r\n"
-    with pytest.raises(KeyError), writing(out, ["path"]) as write:
-        write({"another": "a row without its path: a fault halfway"})
-    assert out.read_bytes() == b"path\r\na\r\n"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_disk_that_fills_up_is_one_line_and_exit_2(
-    folder: Path, tmp_path: Path, model: Path
-) -> None:
-    script = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
-        "from serving.batch import main; sys.exit(main(sys.argv[1:]))"
-    )
-    out = tmp_path / "full" / "o.csv"
-    out.parent.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", script, str(folder), "--out", str(out)],
-        cwd=ROOT,
-        env=environment(model),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr == f"serving.batch: cannot write {out}: File too large\n"
-    assert list(out.parent.iterdir()) == []
 
 
 def test_the_command_line_passes_the_exit_status_on(

@@ -14,11 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from serving import intake
 from serving.engine import Engine
 from serving.intake import ChipOptions, Failure, prepare_chip
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip import DecodeLimits, Prediction, ShipClassifier
+from shipchip.card import InputSpec
 from shipchip.decode import Chip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import draw_chip
@@ -82,7 +84,7 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
 ) -> None:
     impossible = ChipOptions(quantity="decibels")  # type: ignore[arg-type]
     with caplog.at_level(logging.ERROR, "serving.intake"):
-        result = prepare_chip(png["Cargo"], impossible, ships, DecodeLimits())
+        result = prepare_chip(png["Cargo"], impossible, ships.card.input, DecodeLimits())
     assert isinstance(result, Failure)
     assert result.code == "internal_error"
     assert "quantity is 'decibels'" in caplog.text
@@ -91,14 +93,15 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
 async def classify_one(engine: Engine, chip: bytes) -> list[str]:
     """Names of the threads that prepared a chip, and what came of it."""
     threads: list[str] = []
-    kept = engine.ships.prepare
+    kept = intake.prepare
 
-    def prepare(decoded: Chip) -> NDArray[np.float32]:
+    def prepare(decoded: Chip, spec: InputSpec) -> NDArray[np.float32]:
         threads.append(threading.current_thread().name.split("_")[0])
-        return kept(decoded)
+        return kept(decoded, spec)
 
-    engine.ships.prepare = prepare  # type: ignore[method-assign]
-    results = await engine.classify([chip], ChipOptions(), explain=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intake, "prepare", prepare)
+        results = await engine.classify([chip], ChipOptions(), explain=False)
     return [*threads, *(r.label if isinstance(r, Prediction) else r.code for r in results)]
 
 

@@ -1,68 +1,57 @@
 """OpenSARShip 1 and 2 (Sentinel-1; Huang et al. 2017, doi 10.1109/JSTARS.2017.2755672).
 
-One archive a scene, zip or rar. Chips are taken from `Patch/` (GRD amplitude, or SLC re/im pairs),
-never from `Patch_RGB/`, which holds screenshots of plots. `Ship.xml` gives a chip's MMSI and
-incidence. A chip of no known ship stands with all such chips of its data-take: the GRD and the SLC
-product of one data-take show the same ships.
+One archive a scene, zip or rar; what its names tell is in shipchip.opensarship. `Ship.xml` gives a
+chip's MMSI and incidence. A chip of no known ship stands with all such chips of its data-take: the
+GRD and the SLC product of one data-take show the same ships.
 """
 
 import hashlib
-import math
-import re
 from collections import Counter
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
+from shipchip.opensarship import GRD_SPACING_M, chip_of, scene_of, slc_spacing
 from training.errors import DataInvalid, DataMissing
 from training.sources import polarisation
 from training.sources.archive import Archive, is_archive_name
 from training.sources.record import CLASSES, Record
 from training.sources.shiplist import Ship, ShipList, parse_ships
 
-GRD_SPACING_M = (10.0, 10.0)
-SLC_AZIMUTH_M, SLC_SLANT_RANGE_M, MEAN_INCIDENCE_DEGREES = 13.93, 2.33, 37.0
-
-_SCENE = re.compile(
-    r"S1[ABCD]_\w\w_(GRD|SLC)\w?_+1S([DS][VH])_(?:\w+_){3}([0-9A-F]{6})_[0-9A-F]{4}"
-)
-_CHIP = re.compile(r"(?:^|/)Patch/(.+)_x(\d+)_y(\d+)(?:_[vh]{2})?\.tiff?$", re.IGNORECASE)
-
-# Planes of a file by the product's polarisation: in the order of the names, as SNAP reads them.
-_PLANES = {"SV": ("VV",), "SH": ("HH",), "DV": ("VH", "VV"), "DH": ("HH", "HV")}
+__all__ = ["GRD_SPACING_M", "OpenSarShipScene", "OpenSarShipSource", "slc_spacing"]
 
 
 class OpenSarShipScene:
     """One scene archive, or the folder it unpacks to; `name` starts the keys of its chips."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
-        match = _SCENE.search(path.name)
-        if match is None:
+        scene = scene_of(path.name)
+        if scene is None:
             raise DataInvalid(f"{path.name} is not named as a Sentinel-1 scene")
         self.archive = Archive(path)
         self.name = name or path.name
-        self.product, self.planes, self.data_take = match[1], _PLANES[match[2]], match[3]
+        self.scene, self.data_take = scene, scene.data_take
 
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether this path is named as a scene archive."""
-        return bool(_SCENE.search(path.name)) and (path.is_dir() or is_archive_name(path))
+        return scene_of(path.name) is not None and (path.is_dir() or is_archive_name(path))
 
     def index(self) -> list[Record]:
         """Chips of the three classes; a scene may well hold none.
 
         Raises DataInvalid where it has no chip of any kind of ship.
         """
-        found = [(name, match) for name in self.archive.names if (match := _CHIP.search(name))]
+        found = [(name, chip) for name in self.archive.names if (chip := chip_of(name))]
         if not found:
             raise DataInvalid(
                 f"{self.archive.path} holds no Patch/<type>_x<column>_y<row>.tif chips; expected a "
                 "scene archive of OpenSARShip as it is downloaded, not the Sentinel-1 product"
             )
         return [
-            self._record(name, match[1], self.ship_list.ships.get(_place(match)))
-            for name, match in found
-            if match[1] in CLASSES
+            self._record(name, chip.ship_type, self.ship_list.ships.get(chip.place))
+            for name, chip in found
+            if chip.ship_type in CLASSES
         ]
 
     def _record(self, name: str, label: str, ship: Ship | None) -> Record:
@@ -76,17 +65,17 @@ class OpenSarShipScene:
         chip = decode(
             self.archive.read(name),
             pixel_spacing_m=self._spacing(name),
-            quantity="complex_pairs" if self.product == "SLC" else "amplitude",
+            quantity=self.scene.quantity,
         )
         own = polarisation.of_stem(PurePosixPath(name).stem)
-        return polarisation.named(chip, own or self.planes)
+        return polarisation.named(chip, own or self.scene.planes)
 
     def _spacing(self, name: str) -> tuple[float, float]:
-        if self.product == "GRD":
-            return GRD_SPACING_M
-        match = _CHIP.search(name)
-        ship = self.ship_list.ships.get(_place(match)) if match else None
-        return slc_spacing(ship.incidence_degrees if ship else None)
+        if self.scene.product == "GRD":
+            return self.scene.spacing_m()  # its Ship.xml need not be read
+        chip = chip_of(name)
+        ship = self.ship_list.ships.get(chip.place) if chip else None
+        return self.scene.spacing_m(ship.incidence_degrees if ship else None)
 
     @cached_property
     def ship_list(self) -> ShipList:
@@ -156,12 +145,6 @@ class OpenSarShipSource:
         return records
 
 
-def slc_spacing(incidence_degrees: float | None) -> tuple[float, float]:
-    """(azimuth, ground range) metres of an IW SLC pixel; ground = slant / sin(incidence)."""
-    incidence = math.radians(incidence_degrees or MEAN_INCIDENCE_DEGREES)
-    return SLC_AZIMUTH_M, SLC_SLANT_RANGE_M / math.sin(incidence)
-
-
 def _check_data_takes(scenes: list[OpenSarShipScene]) -> None:
     """DataInvalid where one product of a data-take names its ships and another cannot.
 
@@ -193,7 +176,3 @@ def _names(paths: list[Path]) -> list[tuple[Path, str]]:
 def _some(names: list[str]) -> str:
     """How many scenes, and the first of them by name."""
     return names[0] if len(names) == 1 else f"{len(names)} scenes ({names[0]}, …)"
-
-
-def _place(match: re.Match[str]) -> tuple[int, int]:
-    return int(match[2]), int(match[3])

@@ -1,0 +1,8 @@
+"""python -m serving.batch"""
+
+import sys
+
+if __name__ == "__main__":  # worker processes import this module, too, under another name
+    from serving.batch.command import main
+
+    sys.exit(main())

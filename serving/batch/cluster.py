@@ -1,0 +1,71 @@
+"""Chunks over a Ray cluster, in order. Ray Data spreads them, does again what a lost node had, and
+holds back what is not yet wanted.
+
+    manifest of chunks -> decode tasks -> a pool of actors with a warm model each -> rows
+
+Every machine must see the chips, the model and this package under the same paths.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import RayError
+
+from serving.batch.options import CannotRun
+from serving.batch.work import Chunk, Work
+from serving.rows import Row
+from shipchip.card import InputSpec
+
+# A decode task and an actor share a core: an actor waits while its chunk is decoded.
+_SHARE = 0.5
+
+
+@contextmanager
+def connected(address: str | None, workers: int) -> Iterator[None]:
+    """A Ray at `address`, or one started here with so many cores. CannotRun where there is none."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        raise CannotRun(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every execution
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def classify_there(chunks: Iterable[Chunk], work: Work, spec: InputSpec) -> Iterator[list[Row]]:
+    """The rows of each chunk, in order."""
+    manifest = ray.data.from_items([{"chunk": chunk} for chunk in chunks])
+    cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+
+    def prepare(item: dict[str, Any]) -> dict[str, Any]:
+        return {"chunk": item["chunk"], "prepared": work.prepare(item["chunk"], spec)}
+
+    class Classifier:
+        """An actor: a model, opened once."""
+
+        def __init__(self) -> None:
+            self._ships = work.open()
+
+        def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+            return {"rows": work.classify(item["chunk"], item["prepared"], self._ships)}
+
+    rows = manifest.map(prepare, num_cpus=_SHARE).map(
+        Classifier,  # type: ignore[arg-type]  # Ray takes classes, too
+        num_cpus=_SHARE,
+        compute=ray.data.ActorPoolStrategy(size=cores),
+    )
+    for item in rows.iter_rows():
+        yield item["rows"]

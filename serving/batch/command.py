@@ -1,0 +1,237 @@
+"""python -m serving.batch SOURCE... --out FILE
+
+Every file gives one row, in the order of its path, whatever it is. Exit status: 0 every chip was
+classified, 1 some were not (their rows say why), 2 could not run (one line says why), 130
+interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from serving.batch.local import WorkerDied, classify_here
+from serving.batch.options import CannotRun, make_parser, settings_of
+from serving.batch.progress import Tally, progress
+from serving.batch.work import Chunk, Work
+from serving.inputs import Entry, InputError, TarStore, label_of, list_entries, read_list
+from serving.intake import ChipOptions
+from serving.outputs.formats import format_of
+from serving.outputs.job import Job, hash_names
+from serving.outputs.merge import add_merge_arguments, run_merge
+from serving.outputs.pipe import PipeClosed, to_stdout
+from serving.outputs.record import record_path
+from serving.outputs.scores import Scores
+from serving.outputs.staging import Staging, job_of
+from serving.rows import OutputError, Row, columns, partial_of
+from shipchip import ModelError, ShipClassifier
+
+Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given[:1] == ["merge"]:
+        return _merge(given[1:])
+    args = make_parser().parse_args(given)
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    try:
+        return run(args, console)
+    except (CannotRun, InputError, ModelError, OutputError, WorkerDied) as error:
+        console.print(f"serving.batch: {' '.join(str(error).split())}")  # one line, always
+        return 2
+    except PipeClosed:
+        return 0
+    except KeyboardInterrupt:
+        hint = "" if args.out == "-" else "; --resume goes on with it"
+        console.print(f"serving.batch: interrupted; {args.out} is not finished{hint}")
+        return 130
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Classify what `args` name; the exit status."""
+    out = None if args.out == "-" else Path(args.out)
+    _check(args, out)
+    settings = settings_of(args)
+    work = Work(
+        settings.model,
+        settings.device,
+        ChipOptions(args.polarisation, args.pixel_spacing, args.quantity),
+        settings.decode_limits(),
+        maps=args.maps,
+        crops=args.crops_by_label,
+        copy=args.copy,
+    )
+    ships = work.open()
+    told = _Told(ships.classes if args.labelled else None)
+    with ExitStack() as stack:
+        entries = _entries(args, out, stack.enter_context(TarStore(work.limits)))
+        job = _job(args, work, ships, entries, settings.batch_size)
+        engine = _engine(args, work, ships, stack)
+        if out is None:
+            _stream(args, job, entries, engine, told, console)
+        else:
+            _stage(out, job, entries, engine, console, resume=args.resume)
+            told.add(format_of(out).read(out, job.columns), _of(job, entries))
+    console.print(f"{told.tally} -> {'standard output' if out is None else out}")
+    if told.scores is not None:
+        console.print(told.scores.table())
+    return 1 if told.tally.failed else 0
+
+
+class _Told:
+    """What is said at the end."""
+
+    def __init__(self, classes: Sequence[str] | None) -> None:
+        self.tally = Tally()
+        self.scores = None if classes is None else Scores(classes)
+
+    def add(self, rows: Iterable[Row], entries: Iterable[Entry]) -> None:
+        for row, entry in zip(rows, entries, strict=True):
+            self.tally.add(row)
+            if self.scores is not None:
+                self.scores.add(label_of(entry, self.scores.classes), row)
+
+
+def _stream(
+    args: argparse.Namespace,
+    job: Job,
+    entries: Sequence[Entry],
+    engine: Engine,
+    told: _Told,
+    console: Console,
+) -> None:
+    write = to_stdout(job.columns, args.format)
+    chunks = list(_chunks(job, entries, 0))
+    with progress(console, len(job.span), 0) as advance:
+        for chunk, rows in zip(chunks, engine(chunks), strict=True):
+            write(rows)
+            told.add(rows, chunk.entries)
+            advance(rows)
+
+
+def _stage(
+    out: Path,
+    job: Job,
+    entries: Sequence[Entry],
+    engine: Engine,
+    console: Console,
+    *,
+    resume: bool,
+) -> None:
+    names = (entry.name for entry in _of(job, entries))
+    with Staging.open(out, job, names, resume=resume) as staging:
+        if not staging.finished:
+            with progress(console, len(job.span), staging.done) as advance:
+                for rows in engine(_chunks(job, entries, staging.done)):
+                    staging.write(rows)
+                    advance(rows)
+        staging.finish()
+
+
+def _engine(
+    args: argparse.Namespace, work: Work, ships: ShipClassifier, stack: ExitStack
+) -> Engine:
+    if args.engine == "local":
+        return lambda chunks: classify_here(chunks, work, ships, args.workers)
+    try:  # Ray is an extra, and takes a second to import
+        cluster = import_module("serving.batch.cluster")
+    except ModuleNotFoundError as error:
+        raise CannotRun(
+            f"--engine ray needs Ray ({error}): pip install 'shipchip[scale]'"
+        ) from error
+    stack.enter_context(cluster.connected(args.ray_address, args.workers))
+    return lambda chunks: cluster.classify_there(chunks, work, ships.card.input)
+
+
+def _entries(args: argparse.Namespace, out: Path | None, store: TarStore) -> list[Entry]:
+    sources = [*args.sources, *_listed(args.list)]
+    without = [p for p in (args.maps, args.crops_by_label) if p is not None]
+    if out is not None:
+        without += [out, partial_of(out), job_of(out), record_path(out)]
+    entries = list_entries(sources, patterns=args.glob, without=without, store=store)
+    if not entries:
+        asked = " ".join(sources[:3]) + (" ..." if len(sources) > 3 else "")
+        raise CannotRun(f"no files in {asked}; expected chips (PNG, JPEG, TIFF or .npy)")
+    return entries
+
+
+def _listed(place: str | None) -> list[str]:
+    if place is None:
+        return []
+    if place == "-":
+        return read_list(sys.stdin.buffer)
+    try:
+        with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
+            return read_list(file)
+    except OSError as error:
+        raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
+
+
+def _job(
+    args: argparse.Namespace,
+    work: Work,
+    ships: ShipClassifier,
+    entries: Sequence[Entry],
+    chunk: int,
+) -> Job:
+    options = {
+        "pixel_spacing": args.pixel_spacing,
+        "polarisation": args.polarisation,
+        "quantity": args.quantity,
+        "maps": args.maps and str(args.maps),
+        "crops_by_label": args.crops_by_label and str(args.crops_by_label),
+        "copy": args.copy,
+        "max_bytes": work.limits.max_bytes,
+        "max_pixels": work.limits.max_pixels,
+        "provider": ships.provider,
+    }
+    return Job(
+        model_sha256=ships.sha256,
+        model_version=ships.card.version,
+        options=options,
+        chunk=chunk,
+        shard=args.shard,
+        entries=len(entries),
+        entries_sha256=hash_names(entry.name for entry in entries),
+        version=version("shipchip"),
+        columns=columns(ships.classes),
+    )
+
+
+def _of(job: Job, entries: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries of this run, or of this shard of it."""
+    return (entries[number] for number in job.span)
+
+
+def _chunks(job: Job, entries: Sequence[Entry], done: int) -> Iterator[Chunk]:
+    for start in range(job.span.start + done, job.span.stop, job.chunk):
+        yield Chunk(start, tuple(entries[start : min(start + job.chunk, job.span.stop)]))
+
+
+def _check(args: argparse.Namespace, out: Path | None) -> None:
+    """What does not go together, before anything is opened."""
+    if not args.sources and args.list is None:
+        raise CannotRun("no chips named; give a folder, an archive or --list")
+    if out is None and (args.resume or args.shard):
+        raise CannotRun("--resume and --shard need a file as --out")
+    if args.ray_address and args.engine != "ray":
+        raise CannotRun("--ray-address needs --engine ray")
+    if args.copy and args.crops_by_label is None:
+        raise CannotRun("--copy needs --crops-by-label")
+    if out is not None:
+        format_of(out)
+
+
+def _merge(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.batch merge", description="Join the outputs of all shards."
+    )
+    add_merge_arguments(parser)
+    return run_merge(parser.parse_args(argv))

@@ -1,0 +1,144 @@
+"""Chunks over the processes of this machine, in order.
+
+On processors each process decodes its chunks and runs them through a model of its own, a core
+each: nothing but names and rows goes between processes. A GPU is one: there the processes decode,
+and this one runs the model.
+"""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from multiprocessing import connection, get_context, parent_process
+from typing import TypeVar
+
+from serving.batch.work import Chunk, Prepared, Work
+from serving.rows import Row
+from shipchip import ShipClassifier
+from shipchip.card import InputSpec
+
+Done = TypeVar("Done")
+
+
+class WorkerDied(Exception):
+    """A worker process has ended by itself, most likely for want of memory."""
+
+
+def classify_here(
+    chunks: Iterable[Chunk], work: Work, ships: ShipClassifier, workers: int
+) -> Iterator[list[Row]]:
+    """The rows of each chunk, in order; memory is bounded, however many chunks there are.
+
+    ships    the model of `work`, opened
+    workers  processes; with one, or with one chunk, this process does everything
+
+    Raises WorkerDied.
+    """
+    remaining = iter(chunks)
+    first = list(islice(remaining, 2))
+    spec = ships.card.input
+    if workers == 1 or len(first) < 2:
+        for chunk in (*first, *remaining):
+            yield work.classify(chunk, work.prepare(chunk, spec), ships)
+        return
+    todo = _chain(first, remaining)
+    if ships.provider == "CPUExecutionProvider":
+        for _, rows in _spread(_classify, todo, workers, partial(_open, work)):
+            yield rows
+    else:
+        for chunk, prepared in _spread(_prepare, todo, workers, partial(_hold, work, spec)):
+            yield work.classify(chunk, prepared, ships)
+
+
+def _spread(
+    task: Callable[[Chunk], Done],
+    chunks: Iterator[Chunk],
+    workers: int,
+    begin: Callable[[], None],
+) -> Iterator[tuple[Chunk, Done]]:
+    """What `task` makes of each chunk, in order; twice as many as workers are ahead at most."""
+    # Forked processes would share ONNX Runtime's threads and locks.
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(begin,))
+    ahead: deque[tuple[Chunk, Future[Done]]] = deque()
+    try:
+        for chunk in chunks:
+            with _interrupts_held():
+                ahead.append((chunk, pool.submit(task, chunk)))
+            if len(ahead) > 2 * workers:
+                yield _first(ahead)
+        while ahead:
+            yield _first(ahead)
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process has died, perhaps for want of memory: give fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal: those that start here never see it, and what it
+    means is for this process to decide, after the block.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
+    chunk, future = ahead.popleft()
+    return chunk, future.result()
+
+
+def _chain(first: list[Chunk], remaining: Iterator[Chunk]) -> Iterator[Chunk]:
+    yield from first
+    yield from remaining
+
+
+# What a worker process holds.
+_work: Work
+_ships: ShipClassifier
+_spec: InputSpec
+
+
+def _begin(begin: Callable[[], None]) -> None:
+    """In a worker process, first: it must not outlive a parent that was killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _open(work: Work) -> None:
+    ships = work.open()
+    _hold(work, ships.card.input)
+    global _ships  # noqa: PLW0603 (a process of a pool has no other place)
+    _ships = ships
+
+
+def _hold(work: Work, spec: InputSpec) -> None:
+    global _work, _spec
+    _work, _spec = work, spec
+
+
+def _classify(chunk: Chunk) -> list[Row]:
+    return _work.classify(chunk, _work.prepare(chunk, _spec), _ships)
+
+
+def _prepare(chunk: Chunk) -> list[Prepared]:
+    return _work.prepare(chunk, _spec)

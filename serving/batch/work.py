@@ -1,0 +1,105 @@
+"""What is done with a chunk of entries, whoever does it: entries -> rows.
+
+A chunk's chips are one run of the model on one core (or one GPU). So a chip gets the same digits
+in one process and in many, resumed, in a shard and on a cluster.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.inputs import Entry, options_of, read_entry
+from serving.intake import ChipOptions, Failure, prepare_chip
+from serving.lanes import Result, predict_each
+from serving.outputs.pictures import draw_map, sort_crop, write_map
+from serving.rows import Row, to_row
+from shipchip import DecodeLimits, ShipClassifier
+from shipchip.card import InputSpec
+from shipchip.classifier import Device
+from shipchip.errors import ChipError
+
+Prepared = NDArray[np.float32] | Failure
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Entries that follow each other; `start` is the place of the first among all."""
+
+    start: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done with every entry.
+
+    model    the model file
+    device   where ONNX Runtime runs it
+    options  what the caller knows of the chips
+    limits   that their files are held to
+    maps     the folder for activation maps, if they are wanted
+    crops    the folder for chips sorted by label, if they are wanted
+    copy     whether chips are copied there rather than linked
+    """
+
+    model: Path
+    device: Device
+    options: ChipOptions
+    limits: DecodeLimits
+    maps: Path | None = None
+    crops: Path | None = None
+    copy: bool = False
+
+    def open(self) -> ShipClassifier:
+        """The model on one core, or on a GPU; raises a ModelError."""
+        return ShipClassifier(self.model, device=self.device, threads=1)
+
+    def prepare(self, chunk: Chunk, spec: InputSpec) -> list[Prepared]:
+        """Model inputs (1, S, S), or why there is none. Raises nothing."""
+        return [self._prepare(entry, spec) for entry in chunk.entries]
+
+    def classify(
+        self, chunk: Chunk, prepared: Sequence[Prepared], ships: ShipClassifier
+    ) -> list[Row]:
+        """A row an entry, in order, and its pictures. OutputError where they cannot be written."""
+        inputs = [item for item in prepared if not isinstance(item, Failure)]
+        explain = self.maps is not None
+        found = iter(predict_each(ships, inputs, explain) if inputs else ())
+        rows = []
+        for place, (entry, item) in enumerate(zip(chunk.entries, prepared, strict=True)):
+            result = item if isinstance(item, Failure) else next(found)
+            rows.append(to_row(entry.name, result, ships.card))
+            self._write_map(chunk.start + place, entry, item, result, ships)
+            self._sort_crop(chunk.start + place, entry, result)
+        return rows
+
+    def _prepare(self, entry: Entry, spec: InputSpec) -> Prepared:
+        try:
+            content = read_entry(entry, self.limits)
+        except ChipError as error:
+            return Failure(error.code, str(error))
+        return prepare_chip(content, options_of(entry, self.options), spec, self.limits)
+
+    def _write_map(
+        self, index: int, entry: Entry, item: Prepared, result: Result, ships: ShipClassifier
+    ) -> None:
+        if self.maps is None or isinstance(item, Failure) or isinstance(result, Failure):
+            return
+        if result.activation_map is not None:
+            png = draw_map(item, result.activation_map, ships.card.input.db_scale)
+            write_map(self.maps, index, entry.name, png)
+
+    def _sort_crop(self, index: int, entry: Entry, result: Result) -> None:
+        if self.crops is None:
+            return
+        label = None if isinstance(result, Failure) else result.label
+        chip: bytes | Path = Path(entry.path)
+        if entry.member is not None:
+            try:
+                chip = read_entry(entry, self.limits)
+            except ChipError:
+                return  # its row tells why
+        sort_crop(self.crops, label, index, entry.name, chip, copy=self.copy)

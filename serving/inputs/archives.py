@@ -1,0 +1,138 @@
+"""Zip and tar archives: which files they are, their members as entries, and reading those.
+
+An archive is known by its ending, and how it is packed by its first bytes.
+"""
+
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serving.inputs.entries import Entry, Fault
+from serving.inputs.scenes import without_copies
+from serving.inputs.tars import TarStore, read_span, tar_members
+from serving.inputs.zips import read_zip_member, zip_members
+from shipchip.errors import (
+    ChipError,
+    Corrupt,
+    NotFound,
+    Truncated,
+    Unreadable,
+    UnsupportedFormat,
+)
+from shipchip.raster import DecodeLimits
+
+ARCHIVE_SUFFIXES = (
+    *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
+    ".rar",  # known, to say what to do with it
+)
+
+# What the readers of archives raise on those that are cut, damaged or hostile.
+_DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,  # a header of xz may ask for more than there is
+    OSError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+Keep = Callable[[str], bool]
+
+
+def is_archive_name(path: str) -> bool:
+    """Whether the name ends as an archive's does."""
+    return path.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def archive_entries(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
+    """The chips to `keep` of an archive that was met, without what macOS adds to archives.
+
+    Of a scene of OpenSARShip, only those under `Patch/`. What cannot be read, and what is no
+    archive in spite of its name, is an entry of its own, after those that were found before.
+    """
+    wanted = _wanted(keep)
+    found = without_copies(all_members(path, wanted, store))
+    return [entry for entry in found if entry.member is None or wanted(entry.member)]
+
+
+def all_members(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
+    """Every member but folders, and what cannot be read as above; of a compressed tar those not to
+    `keep` are there, but cannot be read. Where two have one name, the last counts."""
+    if path.lower().endswith(".rar"):
+        told = "rar archives need tools that are not here; unpack it and give the folder"
+        return [Entry(path, None, Fault(UnsupportedFormat, told))]
+    found: dict[str | None, Entry] = {}
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+            return [Entry(path)]
+        for entry in _members(path, keep, store):
+            found[entry.member] = entry
+    except _DAMAGED as error:
+        found[None] = Entry(path, None, _fault(path, error, len(found)))
+    return list(found.values())
+
+
+def _members(path: str, keep: Keep, store: TarStore | None) -> Iterator[Entry]:
+    with Path(path).open("rb") as file:
+        head = file.read(2)
+    if not head:
+        raise EOFError("it is empty")
+    if head == b"PK" or path.lower().endswith(".zip"):
+        return zip_members(path)
+    return tar_members(path, keep, store)
+
+
+def _fault(path: str, error: BaseException, found: int) -> Fault:
+    """What a reader's failure means for the archive, of which `found` members were read."""
+    if isinstance(error, FileNotFoundError):
+        return Fault(NotFound, f"no such file: {path}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return Fault(Unreadable, f"cannot read {path}: {error.strerror}")
+    kind: type[ChipError] = Truncated if isinstance(error, EOFError) else Corrupt
+    after = f" after {found} members" if found else ""
+    told = str(error) or type(error).__name__
+    return Fault(
+        kind, f"the archive cannot be read{after} ({told}); is it complete? Fetch it again"
+    )
+
+
+def _wanted(keep: Keep) -> Keep:
+    """`keep` of tidy names, but nothing that macOS adds: its folders' settings, and resource forks,
+    which are no chips though they end as one."""
+
+    def wanted(member: str) -> bool:
+        parts = [part for part in member.replace("\\", "/").split("/") if part not in ("", ".")]
+        last = parts[-1] if parts else ""
+        if "__MACOSX" in parts or last == ".DS_Store" or last.startswith("._"):
+            return False
+        return keep("/".join(parts))
+
+    return wanted
+
+
+def read_member(entry: Entry, member: str, limits: DecodeLimits) -> bytes:
+    """The bytes of an archive's member; ChipError where they cannot be had."""
+    where = entry.where
+    if isinstance(where, Fault):
+        raise where.kind(where.message)
+    place = entry.path if where is None else where.file
+    try:
+        if not stat.S_ISREG(Path(place).stat().st_mode):
+            raise Unreadable(f"{place} is no regular file any more; expected an archive")
+        if where is not None:
+            return read_span(where, limits)
+        return read_zip_member(place, member, limits)
+    except _DAMAGED as error:
+        fault = _fault(place, error, 0)
+        raise fault.kind(f"{member}: {fault.message}") from error

@@ -1,0 +1,60 @@
+"""What a batch run reads, one entry a chip: a file, a member of an archive, or what went wrong."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from shipchip.errors import ChipError
+
+
+class InputError(Exception):
+    """The inputs cannot be listed; the message is the one line that says why."""
+
+    def __init__(self, message: str) -> None:
+        # Paths may hold line breaks, and bytes that no terminal can show.
+        shown = message.encode("utf-8", "backslashreplace").decode()
+        super().__init__(" ".join(shown.split()))
+
+
+class Span(NamedTuple):
+    """Bytes of an uncompressed file that are a member's content.
+
+    stamp  (mtime in ns, bytes) of the file when it was listed; None where nobody else writes it
+    """
+
+    file: str
+    offset: int
+    size: int
+    stamp: tuple[int, int] | None = None
+
+
+class Fault(NamedTuple):
+    """Why an entry cannot be read, known since it was listed."""
+
+    kind: type[ChipError]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One chip to be. It can be pickled, and be read in any process of the same machine.
+
+    path    of the file or of the archive, as it was given or found; bytes that are no UTF-8 stand
+            in it as os.fsdecode gives them
+    member  name inside the archive; only a name, whatever it contains
+    where   the content's place, where a name is not enough to find it, or why it cannot be read
+    """
+
+    path: str
+    member: str | None = None
+    where: Span | Fault | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What stands in the row: the path, with the member's name after it."""
+        return self.path if self.member is None else f"{self.path}/{self.member}"
+
+
+def sort_key(name: str) -> bytes:
+    """What entries are sorted by: os.fsencode(name) where the file system speaks UTF-8, as nearly
+    all do, and defined for any member's name where it does not."""
+    return name.encode("utf-8", "surrogateescape")

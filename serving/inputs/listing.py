@@ -1,0 +1,193 @@
+"""Folders, chips, archives and names of any of them -> the sorted entries of a run."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import BinaryIO
+
+from serving.inputs.archives import (
+    Keep,
+    all_members,
+    archive_entries,
+    is_archive_name,
+    read_member,
+)
+from serving.inputs.entries import Entry, Fault, InputError, sort_key
+from serving.inputs.folders import Outputs, check_listable, slashed, walk
+from serving.inputs.globs import matcher
+from serving.inputs.tars import TarStore
+from shipchip.decode import read_file
+from shipchip.errors import NotFound, UnsupportedFormat
+from shipchip.raster import DecodeLimits
+
+_EXPECTED = "expected a folder, a chip, or a zip or tar archive"
+
+
+def list_entries(
+    sources: Sequence[str],
+    *,
+    patterns: Sequence[str] = (),
+    without: Collection[Path] = (),
+    store: TarStore | None = None,
+) -> list[Entry]:
+    """Entries of all sources, sorted by `sort_key` of their names, without repeats.
+
+    sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
+    patterns  globs (serving.inputs.globs), matched against paths below a folder or in an archive,
+              where an archive in a folder counts as a folder; what is named itself needs no match
+    without   outputs, which are never entries
+    store     where the chips of compressed tars go, for as long as entries are read
+
+    What cannot be read is an entry that fails when it is read. InputError is raised where the only
+    source is missing, cannot be listed or is no sound archive, for a pattern that cannot be
+    understood, and for compressed tars that are bombs or without a store.
+    """
+    keep = matcher(patterns)
+    outputs = Outputs(without)
+    inside: dict[str, set[str]] = {}
+    found: list[Entry] = []
+    for source in sources:
+        if len(sources) == 1:
+            _check_only(source)
+        archive = _archive_before(source)
+        if archive:
+            inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
+        else:
+            found += _of_source(source, keep, outputs, store)
+    for archive, names in inside.items():
+        found += _named_members(archive, names, store)
+    if len(found) == 1 and list(sources) == [found[0].path]:
+        _refuse_fault(found[0])
+    return _in_order(found)
+
+
+def _in_order(entries: list[Entry]) -> list[Entry]:
+    """Sorted in place, then without repeats. ASCII names, the usual case, are compared as they are:
+    a million keys would be as much again as the entries."""
+    if all(entry.name.isascii() for entry in entries):
+        entries.sort(key=attrgetter("name"))
+    else:
+        entries.sort(key=lambda entry: sort_key(entry.name))
+    return [next(same) for _, same in groupby(entries, key=attrgetter("name"))]
+
+
+def _of_source(
+    source: str, keep: Keep, outputs: Outputs, store: TarStore | None
+) -> Iterator[Entry]:
+    folder, name = os.path.split(source)
+    if _is_folder(source):
+        yield from _of_folder(source, keep, outputs, store)
+    elif outputs.hold(folder, name):
+        return
+    elif is_archive_name(source):
+        yield from archive_entries(source, keep, store)
+    else:
+        yield Entry(source)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # one that may not be looked at; reading it will say why
+        return False
+
+
+def _of_folder(
+    folder: str, keep: Keep, outputs: Outputs, store: TarStore | None
+) -> Iterator[Entry]:
+    start = len(slashed(folder))
+    for path, listed in walk(folder, outputs):
+        relative = path[start:]
+        if not listed:
+            yield Entry(path)  # whatever the patterns: chips may be missed there
+        elif is_archive_name(relative):
+            yield from archive_entries(path, _below(relative, keep), store)
+        elif keep(relative):
+            yield Entry(path)
+
+
+def _below(folder: str, keep: Keep) -> Keep:
+    return lambda member: keep(f"{folder}/{member}")
+
+
+def _archive_before(source: str) -> str:
+    """The archive in whose inside a source stands, "" for any other source."""
+    try:
+        Path(source).lstat()
+    except NotADirectoryError:
+        end = source.find("/")
+        while end >= 0:
+            path = source[:end]
+            if is_archive_name(path) and Path(path).is_file():
+                return path
+            end = source.find("/", end + 1)
+    except (OSError, ValueError):
+        pass  # reading it will say why
+    return ""
+
+
+def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[Entry]:
+    """The members of these names; those that are not there, or not read, are said to be missing."""
+    members = {entry.member: entry for entry in all_members(archive, names.__contains__, store)}
+    broken = members.get(None)
+    missing = Fault(NotFound, f"no such member in {archive}")
+    fault = broken.where if broken and isinstance(broken.where, Fault) else missing
+    for name in names:
+        yield members.get(name) or Entry(archive, name, fault)
+
+
+def _check_only(source: str) -> None:
+    """InputError where the only source of a run is missing or cannot be listed."""
+    try:
+        if stat.S_ISDIR(Path(source).stat().st_mode):
+            check_listable(source)
+    except NotADirectoryError as error:
+        if not _archive_before(source):
+            raise InputError(f"nothing at {source}; {_EXPECTED}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"nothing at {source}; {_EXPECTED}") from error
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot look at {source}: {told}; {_EXPECTED}") from error
+
+
+def _refuse_fault(entry: Entry) -> None:
+    """InputError where all that a run has is an archive that is not sound."""
+    fault = entry.where
+    if entry.member is None and isinstance(fault, Fault) and fault.kind is not UnsupportedFormat:
+        raise InputError(f"{entry.path}: {fault.message}")
+
+
+def read_entry(entry: Entry, limits: DecodeLimits) -> bytes:
+    """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
+    UnsupportedFormat), and nothing else whatever the entry is."""
+    if entry.member is not None:
+        return read_member(entry, entry.member, limits)
+    if isinstance(entry.where, Fault):
+        raise entry.where.kind(entry.where.message)
+    return read_file(Path(entry.path), limits)
+
+
+def read_list(stream: BinaryIO) -> list[str]:
+    """Names from a list: one a line, or each ended by a NUL where there is a NUL at all.
+
+    Blank lines, a byte order mark and the carriage returns of Windows do not count. Bytes that are
+    no UTF-8 are kept as os.fsdecode gives them.
+    """
+    data = stream.read()
+    if b"\0" in data:
+        return [os.fsdecode(name) for name in _split(data, b"\0") if name]
+    lines = (line.removesuffix(b"\r") for line in _split(data.removeprefix(b"\xef\xbb\xbf"), b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _split(data: bytes, separator: bytes) -> Iterator[bytes]:
+    """bytes.split, one after the other: a list of millions is in memory but once."""
+    start = 0
+    while (end := data.find(separator, start)) >= 0:
+        yield data[start:end]
+        start = end + 1
+    yield data[start:]

@@ -1,0 +1,225 @@
+"""Members of a tar, by their place in it. An uncompressed tar is read where it is; what a
+compressed one holds goes through a TarStore first."""
+
+import bz2
+import gzip
+import lzma
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, BinaryIO, Self, cast
+
+from serving.inputs.entries import Entry, Fault, InputError, Span
+from shipchip.errors import TooLarge, Truncated, Unreadable
+from shipchip.raster import DecodeLimits
+
+# A tar's own headers are far smaller. One that announces more is a bomb, or no tar.
+_LARGEST_HEADER = 2**20
+_CHUNK = 2**20
+
+_DECOMPRESSORS: dict[bytes, Callable[[str], object]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+
+
+class Tape:
+    """A file as tarfile may read it: forwards only, and no header larger than headers are.
+
+    tarfile itself would follow a header that points back for ever, and read one of any size whole.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._at = 0
+        self.last = b""
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes, which stay in `last`."""
+        if not 0 <= size <= _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header announces {size} bytes")
+        self.last = self.take(size)
+        return self.last
+
+    def take(self, size: int) -> bytes:
+        """At most `size` bytes, of content."""
+        data = self._file.read(size)
+        self._at += len(data)
+        return data
+
+    def seek(self, position: int) -> None:
+        if position < self._at:
+            raise tarfile.ReadError(f"a header points back, from {self._at} to {position}")
+        self._at = self._file.seek(position)
+
+
+class UnpackedTape(Tape):
+    """The same of a compressed file, which must be read to be passed over.
+
+    Raises InputError past `most` bytes: so much is a bomb, or better unpacked by hand.
+    """
+
+    def __init__(self, file: IO[bytes], path: str, most: int) -> None:
+        super().__init__(file)
+        self._path, self._most = path, most
+
+    def take(self, size: int) -> bytes:
+        data = super().take(size)
+        if self._at > self._most:
+            raise InputError(
+                f"{self._path} unpacks to more than {self._most} bytes, far more than chips do; "
+                "if it is sound, unpack it and give the folder"
+            )
+        return data
+
+    def seek(self, position: int) -> None:
+        if position < self._at:
+            raise tarfile.ReadError(f"a header points back, from {self._at} to {position}")
+        while self._at < position and self.take(min(_CHUNK, position - self._at)):
+            pass
+
+
+class TarStore:
+    """The chips of compressed tars, in one temporary file that goes when the block ends.
+
+    A compressed tar can only be read from its start: to read chips in any order, and in several
+    processes, they must be copied out once. Members over `limits.max_bytes` are not.
+
+    folder  where the file is made, once it is needed; default: the system's, set by TMPDIR
+
+    Its bounds, past which InputError is raised: `most_bytes` copied in all; a tar that unpacks to
+    more than `most_ratio` times its size, beyond the first `always_bytes`.
+    """
+
+    most_bytes = 64 * 2**30
+    most_ratio = 200
+    always_bytes = 2**30
+
+    def __init__(self, limits: DecodeLimits, folder: Path | None = None) -> None:
+        self.limits = limits
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._path = ""
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            Path(self._path).unlink(missing_ok=True)
+            self._file = None
+
+    def bound(self, compressed: int) -> int:
+        """Bytes that a tar of so many compressed bytes may unpack to."""
+        return max(self.always_bytes, self.most_ratio * compressed)
+
+    def add(self, content: bytes) -> Span:
+        """The place of a copy of `content`. Raises InputError for a full disk, or too much."""
+        offset, self._size = self._size, self._size + len(content)
+        if self._size > self.most_bytes:
+            raise InputError(
+                f"compressed tars hold more than {self.most_bytes} bytes of chips; unpack them "
+                "and give the folder"
+            )
+        try:
+            if self._file is None:
+                number, self._path = tempfile.mkstemp(".chips", "shipchip-", self._folder)
+                self._file = os.fdopen(number, "wb", buffering=0)
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            where = self._folder or tempfile.gettempdir()
+            raise InputError(
+                f"cannot copy chips out of a compressed tar to {where}: {error.strerror}; set "
+                "TMPDIR to a place with room, or unpack the tar and give the folder"
+            ) from error
+        return Span(self._path, offset, len(content))
+
+
+def tar_members(path: str, keep: Callable[[str], bool], store: TarStore | None) -> Iterator[Entry]:
+    """All members but folders; of a compressed tar, those to `keep` are copied to the store.
+
+    Raises what tarfile and the decompressors raise on what is damaged, after what was found before;
+    InputError for a bomb, or where there is no store and one is needed.
+    """
+    with Path(path).open("rb") as plain:
+        opener = _decompressor(plain.read(6))
+        status = os.fstat(plain.fileno())
+        if opener is None:
+            plain.seek(0)
+            stamp = (status.st_mtime_ns, status.st_size)
+            for info in _infos(Tape(plain)):
+                yield _member(path, info, Span(path, info.offset_data, info.size, stamp))
+            return
+    if store is None:
+        raise InputError(f"{path} is compressed, and there is no place to copy its chips to")
+    with cast(IO[bytes], opener(path)) as file:
+        tape = UnpackedTape(file, path, store.bound(status.st_size))
+        for info in _infos(tape):
+            where = _copied(info, tape, store) if keep(info.name) and info.isreg() else None
+            yield _member(path, info, where)
+
+
+def _copied(info: tarfile.TarInfo, tape: Tape, store: TarStore) -> Span | Fault:
+    if info.size > store.limits.max_bytes:
+        most = store.limits.max_bytes
+        return Fault(TooLarge, f"{info.size} bytes, the limit is {most}: send a smaller chip")
+    content = tape.take(info.size)
+    if len(content) < info.size:
+        return Fault(Truncated, f"{info.name}: {len(content)} of {info.size} bytes are there")
+    return store.add(content)
+
+
+def _member(path: str, info: tarfile.TarInfo, where: Span | Fault | None) -> Entry:
+    if info.isreg() and not info.issparse():
+        return Entry(path, info.name, where)
+    kind = "a sparse file" if info.issparse() else "no regular file (a link, pipe or device)"
+    return Entry(path, info.name, Fault(Unreadable, f"{info.name} is {kind}; expected a chip"))
+
+
+def _infos(tape: Tape) -> Iterator[tarfile.TarInfo]:
+    """Headers of all members but folders. Raises EOFError where the end mark is missing and
+    ReadError for a damaged header, where tarfile would end without a word."""
+    file = cast(IO[bytes], tape)
+    tar = tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
+    while (info := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # those of a tar of millions would stay
+        if info.size < 0:
+            raise tarfile.ReadError(f"a header announces {info.size} bytes")
+        if not info.isdir():
+            yield info
+    if len(tape.last) < tarfile.BLOCKSIZE:
+        raise EOFError("its end mark is missing")
+    if any(tape.last):
+        raise tarfile.ReadError("a header is damaged")
+
+
+def _decompressor(head: bytes) -> Callable[[str], object] | None:
+    return next((how for magic, how in _DECOMPRESSORS.items() if head.startswith(magic)), None)
+
+
+def read_span(span: Span, limits: DecodeLimits) -> bytes:
+    """The bytes of a span.
+
+    Raises TooLarge, Truncated, and Unreadable where the file has changed since it was listed.
+    """
+    if span.size > limits.max_bytes:
+        raise TooLarge(f"{span.size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
+    with Path(span.file).open("rb") as file:
+        status = os.fstat(file.fileno())
+        if span.stamp not in (None, (status.st_mtime_ns, status.st_size)):
+            raise Unreadable(f"{span.file} has changed since it was listed; run again")
+        file.seek(span.offset)
+        content = file.read(span.size)
+    if len(content) < span.size:
+        raise Truncated(f"the archive ends {span.size - len(content)} bytes before this member")
+    return content

@@ -1,0 +1,135 @@
+"""The formats of an output, told by its ending: rows -> file, and the same rows back from it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TextIO
+
+from serving.outputs import parquet
+from serving.rows import OutputError, Row, csv_writer, jsonl_writer, kind_of
+
+TextFormat = Literal["csv", "jsonl"]
+
+_BLOCK = 1024  # rows that are rendered at once
+_LONGEST_FIELD = 2**20  # a path of 4 KiB with a member of 64 KiB, every byte of it as \xff
+
+
+class Renderer:
+    """Rows -> the bytes of a text format; the first that it gives begin with the header."""
+
+    def __init__(self, kind: TextFormat, names: Sequence[str]) -> None:
+        self._text = io.StringIO(newline="")
+        self._write = _TEXT_WRITERS[kind](self._text, names)
+
+    def __call__(self, rows: Iterable[Row]) -> bytes:
+        """UTF-8. Each call goes on where the last one ended."""
+        for row in rows:
+            self._write(row)
+        content = self._text.getvalue().encode("utf-8")
+        self._text.seek(0)
+        self._text.truncate()
+        return content
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. Both ways hold a bounded number of rows at a time.
+
+    write  a file, column names, rows; equal rows give equal bytes
+    read   the rows of a file with these columns; OutputError for other columns, or damage
+    """
+
+    write: Callable[[BinaryIO, Sequence[str], Iterable[Row]], None]
+    read: Callable[[Path, Sequence[str]], Iterator[Row]]
+
+
+def format_of(path: Path) -> Format:
+    """By the file's ending. OutputError where none is known, or where pyarrow would be needed."""
+    found = _FORMATS.get(path.suffix.lower())
+    if found is None:
+        raise OutputError(f"output {path.name!r}; expected an ending of {', '.join(_FORMATS)}")
+    if found is _FORMATS[".parquet"]:
+        parquet.demand()
+    return found
+
+
+def parse_line(line: bytes, names: Sequence[str]) -> Row:
+    """The row of one line of JSON; ValueError unless it has just these columns, in order."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or tuple(row) != tuple(names):
+        raise ValueError(f"expected the columns {', '.join(names)}")
+    return row
+
+
+def _write_text(kind: TextFormat) -> Callable[[BinaryIO, Sequence[str], Iterable[Row]], None]:
+    def write(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> None:
+        render, remaining = Renderer(kind, names), iter(rows)
+        file.write(render(()))
+        while block := list(islice(remaining, _BLOCK)):
+            file.write(render(block))
+
+    return write
+
+
+def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield parse_line(line, names)
+            except ValueError as error:
+                raise _damaged(path, number, error) from error
+
+
+def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    number = 0
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            if next(reader, None) != list(names):
+                raise ValueError(f"expected the columns {', '.join(names)}")
+            for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
+                yield _typed(fields, names)
+        except (ValueError, csv.Error) as error:
+            raise _damaged(path, number, error) from error
+
+
+def _typed(fields: Sequence[str], names: Sequence[str]) -> Row:
+    texts = dict(zip(names, fields, strict=True))
+    return {name: _value(name, text, texts) for name, text in texts.items()}
+
+
+def _value(name: str, text: str, row: dict[str, str]) -> Any:
+    """What an empty field stood for follows from the row's status."""
+    kind, failed = kind_of(name), row.get("status") == "error"
+    if kind == "text":
+        return text if text or (failed and name.startswith("error_")) else None
+    if kind == "set" and not failed:
+        return text.split("|") if text else []
+    if not text:
+        return None
+    if kind == "number":
+        return float(text)
+    if kind == "flag" and text in _FLAGS:
+        return _FLAGS[text]
+    raise ValueError(f"{name} is {text!r}")
+
+
+def _damaged(path: Path, row: int, error: Exception) -> OutputError:
+    return OutputError(f"{path}, row {row}: no row of this run ({error}); make the file anew")
+
+
+_FLAGS = {"true": True, "false": False}
+_TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[Row], None]]] = {
+    "csv": csv_writer,
+    "jsonl": jsonl_writer,
+}
+_FORMATS = {
+    ".csv": Format(_write_text("csv"), _read_csv),
+    ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
+    ".parquet": Format(parquet.write, parquet.read),
+}

@@ -1,0 +1,98 @@
+"""What a run is: two runs with equal jobs give equal rows. And how runs are cut into shards."""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Shard = tuple[int, int]
+
+
+class Job(BaseModel):
+    """All that the rows of a run depend on.
+
+    model_sha256    of the model file
+    model_version   as the rows tell it
+    options         whatever else changes rows; JSON values
+    chunk           entries in a chunk: rows are staged, and shards cut, in whole chunks
+    shard           (i, n), i counts from 1; None for a whole run
+    entries         how many the whole run has, all shards together
+    entries_sha256  `hash_names` of them all
+    version         shipchip's
+    columns         of the output, in order
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_sha256: str
+    model_version: str
+    options: dict[str, Any]
+    chunk: int = Field(gt=0)
+    shard: Shard | None = None
+    entries: int = Field(ge=0)
+    entries_sha256: str
+    version: str
+    columns: tuple[str, ...]
+
+    @property
+    def span(self) -> range:
+        """The numbers of the entries that this run, or this shard of it, gives rows for."""
+        chunks = -(-self.entries // self.chunk)
+        which = shard_range(*(self.shard or (1, 1)), chunks)
+        first, end = which.start * self.chunk, which.stop * self.chunk
+        return range(min(first, self.entries), min(end, self.entries))
+
+
+def hash_names(names: Iterable[str]) -> str:
+    """SHA-256 over names in their order, each with its length before it."""
+    digest = hashlib.sha256()
+    for name in names:
+        content = os.fsencode(name)
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()
+
+
+def differences(now: Job, before: Job) -> list[str]:
+    """What is not the same in two jobs, in words; [] where nothing is."""
+    new, old = (json.loads(job.model_dump_json()) for job in (now, before))
+    words = {
+        "model_sha256": "the model is another one",
+        "model_version": f"the model's version is {now.model_version}, was {before.model_version}",
+        "chunk": f"the chunk size is {now.chunk}, was {before.chunk}",
+        "shard": f"the shard is {_shard_text(now.shard)}, was {_shard_text(before.shard)}",
+        "entries": f"there are {now.entries} chips, were {before.entries}",
+        "entries_sha256": "the chips have other names",
+        "version": f"shipchip is {now.version}, was {before.version}",
+        "columns": f"the columns are {', '.join(now.columns)}, were {', '.join(before.columns)}",
+    }
+    found = [told for name, told in words.items() if new[name] != old[name]]
+    for option in sorted({*new["options"], *old["options"]}):
+        pair = [options["options"].get(option) for options in (new, old)]
+        if pair[0] != pair[1]:
+            found.append(f"{option} is {json.dumps(pair[0])}, was {json.dumps(pair[1])}")
+    return found
+
+
+def shard_range(i: int, n: int, chunks: int) -> range:
+    """The chunks of shard i (1 to n) of n: contiguous, and of sizes that differ by one at most."""
+    return range((i - 1) * chunks // n, i * chunks // n)
+
+
+def parse_shard(text: str) -> Shard:
+    """(2, 8) from "2/8". For argparse: raises its ArgumentTypeError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    i, n = (int(part) for part in found.groups()) if found else (0, 0)
+    if not 1 <= i <= n:
+        raise argparse.ArgumentTypeError(
+            f"shard {text!r}; expected i/n with i from 1 to n, such as 1/8 for the first of eight"
+        )
+    return i, n
+
+
+def _shard_text(shard: Shard | None) -> str:
+    return "the whole" if shard is None else "{}/{}".format(*shard)

@@ -1,0 +1,133 @@
+"""The outputs of all shards of a run -> the output of the whole run, byte for byte.
+
+The shards may come in any order, and each in any format.
+"""
+
+import argparse
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from serving.outputs.formats import format_of
+from serving.outputs.job import Job, differences
+from serving.outputs.record import ShardRecord, read_record
+from serving.outputs.whole import write_whole
+from serving.rows import OutputError, Row, partial_of
+
+
+class _Part(NamedTuple):
+    path: Path
+    record: ShardRecord
+
+
+def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `run_merge`."""
+    parser.add_argument(
+        "shards",
+        nargs="+",
+        type=Path,
+        metavar="SHARD",
+        help="outputs of all shards of a run, in any order, their .shard.json beside them",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="a .csv, .jsonl or .parquet"
+    )
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """Exit status: 0 merged, 2 not (one line on standard error says why)."""
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    try:
+        rows = merge(args.out, args.shards)
+    except OutputError as error:
+        console.print(f"serving.batch merge: {' '.join(str(error).split())}")
+        return 2
+    console.print(f"{rows} rows of {len(args.shards)} shards -> {args.out}")
+    return 0
+
+
+def merge(out: Path, shards: Sequence[Path]) -> int:
+    """Write `out` of the outputs of all shards; how many rows it has.
+
+    Holds a bounded number of rows at a time. Raises OutputError for shards that are missing,
+    there twice, unfinished, damaged or of another run, naming them; `out` is as it was then.
+    """
+    target = format_of(out)
+    if out.is_dir():
+        raise OutputError(f"the output {out} is a folder; expected a file name")
+    if out.resolve() in {path.resolve() for path in shards}:
+        raise OutputError(f"the output {out} is one of the shards; give another --out")
+    parts = [_Part(path, read_record(path)) for path in shards]
+    ordered = _in_order(parts)
+    for part in ordered:
+        _check_whole(part)
+    names = ordered[0].record.job.columns
+    try:
+        write_whole(out, lambda file: target.write(file, names, _rows(ordered)))
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+    return sum(part.record.rows for part in ordered)
+
+
+def _in_order(parts: Sequence[_Part]) -> list[_Part]:
+    """By number; OutputError unless all shards of one run are there, each once."""
+    first = parts[0]
+    of_number: defaultdict[int, list[_Part]] = defaultdict(list)
+    total = _shard(first.record.job)[1]
+    for part in parts:
+        changed = differences(_unsharded(part), _unsharded(first))
+        if changed:
+            raise OutputError(
+                f"{part.path} is of another run than {first.path}: {'; '.join(changed)}"
+            )
+        i, n = _shard(part.record.job)
+        if n != total:
+            raise OutputError(f"{part.path} is shard {i}/{n}, but {first.path} one of {total}")
+        of_number[i].append(part)
+    twice = [
+        f"{i} ({' and '.join(str(p.path) for p in of_number[i])})"
+        for i in sorted(of_number)
+        if len(of_number[i]) > 1
+    ]
+    if twice:
+        raise OutputError(f"more than once there: shard {', '.join(twice)}; give each once")
+    missing = [str(i) for i in range(1, total + 1) if i not in of_number]
+    if missing:
+        raise OutputError(
+            f"missing of {total} shards: {', '.join(missing)}; run them, or give them too"
+        )
+    return [of_number[i][0] for i in range(1, total + 1)]
+
+
+def _check_whole(part: _Part) -> None:
+    if partial_of(part.path).exists():
+        raise OutputError(f"shard {part.path} is not finished; run it again with --resume")
+    try:
+        with part.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OutputError(f"cannot read shard {part.path}: {error.strerror}") from error
+    if digest != part.record.sha256:
+        raise OutputError(f"shard {part.path} is not what its run has written; make it anew")
+
+
+def _rows(parts: Sequence[_Part]) -> Iterator[Row]:
+    for path, record in parts:
+        count = 0
+        for row in format_of(path).read(path, record.job.columns):
+            count += 1
+            yield row
+        if count != record.rows:
+            raise OutputError(f"shard {path} has {count} rows; expected {record.rows}")
+
+
+def _unsharded(part: _Part) -> Job:
+    return part.record.job.model_copy(update={"shard": None})
+
+
+def _shard(job: Job) -> tuple[int, int]:
+    return job.shard or (1, 1)

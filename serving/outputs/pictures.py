@@ -1,0 +1,129 @@
+"""Pictures beside the rows: activation maps, and chips sorted by label.
+
+An entry's name is anybody's: a file here is called by the entry's number and what is harmless of
+its name, so that no two are the same and none is outside its folder. All functions take plain
+values, for worker processes, and doing one again gives the same file.
+"""
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving.outputs.scores import FAILED
+from serving.overlay import chip_grey, lay_over
+from serving.rows import OutputError
+
+_LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
+
+
+def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: float) -> bytes:
+    """A PNG of a prepared chip (1, S, S) with its activation map (h, w) over it.
+
+    `db_scale` is that of the card's input.
+    """
+    file = io.BytesIO()
+    Image.fromarray(lay_over(chip_grey(chip[0] * db_scale), heat)).save(file, "png")
+    return file.getvalue()
+
+
+def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:
+    """Put the PNG of entry `index` into `folder`; returns its path. OutputError if it cannot."""
+    path = folder / (file_name(index, name) + ".png")
+    with _replacing(path) as temporary:
+        _write_new(temporary, png)
+    return path
+
+
+def sort_crop(
+    folder: Path,
+    label: str | None,
+    index: int,
+    name: str,
+    chip: bytes | Path,
+    *,
+    copy: bool = False,
+) -> Path | None:
+    """Put the chip of entry `index` into `folder`/`label`, or /failed where it has no label.
+
+    A path becomes a symbolic link to it, or with `copy` a copy; bytes always are copied. Returns
+    where it is: None for a copy of what is no regular file or may not be read, of which the row
+    tells already. Raises OutputError where the folder cannot be written.
+    """
+    place = folder / _cut(_harmless(label or FAILED))
+    if place.is_symlink():  # it may lead out of the folder
+        raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
+    path = place / file_name(index, name)
+    with _replacing(path) as temporary:
+        if isinstance(chip, bytes):
+            _write_new(temporary, chip)
+        elif not copy:
+            temporary.symlink_to(chip.absolute())
+        else:
+            content = _open_regular(chip)
+            if content is None:
+                return None
+            with os.fdopen(content, "rb") as source, temporary.open("xb") as target:
+                shutil.copyfileobj(source, target)
+    return path
+
+
+def file_name(index: int, name: str) -> str:
+    """What the files of entry `index` are called: 00000012-ship.tif for "b/ship.tif", say.
+
+    At most 125 bytes; letters, digits, dots, hyphens and underscores.
+    """
+    base = _harmless(name.replace("\\", "/").rpartition("/")[2])
+    stem, dot, ending = base.rpartition(".")
+    if not stem or len(ending.encode()) >= _LONGEST_ENDING:
+        stem, dot, ending = base, "", ""
+    return f"{index:08d}-{_cut(stem)}{dot}{ending}"
+
+
+def _harmless(text: str) -> str:
+    """Neither a separator nor a hidden name, nor what a shell or a terminal takes for its own."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text.lstrip(".")) or "_"
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:_LONGEST_STEM].decode("utf-8", "ignore")
+
+
+def _open_regular(path: Path) -> int | None:
+    """A descriptor for reading, got without waiting for the other end of a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if os.path.isfile(descriptor):  # noqa: PTH113 (a descriptor, not a path)
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:  # never through a link that stands there
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` that nothing is at; what the block puts there takes its place."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            yield temporary
+            if temporary.is_symlink() or temporary.exists():
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

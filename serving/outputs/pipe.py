@@ -1,0 +1,46 @@
+"""Rows on standard output as they come, for other programs: nothing is staged or resumed."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from serving.outputs.formats import Renderer, TextFormat
+from serving.rows import OutputError, Row
+
+
+class PipeClosed(Exception):
+    """The reader of standard output has gone, as `head` does: end quietly, there is no fault."""
+
+
+def to_stdout(names: Sequence[str], kind: TextFormat = "csv") -> Callable[[Sequence[Row]], None]:
+    """A function that writes rows at once; the header goes before them, now.
+
+    Both raise PipeClosed where nobody reads any more, OutputError for any other trouble. Nothing
+    can be written to standard output after either: it leads nowhere then, so that Python's own
+    flush at exit cannot fail again.
+    """
+    render = Renderer(kind, names)
+    _send(render(()))
+    return lambda rows: _send(render(rows))
+
+
+def _send(content: bytes) -> None:
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    try:
+        left = memoryview(content)
+        while left:  # with PYTHONUNBUFFERED, as in containers, a write may take a part only
+            left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        _lead_nowhere()
+        raise PipeClosed from error
+    except OSError as error:
+        _lead_nowhere()
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _lead_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,113 @@
+"""The score table of chips whose folders tell their class: counts, and what follows from them.
+
+The definitions are those of training.metrics: figures are over the classes that labelled and
+classified chips have, and a class that is never answered has a precision of 0.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from serving.rows import Row
+
+FAILED = "failed"
+
+_WORDS = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+}
+
+
+class ClassScore(NamedTuple):
+    """One class; `support` is how many of its chips were classified, the others are 0..1."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores:
+    """Counts of (class, answer), added up row by row.
+
+    unlabelled  chips of which no class is known: in no figure
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.unlabelled = 0
+        self._counts: Counter[tuple[str, str | None]] = Counter()
+
+    def add(self, true_label: str | None, row: Row) -> None:
+        """One chip: its class, None where unknown, and its row. ValueError for another class."""
+        if true_label is None:
+            self.unlabelled += 1
+            return
+        if true_label not in self.classes:
+            raise ValueError(f"class {true_label!r}; expected one of {', '.join(self.classes)}")
+        self._counts[true_label, row["label"] if row["status"] == "ok" else None] += 1
+
+    def count(self, true_label: str, answer: str | None) -> int:
+        """Chips of a class with this answer; None counts those that were not classified."""
+        return self._counts[true_label, answer]
+
+    def by_class(self) -> dict[str, ClassScore]:
+        """Of the classes that occur among classified chips, in order."""
+        scores = {}
+        for name in self.classes:
+            support = sum(self.count(name, answer) for answer in self.classes)
+            answered = sum(self.count(other, name) for other in self.classes)
+            hits = self.count(name, name)
+            if support:
+                f1 = 2 * hits / (support + answered)
+                precision = hits / answered if answered else 0.0
+                scores[name] = ClassScore(precision, hits / support, f1, support)
+        return scores
+
+    def headline(self) -> dict[str, float]:
+        """macro_f1, balanced_accuracy, accuracy, 0..1; {} without labelled, classified chips."""
+        scores = self.by_class()
+        if not scores:
+            return {}
+        hits = sum(self.count(name, name) for name in scores)
+        return {
+            "macro_f1": sum(score.f1 for score in scores.values()) / len(scores),
+            "balanced_accuracy": sum(score.recall for score in scores.values()) / len(scores),
+            "accuracy": hits / sum(score.support for score in scores.values()),
+        }
+
+    def table(self) -> RenderableType:
+        """All of it for a terminal of 80 columns."""
+        return Group(self._confusion_table(), self._score_table(), Text(self._last_line()))
+
+    def _confusion_table(self) -> Table:
+        table = Table(title="Chips by class (rows) and answer (columns)", title_justify="left")
+        table.add_column("class")
+        for answer in (*self.classes, FAILED):
+            table.add_column(Text(answer), justify="right")
+        for name in self.classes:
+            counts = [self.count(name, answer) for answer in (*self.classes, None)]
+            table.add_row(Text(name), *map(str, counts))
+        return table
+
+    def _score_table(self) -> Table:
+        table = Table(title="Scores of the classified chips", title_justify="left")
+        table.add_column("class")
+        for column in (*ClassScore._fields[:3], "chips"):
+            table.add_column(column, justify="right")
+        scores = self.by_class()
+        for name in self.classes:
+            score = scores.get(name)
+            figures = ["-"] * 3 if score is None else [f"{value:.3f}" for value in score[:3]]
+            table.add_row(Text(name), *figures, str(score.support if score else 0))
+        return table
+
+    def _last_line(self) -> str:
+        figures = [f"{_WORDS[name]} {value:.3f}" for name, value in self.headline().items()]
+        rest = [f"{self.unlabelled} chips without a class"] if self.unlabelled else []
+        return ", ".join([*(figures or ["no labelled chip was classified"]), *rest])

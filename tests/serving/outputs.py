@@ -1,0 +1,87 @@
+"""Rows and jobs as tests of the outputs make them, without a model."""
+
+from pathlib import Path
+from typing import Any
+
+from serving.outputs.job import Job, hash_names
+from serving.outputs.staging import Staging
+from serving.rows import Row, columns, readable
+
+CLASSES = ("Cargo", "Fishing", "Tanker")
+COLUMNS = columns(CLASSES)
+ODD = [
+    "a b.png",
+    "c,d.png",
+    "e\nf.png",
+    "g\rh.png",
+    'i"j.png',
+    "k船.png",
+    "l\udcffm.png",
+    "n\u2028o",
+]
+
+
+def names_of(count: int) -> list[str]:
+    """Names of entries, the first of them with all that is hard on formats."""
+    return [*ODD, *(f"dir/{i:05d}.png" for i in range(len(ODD), count))][:count]
+
+
+def row_of(index: int, name: str) -> Row:
+    """The row of an entry: every third one failed, numbers of every length."""
+    row: Row = dict.fromkeys(COLUMNS) | {"path": readable(name), "model_version": "0.0.1-test"}
+    if index % 3 == 2:
+        message = "" if index % 2 else 'found "nothing",\r\nexpected\na chip'
+        return row | {"status": "error", "error_code": "empty", "error_message": message}
+    share = round(1 / (index + 1.5), 6)
+    return row | {
+        "status": "ok",
+        "label": CLASSES[index % 2],
+        "confidence": share,
+        "p_cargo": share,
+        "p_fishing": 1e-06 * (index % 4),
+        "p_tanker": 1.0 if index % 5 == 0 else 0.1,
+        "prediction_set": list(CLASSES[: index % 4]),
+        "in_distribution": index % 7 != 0,
+        "ood_score": round(index * 1.000001, 6),
+    }
+
+
+def rows_of(names: list[str]) -> list[Row]:
+    return [row_of(i, name) for i, name in enumerate(names)]
+
+
+def job_for(names: list[str], **changes: Any) -> Job:
+    fields: dict[str, Any] = {
+        "model_sha256": "ab" * 32,
+        "model_version": "0.0.1-test",
+        "options": {"quantity": "auto", "pixel_spacing": (10.0, 10.0)},
+        "chunk": 4,
+        "entries": len(names),
+        "entries_sha256": hash_names(names),
+        "version": "0.1.0",
+        "columns": COLUMNS,
+    }
+    return Job(**fields | changes)
+
+
+def run(out: Path, names: list[str], job: Job, *, resume: bool = False, most: int = 10**9) -> int:
+    """What the engine does: rows from where the staging is, `most` chunks of them, then the end.
+
+    How many chunks it computed.
+    """
+    span, rows, computed = job.span, rows_of(names), 0
+    with Staging.open(out, job, [names[i] for i in span], resume=resume) as staging:
+        while not staging.finished and staging.done < len(span) and computed < most:
+            first = span[staging.done]
+            staging.write(rows[first : min(first + job.chunk, span.stop)])
+            computed += 1
+        if computed < most:
+            staging.finish()
+    return computed
+
+
+def undisturbed(folder: Path, ending: str, names: list[str], **job: Any) -> bytes:
+    """The output of a run that nothing befell."""
+    out = folder / f"undisturbed{ending}"
+    run(out, names, job_for(names, **job))
+    return out.read_bytes()

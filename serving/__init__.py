@@ -20,8 +20,10 @@
     openapi.py     what BentoML and /docs.json tell of the API
     page.py        the page /demo, whose files are in page/
     service.py     the BentoML service: endpoints, nothing else
-    rows.py        the columns of a batch and their writers (CSV, JSON lines)
-    batch.py       the command line over a folder
+    rows.py        the columns of a batch
+    inputs/        what a batch reads: folders, archives, lists
+    outputs/       where its rows go: formats, staging and resume, merging, scores, pictures
+    batch/         the command line over many chips, and its engines
 
 Nothing here imports torch or training.
 """

@@ -25,10 +25,9 @@ from serving.outputs.formats import format_of
 from serving.outputs.job import Job, hash_names
 from serving.outputs.merge import add_merge_arguments, run_merge
 from serving.outputs.pipe import PipeClosed, to_stdout
-from serving.outputs.record import record_path
 from serving.outputs.scores import Scores
-from serving.outputs.staging import Staging, job_of
-from serving.rows import OutputError, Row, columns, partial_of
+from serving.outputs.staging import Staging, own_files
+from serving.rows import OutputError, Row, columns
 from shipchip import ModelError, ShipClassifier
 
 Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
@@ -154,7 +153,7 @@ def _entries(args: argparse.Namespace, out: Path | None, store: TarStore) -> lis
     sources = [*args.sources, *_listed(args.list)]
     without = [p for p in (args.maps, args.crops_by_label) if p is not None]
     if out is not None:
-        without += [out, partial_of(out), job_of(out), record_path(out)]
+        without += own_files(out)
     entries = list_entries(sources, patterns=args.glob, without=without, store=store)
     if not entries:
         asked = " ".join(sources[:3]) + (" ..." if len(sources) > 3 else "")

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shipchip.card import Frozen, InputSpec, SpacingRule
+from shipchip.opensarship import GRD_SPACING_M, slc_spacing
 from training.errors import ConfigInvalid
 from training.sources.fusar import NOMINAL_SPACING_M
-from training.sources.opensarship import GRD_SPACING_M, slc_spacing
 
 DEFAULT_INPUT = InputSpec(
     size=64,

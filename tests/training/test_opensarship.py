@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shipchip.opensarship import slc_spacing
 from tests.training.archives import (
     GRD,
     SLC,
@@ -19,7 +20,7 @@ from tests.training.archives import (
 )
 from training.errors import DataInvalid
 from training.sources.discover import discover
-from training.sources.opensarship import OpenSarShipSource, slc_spacing
+from training.sources.opensarship import OpenSarShipSource
 
 CHIPS = {"Patch/Cargo_x10_y20.tif": amplitude(1), "Patch/Tanker_x30_y40.tif": amplitude(2)}
 

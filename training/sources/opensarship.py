@@ -11,14 +11,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
-from shipchip.opensarship import GRD_SPACING_M, chip_of, scene_of, slc_spacing
+from shipchip.opensarship import chip_of, scene_of
 from training.errors import DataInvalid, DataMissing
 from training.sources import polarisation
 from training.sources.archive import Archive, is_archive_name
 from training.sources.record import CLASSES, Record
 from training.sources.shiplist import Ship, ShipList, parse_ships
-
-__all__ = ["GRD_SPACING_M", "OpenSarShipScene", "OpenSarShipSource", "slc_spacing"]
 
 
 class OpenSarShipScene:

@@ -1,7 +1,12 @@
-# make help lists the targets. Variables: PORT (of `make serve`), PYTHON (3.11 or newer).
+# make help lists the targets. Variables: PORT (of `make serve`), PYTHON (3.11 or newer); of `make
+# image`: IMAGE, RUNTIME (cpu or gpu), BASE, SOURCE, and SHIPCHIP_BUILD_IMAGE (docker, podman, buildah
+# or a program that is called as: PROGRAM CONTEXT IMAGE BUILD-ARGUMENTS).
 PORT ?= 3000
 PYTHON ?= python3
 UV ?= uv
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE ?= shipchip:$(VERSION)
+RUNTIME ?= cpu
 
 SERVE := .venv/serve
 DEV := .venv/dev
@@ -11,7 +16,7 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format lock clean
+.PHONY: help serve test lint format lock image clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -39,10 +44,30 @@ lock: ## pin all dependencies anew (needs uv)
 	$(call pin,dev-cpu,--extra cpu --extra train --extra scale --extra dev)
 	$(call pin,dev-gpu,--extra gpu --extra train --extra scale --extra dev)
 
+image: ## build the container image IMAGE
+	@$(build-image)
+
 clean: ## delete virtual environments, caches and builds
 	rm -rf $(SERVE) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -rf .import_linter_cache
 	find shipchip serving training tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define build-image
+revision=$$(git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null || echo unknown); \
+set -- --build-arg "RUNTIME=$(RUNTIME)" --build-arg "VERSION=$(VERSION)" \
+  --build-arg "REVISION=$$revision" \
+  $(if $(SOURCE),--build-arg "SOURCE=$(SOURCE)") $(if $(BASE),--build-arg "BASE=$(BASE)"); \
+builder="$${SHIPCHIP_BUILD_IMAGE:-}"; \
+for engine in docker podman buildah; do \
+  if [ -z "$$builder" ] && $$engine info >/dev/null 2>&1; then builder=$$engine; fi; \
+done; \
+case "$$builder" in \
+  "") echo "make image needs docker, podman or buildah; found none that answers"; exit 1;; \
+  docker) docker build --tag "$(IMAGE)" "$$@" . ;; \
+  podman|buildah) $$builder build --format docker --tag "$(IMAGE)" "$$@" . ;; \
+  *) "$$builder" . "$(IMAGE)" "$$@" ;; \
+esac
+endef
 
 define pin
 	$(UV) pip compile pyproject.toml locks/build.in $(2) --upgrade --universal --python-version 3.11 \

@@ -15,6 +15,7 @@
     access.py      API keys, and the web pages of other origins
     logs.py        log lines, one a request
     preflight.py   can this be served? asked before workers are started
+    healthcheck.py the container's health command
     supervisor.py  a dead worker is noticed at once
     refusals.py    a refused request, and the shape of its answer
     openapi.py     what BentoML and /docs.json tell of the API

@@ -1,11 +1,15 @@
 """training -> shipchip <- serving, and what serves a model needs nothing of what trains one."""
 
 import json
+import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+
+import shipchip
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {"torch", "torchvision", "sklearn", "pandas", "matplotlib", "onnx", "training"}
@@ -57,3 +61,18 @@ def test_only_the_modules_of_the_design_are_packages() -> None:
     skipped = {"tests", "benchmarks", "docs", "build", "dist", "runs"}
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - skipped
     assert packages <= {"shipchip", "training", "serving"}
+
+
+def test_the_version_is_the_same_where_it_is_installed_and_where_it_is_not() -> None:
+    """A container has the sources alone, without what pyproject.toml says of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert shipchip.__version__ == project["version"]
+
+
+def test_nothing_is_told_to_the_maker_of_onnx_runtime(tmp_path: Path) -> None:
+    """From 1.29 on it keeps what it will tell in the home and in the temporary folder."""
+    script = "from shipchip import ShipClassifier; ShipClassifier('models/ship.onnx')"
+    kept = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    env = {**kept, "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +27,7 @@ from serving.outputs.pipe import PipeClosed, to_stdout
 from serving.outputs.scores import Scores
 from serving.outputs.staging import Staging, own_files
 from serving.rows import OutputError, Row, columns
-from shipchip import ModelError, ShipClassifier
+from shipchip import ModelError, ShipClassifier, __version__
 
 Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
 
@@ -199,7 +198,7 @@ def _job(
         shard=args.shard,
         entries=len(entries),
         entries_sha256=hash_names(entry.name for entry in entries),
-        version=version("shipchip"),
+        version=__version__,
         columns=columns(ships.classes),
     )
 

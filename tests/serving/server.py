@@ -26,7 +26,7 @@ def environment(model: Path, **settings: object) -> dict[str, str]:
 @contextmanager
 def serving(model: Path, log: Path, **settings: object) -> Iterator[httpx.Client]:
     """`bentoml serve` in the project's folder; a client of it once /readyz says yes."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with (
         log.open("wb") as file,
@@ -41,7 +41,7 @@ def serving(model: Path, log: Path, **settings: object) -> Iterator[httpx.Client
     ):
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                _wait_until_ready(client, process, log)
+                wait_until_ready(client, process, log)
                 yield client
         finally:
             process.send_signal(signal.SIGTERM)
@@ -51,14 +51,14 @@ def serving(model: Path, log: Path, **settings: object) -> Iterator[httpx.Client
                 os.killpg(process.pid, signal.SIGKILL)  # its own session: nothing else is in it
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

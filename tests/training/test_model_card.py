@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) 
     assert {path.name for path in models.iterdir()} == {
         "README.md",
         "ship.onnx",
+        "ship.onnx.sha256",
         CONFUSION,
         RELIABILITY,
     }
@@ -158,6 +160,15 @@ def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) 
     assert text == model_card(ships.card, ships.sha256, (models / "ship.onnx").stat().st_size)
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (models / name).read_bytes() == pictures(ships.card)[name]
+
+
+def test_promote_writes_the_sum_that_sha256sum_checks(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for told in (card(), card(version="1.1")):
+        promote(run_folder(tmp_path / told.version, told), models)
+        check = ["sha256sum", "--check", "--strict", "ship.onnx.sha256"]
+        done = subprocess.run(check, cwd=models, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "ship.onnx: OK\n"), done.stderr
 
 
 def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(

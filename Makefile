@@ -16,7 +16,7 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint format lock image clean
+.PHONY: help serve test lint coverage bench format lock image clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -32,6 +32,13 @@ lint: $(DEV)/.installed-$(KIND) ## ruff and mypy only
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+coverage: $(DEV)/.installed-$(KIND) ## lines of shipchip and serving that tests run: 90 %, or it fails
+	$(DEV)/bin/pytest tests/shipchip tests/serving --cov --cov-report=term --cov-fail-under=90
+
+bench: $(DEV)/.installed-$(KIND) ## speed of the service and of batch runs, on a quiet machine
+	$(DEV)/bin/python -m benchmarks.serving
+	$(DEV)/bin/python -m benchmarks.batch
 
 format: $(DEV)/.installed-$(KIND) ## let ruff order imports and lay out the code
 	$(DEV)/bin/ruff check --fix .

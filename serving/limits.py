@@ -8,6 +8,7 @@ replaced.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -148,6 +149,7 @@ class _Reply:
     ) -> None:
         self.started = False
         self.code = ""  # of the refusal, where it was one
+        self._began = time.perf_counter()
         self._asgi = scope, receive, send
         self._replaced = False
         self._telemetry = telemetry if scope["path"] in _FORMS else None
@@ -155,7 +157,8 @@ class _Reply:
     def _start(self, status: int) -> None:
         self.started = True
         if self._telemetry is not None:
-            self._telemetry.answered(status, refusal_code.get())
+            seconds = time.perf_counter() - self._began
+            self._telemetry.answered(status, refusal_code.get(), seconds)
 
     async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
         """Answer with the envelope; only where nothing has been answered yet."""

@@ -34,9 +34,16 @@ _SOURCES = TypeAdapter(dict[str, dict[str, dict[str, NonNegativeInt]]])
 
 
 class RequestTelemetry:
-    """Requests for classification by status and refusal code, "" where a request was taken."""
+    """Requests for classification by status and refusal code, "" where a request was taken; and
+    their time."""
 
     def __init__(self) -> None:
+        self._seconds = Histogram(
+            "shipchip_request_seconds",
+            "Seconds from a request's headers to its answer, its upload included",
+            buckets=_QUEUE_S,
+            registry=CollectorRegistry(),
+        )
         self._requests = Counter(
             "shipchip_requests",
             "Requests for classification by status and code of refusal",
@@ -44,9 +51,10 @@ class RequestTelemetry:
             registry=CollectorRegistry(),
         )
 
-    def answered(self, status: int, code: str = "") -> None:
+    def answered(self, status: int, code: str, seconds: float) -> None:
         """One request got its answer."""
         self._requests.labels(str(status), code).inc()
+        self._seconds.observe(seconds)
 
 
 class Telemetry:

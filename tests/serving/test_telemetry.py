@@ -95,6 +95,11 @@ def test_runs_and_waits_are_measured(figures: Figures) -> None:
     assert value(figures, "shipchip_inference_seconds_count") == runs
     assert value(figures, "shipchip_inference_seconds_sum") > 0
     assert value(figures, "shipchip_queue_seconds_count") == 30
+    requests = sum(count for _, count in of(figures, "shipchip_requests_total").items())
+    assert value(figures, "shipchip_request_seconds_count") == requests
+    # Of a request's time, some is waiting.
+    waited = value(figures, "shipchip_queue_seconds_sum")
+    assert value(figures, "shipchip_request_seconds_sum") > waited
     assert value(figures, "shipchip_queue_chips") == 0
 
 

@@ -16,6 +16,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
+from serving.batch.local import WorkerDied
 from serving.batch.options import CannotRun
 from serving.batch.work import Chunk, Work
 from serving.rows import Row
@@ -46,7 +47,7 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
 
 
 def classify_there(chunks: Iterable[Chunk], work: Work, spec: InputSpec) -> Iterator[list[Row]]:
-    """The rows of each chunk, in order."""
+    """The rows of each chunk, in order. Raises WorkerDied."""
     manifest = ray.data.from_items([{"chunk": chunk} for chunk in chunks])
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
 
@@ -67,5 +68,9 @@ def classify_there(chunks: Iterable[Chunk], work: Work, spec: InputSpec) -> Iter
         num_cpus=_SHARE,
         compute=ray.data.ActorPoolStrategy(size=cores),
     )
-    for item in rows.iter_rows():
-        yield item["rows"]
+    try:
+        for item in rows.iter_rows():
+            yield item["rows"]
+    except RayError as error:
+        told = str(error).strip().splitlines()[-1]
+        raise WorkerDied(f"the cluster could not go on: {told}") from error

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +27,7 @@ from serving.outputs.merge import add_merge_arguments, run_merge
 from serving.outputs.pipe import PipeClosed, to_stdout
 from serving.outputs.scores import Scores
 from serving.outputs.staging import Staging, own_files
+from serving.preflight import check_sha256
 from serving.rows import OutputError, Row, columns
 from shipchip import ModelError, ShipClassifier, __version__
 
@@ -66,6 +68,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         crops=args.crops_by_label,
         copy=args.copy,
     )
+    try:
+        check_sha256(settings.model)
+    except ModelError as error:
+        raise CannotRun(f"the model {settings.model}: {error}") from error
     ships = work.open()
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:
@@ -106,11 +112,11 @@ def _stream(
     console: Console,
 ) -> None:
     write = to_stdout(job.columns, args.format)
-    chunks = list(_chunks(job, entries, 0))
+    remaining = _of(job, entries)
     with progress(console, len(job.span), 0) as advance:
-        for chunk, rows in zip(chunks, engine(chunks), strict=True):
+        for rows in engine(_chunks(job, entries, 0)):
             write(rows)
-            told.add(rows, chunk.entries)
+            told.add(rows, islice(remaining, len(rows)))
             advance(rows)
 
 

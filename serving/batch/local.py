@@ -14,7 +14,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ def classify_here(
         for chunk in (*first, *remaining):
             yield work.classify(chunk, work.prepare(chunk, spec), ships)
         return
-    todo = _chain(first, remaining)
+    todo = chain(first, remaining)
     if ships.provider == "CPUExecutionProvider":
         for _, rows in _spread(_classify, todo, workers, partial(_open, work)):
             yield rows
@@ -98,11 +98,6 @@ def _interrupts_held() -> Iterator[None]:
 def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
     chunk, future = ahead.popleft()
     return chunk, future.result()
-
-
-def _chain(first: list[Chunk], remaining: Iterator[Chunk]) -> Iterator[Chunk]:
-    yield from first
-    yield from remaining
 
 
 # What a worker process holds.

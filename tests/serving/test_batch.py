@@ -252,6 +252,16 @@ def test_what_cannot_run_says_so_in_one_line_writes_nothing_and_exits_2(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_model_that_is_not_the_one_of_its_sum_is_refused(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_tiny_model(tmp_path / "ship.onnx")
+    model.with_name("ship.onnx.sha256").write_text(f"{'0' * 64}  ship.onnx\n")
+    assert main([str(good), "--out", str(tmp_path / "o.csv"), "--model", str(model)]) == 2
+    assert f"the model {model}: its sha256 is" in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()
+
+
 def test_a_bad_spacing_is_a_usage_error(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

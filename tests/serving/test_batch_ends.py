@@ -214,7 +214,7 @@ def test_maps_and_sorted_chips_are_beside_the_rows_and_are_no_chips_themselves(
         (folder / f"{label}.png").write_bytes(content)
     (folder / "cut.png").write_bytes(png["Cargo"][:200])
     maps, crops = folder / "maps", folder / "crops"
-    more = ["--maps", str(maps), "--crops-by-label", str(crops)]
+    more = ["--maps", str(maps), "--crops-by-label", str(crops), "--batch-size", "2"]
     for _ in range(2):
         assert main([str(folder), "--out", str(tmp_path / "out.csv"), *more]) == 1
     assert sorted(path.name for path in maps.iterdir()) == [

@@ -53,6 +53,13 @@ def test_over_http_what_does_not_fit_is_429_with_retry_after_and_the_accepted_is
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "overloaded"
         assert int(refused.headers["Retry-After"]) >= 1
+        # Nothing of a form is read where no chip would be taken: else this were a 400.
+        unread = crowded.post(
+            "/v1/classify",
+            content=b"no parts",
+            headers={"Content-Type": "multipart/form-data; boundary=b"},
+        )
+        assert unread.status_code == 429
         answer = long.result()
     assert [r["status"] for r in answer.json()["results"]] == ["ok"] * 8
     assert waiting(crowded) == 0

@@ -85,8 +85,8 @@ def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[Row]:
 
 
 def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST_FIELD)
     number = 0
+    before = csv.field_size_limit(_LONGEST_FIELD)  # of the whole process: others keep theirs
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
@@ -96,6 +96,8 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Row]:
                 yield _typed(fields, names)
         except (ValueError, csv.Error) as error:
             raise _damaged(path, number, error) from error
+        finally:
+            csv.field_size_limit(before)
 
 
 def _typed(fields: Sequence[str], names: Sequence[str]) -> Row:

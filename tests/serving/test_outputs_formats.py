@@ -162,3 +162,10 @@ def test_every_column_has_a_kind() -> None:
     assert kinds["in_distribution"] == "flag"
     assert kinds["prediction_set"] == "set"
     assert parquet.read is format_of(Path("a.parquet")).read
+
+
+def test_reading_long_names_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.csv", rows_of(["a/" + "x" * 200_000]))
+    before = csv.field_size_limit()
+    assert len(list(format_of(path).read(path, COLUMNS))) == 1
+    assert csv.field_size_limit() == before

@@ -118,7 +118,8 @@ class RequestLimits:
             return await asyncio.to_thread(read_base64_form, body, self.settings)
         boundary = boundary_of(kind)
         body = await self._body(headers, receive, self.settings.max_request_bytes)
-        self.desk().look_in()  # under overload, reading forms to refuse them took a fifth of a core
+        # Under overload, reading forms only to refuse them took a fifth of the event loop's time.
+        self.desk().look_in()
         parts = split_parts(body, boundary, self.settings.max_files + _FIELDS_BESIDE_FILES)
         return read_form(parts, self.settings)
 

@@ -59,7 +59,7 @@ class FrontedService(DocumentedService):
     description="Tells Cargo, Fishing and Tanker apart on small SAR chips of one ship each.",
     service_class=FrontedService,
     workers=settings.workers,
-    # serving.limits ends a request at `timeout_s`, in our own words; this one stands behind it.
+    # serving.limits ends every request at `timeout_s`, in our own words: before BentoML would.
     traffic={"timeout": settings.timeout_s + 10},
     logging={"access": {"enabled": False}},  # serving.logs writes the line of a request
 )

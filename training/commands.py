@@ -21,7 +21,6 @@ from training.options import (
     large_enough,
     matrix_config,
     other_source,
-    pretraining_record,
     run_config,
     scribe_of,
     sources_of,
@@ -46,6 +45,7 @@ from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.strangers import strangers
 from training.verify import notes, verify
+from training.weights import read_weights
 from training.whole import half_of, write_text
 
 
@@ -70,9 +70,10 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
         other = other_chips(options.pretrain, config)
         check_not_tested(other.index(), items)
         learn_features(other, config, weights, store, console, team)
-    start = partial(untrained, pretrained=options.pretrained, weights=weights)
-    start(config)  # weights that are missing or do not fit are refused before anything is written
-    pretraining = pretraining_record(options, config, weights)
+    features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    start = partial(untrained, weights=features)
+    start(config)  # weights that do not fit are refused before anything is written
+    pretraining = dict(features.record) if features else None
     recipe = {"name": options.name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
     folder = options.runs / f"{options.name}-{identity(recipe | data)}"
@@ -118,7 +119,7 @@ def data(options: argparse.Namespace, console: Console) -> None:
 def pretrain(options: argparse.Namespace, console: Console) -> None:
     """Features from other SAR chips, as a file of weights."""
     config = run_config(options)
-    width = options.width or (config.model.width if options.model == "vgg16" else 1.0)
+    width = options.width or (config.model.width if options.model.startswith("vgg16") else 1.0)
     model = config.model.model_dump() | {"name": options.model, "width": width}
     config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
     large_enough(config)

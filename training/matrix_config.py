@@ -17,7 +17,7 @@ from training.config import (
 )
 from training.results import Cell
 
-# Named as in the published table.
+# Named as in the published table; `MatrixConfig.model_of` says which network each one is.
 ModelName = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
 MODELS: tuple[ModelName, ...] = (
     "cnn",
@@ -126,9 +126,13 @@ class MatrixConfig(Frozen):
         )
 
     def model_of(self, name: str) -> ModelConfig:
-        """The network behind a published name, pre-trained or not."""
-        architecture = name.removesuffix("-pretrained")
-        width = self.vgg_width if architecture == "vgg16" else 1.0
+        """The network behind a published name, pre-trained or not.
+
+        The pre-trained VGG16 is the published one, without batch normalisation. From random weights
+        that trains worse (docs/experiments/log.md), so the one that is not pre-trained has it.
+        """
+        architecture = "vgg16_bn" if name == "vgg16" else name.removesuffix("-pretrained")
+        width = self.vgg_width if name.startswith("vgg16") else 1.0
         return ModelConfig.model_validate(
             {"name": architecture, "width": width, "dropout": self.run.model.dropout}
         )

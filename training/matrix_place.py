@@ -1,7 +1,7 @@
 """Where a matrix runs and with what, and what is checked before hours are spent on it."""
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training.results import Cell
 from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import named
-from training.weights import sar_file
+from training.weights import Weights, read_weights
 from training.whole import write_text
 
 
@@ -59,26 +59,29 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def check_weights(config: MatrixConfig, place: Place) -> None:
-    """Load what the pre-trained models start from now, not after an hour."""
+def read_starts(config: MatrixConfig, place: Place) -> dict[str, Weights]:
+    """What each pre-trained model starts from, read once for all its cells.
+
+    Raises WeightsMissing or WeightsInvalid now, not after an hour.
+    """
+    starts: dict[str, Weights] = {}
     for name in config.models:
         if name.endswith("-pretrained"):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
-            untrained(run_config, place.pretrained, place.weights)
+            starts[name] = read_weights(place.pretrained, run_config, place.weights)
+            untrained(run_config, starts[name])
+    return starts
 
 
-def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
+def claim_folder(
+    config: MatrixConfig, items: list[Item], place: Place, starts: Mapping[str, Weights]
+) -> None:
     """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
     manifest = splits.manifest_sha256(items)
-    claim = identity({"recipe": recipe, "manifest": manifest, "start": _start(place.pretrained)})
-    weights = {
-        name: hashlib.sha256(
-            sar_file(config.model_of(name), place.weights).read_bytes()
-        ).hexdigest()
-        for name in config.models
-        if name.endswith("-pretrained") and place.pretrained == "sar"
-    }
+    kind = place.pretrained if place.pretrained in ("imagenet", "sar") else "file"
+    claim = identity({"recipe": recipe, "manifest": manifest, "start": kind})
+    weights = {name: start.sha256 for name, start in starts.items()}
     path = place.folder / "matrix.json"
     if path.exists():
         found = _read_claim(path)
@@ -91,12 +94,6 @@ def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
     write_text(place.folder / "manifest.jsonl", splits.manifest(items))
     write_text(place.folder / "config.json", config.model_dump_json(indent=2))
     write_text(path, json.dumps({"identity": claim, "weights": weights}))
-
-
-def _start(pretrained: str) -> str:
-    """What pre-trained models start from; a file by what is in it."""
-    path = Path(pretrained)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else pretrained
 
 
 def _read_claim(path: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """What the options of a command stand for: configs, sources, folders."""
 
 import argparse
-import hashlib
 from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
@@ -13,7 +12,6 @@ from training.progress import OnEpoch, tensorboard
 from training.sources.discover import WHAT_TO_DOWNLOAD, discover
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
-from training.weights import read_record, sar_file
 
 
 def run_config(options: argparse.Namespace) -> RunConfig:
@@ -94,20 +92,6 @@ def weights_dir(options: argparse.Namespace) -> Path:
     """Where pre-trained weights are kept."""
     name = "weights-simulated" if options.simulated else "weights"
     return Path(options.weights_dir or options.runs / name)
-
-
-def pretraining_record(
-    options: argparse.Namespace, config: RunConfig, weights: Path
-) -> dict[str, object] | None:
-    """What the card says of the features that training began with."""
-    if options.pretrained is None:
-        return None
-    if options.pretrained == "sar":
-        return read_record(sar_file(config.model, weights))
-    if options.pretrained == "imagenet":
-        return {"source": "imagenet"}
-    path = Path(options.pretrained)
-    return {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:

@@ -13,6 +13,7 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import metrics
 from training import bars
+from training.card_data import RECORD, config_of_card
 from training.config import RECIPE, ModelConfig, RunConfig, StageConfig, read_config
 from training.promote import promote
 from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
@@ -117,6 +118,20 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
     plain = card(training=card().training | {"config": usual, "pretraining": None})
     assert "model.width" not in page(plain)
     assert "--pretrain OTHER_SAR" not in page(plain)
+
+
+def test_a_card_from_before_vgg16_had_a_plain_form_means_the_batch_normalised_one() -> None:
+    named = {"model": {"name": "vgg16", "width": 0.25}}
+    older = card().training | {"config": named}
+    assert config_of_card(card(training=older)).model.name == "vgg16_bn"
+    newer = older | {"record": RECORD}
+    assert config_of_card(card(training=newer)).model.name == "vgg16"
+
+
+def test_published_weights_are_named_with_their_makers() -> None:
+    record = {"source": "imagenet", "weights": "VGG16_Weights.X", "origin": "the Group (CC BY 4.0)"}
+    text = page(card(training=card().training | {"pretraining": record}))
+    assert "Training began with `VGG16_Weights.X`, by the Group (CC BY 4.0).\n" in text
 
 
 def test_experts_bring_a_limit_of_their_own() -> None:

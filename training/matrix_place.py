@@ -1,6 +1,5 @@
 """Where a matrix runs and with what, and what is checked before hours are spent on it."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +9,17 @@ from rich.console import Console
 
 from training import splits
 from training.errors import ConfigInvalid, DataInvalid
-from training.matrix_config import MatrixConfig
+from training.matrix_config import MatrixConfig, with_cells
+from training.models import copy_state
 from training.parallel import ALONE, Team
 from training.pipeline import untrained
 from training.progress import OnEpoch
-from training.provenance import identity
+from training.provenance import Maker, identity, made_by, weights_sha256
 from training.results import Cell
+from training.run_folder import admitted
 from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import named
-from training.weights import sar_file
 from training.whole import write_text
 
 
@@ -28,6 +28,7 @@ class Place:
     """Where a matrix runs, and with what.
 
     pretrained  what the models named "-pretrained" start from, see training.weights
+    accept      whether other code, torch, device or number of processes may go on in the folder
     """
 
     folder: Path
@@ -36,6 +37,7 @@ class Place:
     console: Console
     team: Team = ALONE
     scribe: OnEpoch = field(default=lambda _: None)
+    accept: bool = False
 
     def of(self, cell: Cell) -> Path:
         """The folder of a cell."""
@@ -59,27 +61,30 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def check_weights(config: MatrixConfig, place: Place) -> None:
-    """Load what the pre-trained models start from now, not after an hour."""
+def check_weights(config: MatrixConfig, place: Place) -> dict[str, str]:
+    """Load what the pre-trained models start from now, not after an hour; its sum by model."""
+    sums: dict[str, str] = {}
     for name in config.models:
         if name.endswith("-pretrained"):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
-            untrained(run_config, place.pretrained, place.weights)
+            loaded = untrained(run_config, place.pretrained, place.weights)
+            sums[name] = weights_sha256(copy_state(loaded.features))
+    return sums
 
 
-def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
-    """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
+def claim_folder(
+    config: MatrixConfig, items: list[Item], place: Place, weights: dict[str, str]
+) -> MatrixConfig:
+    """Say whose the folder is, and return the matrix that it holds from now on: `config` with the
+    models and seeds that were run there before. Nothing else may differ.
+
+    weights  sums of what the pre-trained models start from
+    Raises ConfigInvalid for another matrix, RunChanged where other code began it.
+    """
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
-    manifest = splits.manifest_sha256(items)
-    claim = identity({"recipe": recipe, "manifest": manifest, "start": _start(place.pretrained)})
-    weights = {
-        name: hashlib.sha256(
-            sar_file(config.model_of(name), place.weights).read_bytes()
-        ).hexdigest()
-        for name in config.models
-        if name.endswith("-pretrained") and place.pretrained == "sar"
-    }
+    claim = identity({"recipe": recipe, "manifest": splits.manifest_sha256(items)})
     path = place.folder / "matrix.json"
+    makers: list[Maker] = []
     if path.exists():
         found = _read_claim(path)
         weights = found["weights"] | weights
@@ -88,15 +93,20 @@ def claim_folder(config: MatrixConfig, items: list[Item], place: Place) -> None:
                 f"{place.folder} holds a matrix of another config, data or weights; name another "
                 "--out, or delete it"
             )
+        makers = found["made_by"]
+        config = with_cells(config, found["models"], found["seeds"])
+    makers = admitted(makers, made_by(place.team), place.folder, place.accept)
+    content = {
+        "identity": claim,
+        "weights": weights,
+        "made_by": makers,
+        "models": config.models,
+        "seeds": config.seeds,
+    }
+    write_text(path, json.dumps(content, indent=2))
     write_text(place.folder / "manifest.jsonl", splits.manifest(items))
     write_text(place.folder / "config.json", config.model_dump_json(indent=2))
-    write_text(path, json.dumps({"identity": claim, "weights": weights}))
-
-
-def _start(pretrained: str) -> str:
-    """What pre-trained models start from; a file by what is in it."""
-    path = Path(pretrained)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else pretrained
+    return config
 
 
 def _read_claim(path: Path) -> dict[str, Any]:
@@ -104,6 +114,9 @@ def _read_claim(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigInvalid(f"{path} is not JSON ({error}); name another --out") from error
-    if not isinstance(found, dict) or not {"identity", "weights"} <= set(found):
-        raise ConfigInvalid(f"{path} is not of a matrix; name another --out")
+    expected = {"identity", "weights", "made_by", "models", "seeds"}
+    if not isinstance(found, dict) or not expected <= set(found):
+        raise ConfigInvalid(
+            f"{path} is not of a matrix that this version goes on with; name another --out"
+        )
     return found

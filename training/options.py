@@ -1,15 +1,17 @@
 """What the options of a command stand for: configs, sources, folders."""
 
 import argparse
-import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
 from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
+from training.models import ChipNet, copy_state
 from training.parallel import Team
 from training.pretraining import other_chips
 from training.progress import OnEpoch, tensorboard
+from training.provenance import weights_sha256
 from training.sources.discover import WHAT_TO_DOWNLOAD, discover
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
@@ -96,18 +98,38 @@ def weights_dir(options: argparse.Namespace) -> Path:
     return Path(options.weights_dir or options.runs / name)
 
 
+def check_pretraining(options: argparse.Namespace, models: Collection[str] = ()) -> None:
+    """Raises ConfigInvalid where features are asked for that nothing would begin with.
+
+    models  of a matrix
+    """
+    if models and not any(name.endswith("-pretrained") for name in models):
+        for option in ("pretrain", "pretrained"):
+            if getattr(options, option):
+                raise ConfigInvalid(
+                    f"--{option} is for models named -pretrained, found {', '.join(models)} alone; "
+                    "leave it out, or add such a model"
+                )
+    if options.pretrain and options.pretrained not in (None, "sar"):
+        raise ConfigInvalid(
+            f"--pretrain learns features, and --pretrained {options.pretrained} takes others; give "
+            "one of them"
+        )
+
+
 def pretraining_record(
-    options: argparse.Namespace, config: RunConfig, weights: Path
+    options: argparse.Namespace, config: RunConfig, weights: Path, loaded: ChipNet
 ) -> dict[str, object] | None:
-    """What the card says of the features that training began with."""
+    """What the card says of the features that training began with.
+
+    loaded  the network with these features, which the record identifies by their sum
+    """
     if options.pretrained is None:
         return None
+    record: dict[str, object] = {"source": Path(options.pretrained).name}
     if options.pretrained == "sar":
-        return read_record(sar_file(config.model, weights))
-    if options.pretrained == "imagenet":
-        return {"source": "imagenet"}
-    path = Path(options.pretrained)
-    return {"source": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        record = read_record(sar_file(config.model, weights))
+    return record | {"weights_sha256": weights_sha256(copy_state(loaded.features))}
 
 
 def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:

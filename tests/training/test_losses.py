@@ -97,7 +97,9 @@ def test_smoothing_gives_every_class_an_equal_share() -> None:
 
 
 def test_the_loss_is_the_mean_over_the_batch_and_not_over_its_weights() -> None:
-    chosen = loss_of(ImbalanceConfig(loss="inverse_frequency"), COUNTS, label_smoothing=0.0)
+    chosen = loss_of(
+        ImbalanceConfig(loss="inverse_frequency", sampling="natural"), COUNTS, label_smoothing=0.0
+    )
     both = chosen(LOGITS.expand(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
     expected = (loss("inverse_frequency", 0) + loss("inverse_frequency", 2)) / 2
     assert float(both) == pytest.approx(expected)

@@ -134,7 +134,7 @@ def test_a_sequential_cell_goes_on_from_the_independent_one(
 def test_a_cell_ends_alike_whatever_ran_before_it(
     data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
-    focal = Variant(imbalance=ImbalanceConfig(loss="focal"))
+    focal = Variant(imbalance=ImbalanceConfig(loss="focal", sampling="natural"))
     more = CONFIG.model_copy(
         update={
             "seeds": (1, 0),
@@ -190,7 +190,7 @@ def test_a_half_written_cell_is_not_finished(
     result.rename(result.with_suffix(".half"))
     epochs: list[Epoch] = []
     again = run(config, data, tmp_path, epochs)
-    assert {epoch.stage for epoch in epochs} == {"mix"}
+    assert {epoch.stage for epoch in epochs} == {"default/cnn/seed-0/mix"}
     assert hashes(again).items() <= hashes(whole[0]).items()
 
 
@@ -202,7 +202,9 @@ def test_a_cell_may_be_deleted_and_run_again(
     result.unlink()
     epochs: list[Epoch] = []
     again = run(CONFIG, data, tmp_path, epochs)
-    assert {epoch.stage for epoch in epochs} == {"mix", "mix.fine", "mix.fine.coarse"}
+    assert {epoch.stage for epoch in epochs} == {
+        f"default/cnn/seed-0/{path}" for path in ("mix", "mix.fine", "mix.fine.coarse")
+    }
     assert hashes(again) == hashes(whole[0])
 
 

@@ -206,17 +206,19 @@ def test_a_run_killed_once_it_is_finished_is_not_trained_again(
     assert not folder.name.endswith(".half")
 
 
+@pytest.mark.parametrize("state", ["killed", "finished"])
 def test_two_runs_at_once_in_one_folder_are_refused(
-    home: Path, killed: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+    state: str, home: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for runs in (killed, finished):
-        with locked(folder_of(runs)):
-            assert run.main(words(home, runs)) == 1
-            assert "another process is at work in" in told(capsys, "^run_busy: ")
+    runs: Path = request.getfixturevalue(state)
+    capsys.readouterr()
+    with locked(folder_of(runs)):
+        assert run.main(words(home, runs)) == 1
+    assert "another process is at work in" in told(capsys, "^run_busy: ")
 
 
 def test_a_matrix_folder_in_use_is_refused(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["matrix", "--simulated", "--smoke", "--models", "cnn", "--runs", str(tmp_path)]
     with locked(tmp_path / "out"):

@@ -2,11 +2,17 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training import matrix as matrix_run
 from training import promote as promotion
@@ -14,10 +20,12 @@ from training import report, splits
 from training.appraisal import appraise, check_card, tell
 from training.card_data import sides_of_card
 from training.config import RunConfig, validated
+from training.crossfit import Start
 from training.errors import DataInvalid
 from training.matrix_config import MatrixConfig
 from training.matrix_place import Place
 from training.options import (
+    check_pretraining,
     large_enough,
     matrix_config,
     other_source,
@@ -30,17 +38,20 @@ from training.parallel import Team, joined
 from training.pipeline import (
     clear_stages,
     finish,
+    measure_run,
     training_record,
     untrained,
     write_curves,
     write_run,
 )
 from training.pipeline import train as learn_all
+from training.plan import plan
 from training.pretraining import check_not_tested, other_chips
 from training.pretraining import pretrain as learn_features
-from training.provenance import identity
+from training.provenance import identity, made_by
 from training.quantise import convert
-from training.sides import all_records, index, load
+from training.run_folder import admitted, locked, makers_of
+from training.sides import Sides, all_records, index, load
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.strangers import strangers
@@ -59,39 +70,80 @@ def train(options: argparse.Namespace, console: Console) -> None:
 def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     config, sources = run_config(options), sources_of(options.data, options)
     large_enough(config)
+    check_pretraining(options)
     items = team.agree(lambda: index(all_records(sources), config))
     _say_data(sources, items, console, console)
     store = options.runs / "store"
     sides = load(sources, items, config, store, console, team)
+    planned = plan(sides, config)
+    for stage, why in planned.skipped.items():
+        console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     strange = strangers(options.ood, config.input, store, console) if options.ood else None
-    weights = weights_dir(options)
-    if options.pretrain:
-        options.pretrained = options.pretrained or "sar"
-        other = other_chips(options.pretrain, config)
-        check_not_tested(other.index(), items)
-        learn_features(other, config, weights, store, console, team)
-    features = read_weights(options.pretrained, config, weights) if options.pretrained else None
-    start = partial(untrained, weights=features)
-    start(config)  # weights that do not fit are refused before anything is written
-    pretraining = dict(features.record) if features else None
+    start, pretraining = _features(options, config, items, console, team)
     recipe = {"name": options.name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
     folder = options.runs / f"{options.name}-{identity(recipe | data)}"
-    if team.agree(folder.exists):
+    half = half_of(folder)
+    with locked(folder if team.agree(folder.exists) else half, team):
+        finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
+        place, now = folder if finished else half, made_by(team)
+        makers = team.agree(lambda: admitted(makers_of(place), now, place, options.accept_changes))
+        record = training_record(items, config, planned, pretraining, makers, strange)
+        if finished:
+            team.agree(lambda: _complete(folder, sides, record, strange, console))
+            return
+        team.agree(lambda: write_run(half, config, items, makers))
+        scribe = scribe_of(options, half, team)
+        runs = config.model_copy(update={"stages": planned.stages})
+        learnt, history = learn_all(sides, runs, half, start, console, team, scribe)
+        if team.writes:
+            write_curves(half, history)
+            card = finish(learnt, sides, config, record, half, options.name, strange)
+            half.replace(folder)  # from here on it is finished, whatever kills the process
+            clear_stages(folder)
+            _say_model(card, folder, console)
+
+
+def _features(
+    options: argparse.Namespace,
+    config: RunConfig,
+    items: list[splits.Item],
+    console: Console,
+    team: Team,
+) -> tuple[Start, dict[str, object] | None]:
+    """What gives a network its first weights, and the record of the features among them."""
+    weights = weights_dir(options)
+    if options.pretrain:
+        options.pretrained = "sar"
+        other = other_chips(options.pretrain, config)
+        check_not_tested(other.index(), items)
+        learn_features(other, config, weights, options.runs / "store", console, team)
+    features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    start = partial(untrained, weights=features)
+    start(config)  # weights that do not fit are refused here, before anything is written
+    return start, dict(features.record) if features else None
+
+
+def _complete(
+    folder: Path,
+    sides: Sides,
+    record: dict[str, Any],
+    strange: Mapping[str, NDArray[np.float32]] | None,
+    console: Console,
+) -> None:
+    """Measure what a finished run was not yet asked: its doubt of the chips of --ood."""
+    clear_stages(folder)
+    card = ShipClassifier(folder / "ship.onnx", device="cpu").card
+    if strange is None or card.training["ood_sha256"] == record["ood_sha256"]:
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
-    half = half_of(folder)
-    team.agree(lambda: write_run(half, config, items))
-    scribe = scribe_of(options, half, team)
-    learnt, history = learn_all(sides, config, half, start, console, team, scribe)
-    if team.writes:
-        write_curves(half, history)
-        record = training_record(items, config, pretraining)
-        card = finish(learnt, sides, config, record, half, options.name, strange)
-        clear_stages(half)
-        half.replace(folder)
-        Console().print(report.scores_table(card.metrics["sources"]))
-        console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}")
+    console.print(f"{folder} is finished already; measuring it on the chips of --ood")
+    _say_model(measure_run(folder, sides, record, strange), folder, console)
+
+
+def _say_model(card: ModelCard, folder: Path, console: Console) -> None:
+    Console().print(report.scores_table(card.metrics["sources"]))
+    console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}", soft_wrap=True)
 
 
 def data(options: argparse.Namespace, console: Console) -> None:
@@ -138,6 +190,7 @@ def matrix(options: argparse.Namespace, console: Console) -> None:
 
 def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     config = matrix_config(options)
+    check_pretraining(options, config.models)
     sources = sources_of(options.data, options)
     items = team.agree(lambda: index(all_records(sources), config.run))
     _say_data(sources, items, console, console)
@@ -152,6 +205,7 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
         console=console,
         team=team,
         scribe=scribe_of(options, folder, team),
+        accept=options.accept_changes,
     )
     results = matrix_run.run(config, sides, items, place)
     if team.writes:
@@ -167,7 +221,8 @@ def _pretrain_all(
     team: Team,
 ) -> None:
     """SAR pretraining of every network of the matrix that starts from it, where chips are given."""
-    if not (options.pretrain or options.simulated):
+    wanted = options.pretrain or (options.simulated and options.pretrained in (None, "sar"))
+    if not wanted:
         return
     store, weights = options.runs / "store", weights_dir(options)
     for name in config.models:
@@ -201,8 +256,11 @@ def export(options: argparse.Namespace, console: Console) -> None:
 
 def promote(options: argparse.Namespace, console: Console) -> None:
     """A run's model becomes the default one."""
-    promotion.promote(options.folder, options.to)
+    outdated = promotion.promote(options.folder, options.to)
     console.print(f"{options.to / 'ship.onnx'} is now of {options.folder}", highlight=False)
+    if outdated:
+        told = f"deleted {options.to / 'ship.int8.onnx'}, which was made from another model"
+        console.print(f"{told}; make it again: export --int8", highlight=False, soft_wrap=True)
 
 
 def figure(options: argparse.Namespace, console: Console) -> None:

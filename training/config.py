@@ -113,7 +113,8 @@ def check_size(model: ModelConfig, size: int) -> None:
 class ImbalanceConfig(Frozen):
     """What is done about rare classes; see training.losses for the formulas.
 
-    loss      one of the words of training.losses
+    loss      one of the words of training.losses; with any but "cross_entropy", which each correct
+              the imbalance themselves, the sampling must be given, or it might be corrected twice
     sampling  "natural": every chip once an epoch; "balanced": sources alike, and in each its
               classes alike; "square_root": sources alike, in each the classes by the root of their
               chips
@@ -129,6 +130,15 @@ class ImbalanceConfig(Frozen):
     beta: float = Field(default=0.999, ge=0, lt=1)
     gamma: float = Field(default=2.0, ge=0)
     tau: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _sampling_goes_with_the_loss(self) -> "ImbalanceConfig":
+        if self.loss != "cross_entropy" and "sampling" not in self.model_fields_set:
+            raise ValueError(
+                f"the loss {self.loss} corrects the imbalance itself: give `sampling` as well, "
+                '"natural" to correct it once'
+            )
+        return self
 
 
 class ExpertsConfig(Frozen):
@@ -277,6 +287,9 @@ def read_config(path: Path, kind: type[C], base: C | None = None) -> C:
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` with `changes`, table by table; a table that stands for None in `base` is new."""
+    if changes.get("loss", base.get("loss")) != base.get("loss"):
+        # It was chosen for another loss: ImbalanceConfig asks for one that goes with this.
+        base = {key: value for key, value in base.items() if key != "sampling"}
     return base | {
         key: _changed(base[key], value)
         if isinstance(value, dict) and isinstance(base.get(key), dict)

@@ -9,6 +9,8 @@ ShipchipError
     ├── WeightsMissing  weights_missing   pre-trained weights that are asked for are not there
     ├── WeightsInvalid  weights_invalid   a file of weights that are not this network's
     ├── Diverged        diverged          a loss is no number any more
+    ├── RunBusy         run_busy          another process is at work in the run's folder
+    ├── RunChanged      run_changed       other code, torch or device began the folder's run
     └── ExportMismatch  export_mismatch   the exported file does not say what the model says
 """
 
@@ -37,6 +39,14 @@ class Leak(TrainingError):
 
 class Diverged(TrainingError):
     code = "diverged"
+
+
+class RunBusy(TrainingError):
+    code = "run_busy"
+
+
+class RunChanged(TrainingError):
+    code = "run_changed"
 
 
 class ExportMismatch(TrainingError):

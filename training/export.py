@@ -1,5 +1,6 @@
 """A trained model -> one .onnx file with its card, re-read and compared before it counts."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from shipchip import __version__
 from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
@@ -42,6 +44,19 @@ def write_card(card: ModelCard, path: Path) -> None:
     half.replace(path)
 
 
+def identified(card: ModelCard, path: Path) -> ModelCard:
+    """The card with the version of the file at `path` once it has this card.
+
+    The version is the package's, and the SHA-256 of the whole file in which the version alone is
+    left empty: files that differ in weights, trust or figures never share one.
+    """
+    proto = onnx.load(path)
+    unnamed = card.model_copy(update={"version": ""})
+    onnx.helper.set_model_props(proto, {CARD_KEY: unnamed.to_json()})
+    digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    return card.model_copy(update={"version": f"{__version__}+{digest[:12]}"})
+
+
 def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
     shown = Explained(model, spec).eval().cpu()
@@ -58,7 +73,11 @@ def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     )
     if program is None:
         raise ExportMismatch("torch.onnx.export gave no program")
-    return program.model_proto
+    proto = program.model_proto
+    # Stack traces: they name folders of this machine, and the same model would be another file.
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
+        part.ClearField("metadata_props")
+    return proto
 
 
 def compare(model: Network, path: Path, chips: NDArray[np.float32]) -> float:

@@ -8,7 +8,7 @@ from out of a file.
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -28,8 +28,9 @@ from training.matrix_place import Place, check_sets, claim_folder, read_starts
 from training.models import ChipNet, build, copy_state
 from training.pipeline import untrained
 from training.progress import EpochProgress
-from training.provenance import GIT_COMMIT, machine, weights_sha256
+from training.provenance import machine, made_by, weights_sha256
 from training.results import Cell, CellResult, MatrixResults, TestSide, read_cell, write_cell
+from training.run_folder import locked
 from training.sides import Sides
 from training.sources.record import CLASSES
 from training.splits import Item
@@ -40,15 +41,41 @@ from training.whole import write_tensors
 
 
 def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> MatrixResults:
-    """Run every cell that is not finished, and read them all.
+    """Run every cell that is not finished, and read all that the folder holds, also those of the
+    models and seeds of earlier calls.
 
     Raises, before anything is trained: DataInvalid where a set has too little to train, choose or
     test with; WeightsMissing or WeightsInvalid; ConfigInvalid where another matrix is in the
-    folder.
+    folder, RunChanged where other code began it, RunBusy where another process is at work in it.
     """
     check_sets(config, items)
     starts = read_starts(config, place)
-    place.team.agree(lambda: claim_folder(config, items, place, starts))
+    with locked(place.folder, place.team):
+        everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
+        _run_cells(config, sides, place, starts)
+        place.team.agree(lambda: True)  # nobody lets go of the folder before all are done
+    return MatrixResults(
+        config={
+            "matrix": everything.model_dump(mode="json"),
+            "split": splits.counts(items),
+            "manifest_sha256": splits.manifest_sha256(items),
+            "pretrained": place.pretrained,
+            "git_commit": made_by(place.team)["code"],
+            "machine": machine(),
+        },
+        test=_test_side(config, sides),
+        cells=tuple(
+            read_cell(place.result(cell))
+            for cell in everything.cells()
+            if place.result(cell).exists()
+        ),
+    )
+
+
+def _run_cells(
+    config: MatrixConfig, sides: Sides, place: Place, starts: Mapping[str, Weights]
+) -> None:
+    """Run every cell of `config` that is not finished."""
     cells = config.cells()
     todo = [c for c in cells if not place.team.agree(place.result(c).exists)]
     costs = _costs(config, sides)
@@ -57,18 +84,6 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     ) as progress:
         for _, group in groupby(cells, key=lambda c: (c.variant, c.model, c.seed, c.path[0])):
             _Group(config, sides, place, starts, progress, costs).run(list(group), set(todo))
-    return MatrixResults(
-        config={
-            "matrix": config.model_dump(mode="json"),
-            "split": splits.counts(items),
-            "manifest_sha256": splits.manifest_sha256(items),
-            "pretrained": place.pretrained,
-            "git_commit": GIT_COMMIT,
-            "machine": machine(),
-        },
-        test=_test_side(config, sides),
-        cells=tuple(read_cell(place.result(cell)) for cell in cells),
-    )
 
 
 @dataclass(eq=False)
@@ -81,7 +96,7 @@ class _Group:
     starts: Mapping[str, Weights]
     progress: EpochProgress
     costs: dict[Cell, float]
-    bank: Bank | None = None
+    banks: dict[int, Bank] = field(default_factory=dict)
 
     def run(self, cells: list[Cell], todo: set[Cell]) -> None:
         """Those of `cells` that are to do, in order; the weights in between are then deleted."""
@@ -127,7 +142,7 @@ class _Group:
                 result.chosen,
                 time.monotonic() - began,
                 weights_sha256(state),
-                GIT_COMMIT,
+                made_by(place.team)["code"],
             )
             write_cell(written, place.result(cell))
             (place.of(cell) / "checkpoint").unlink(missing_ok=True)
@@ -154,18 +169,28 @@ class _Group:
         train, validation = self.sides.train.where(rows), self.sides.validation.where(held)
         bank = self._bank(model, config).where(rows, held) if stage.trains == "head" else None
         checkpoint = Checkpoint(self.place.of(cell) / "checkpoint", cell.place)
-        on_epoch = self.progress.on_epoch(self.costs[cell] / stage.epochs)
-        around = Around(on_epoch, checkpoint, self.place.team, bank)
+        cost = self.costs[cell] / stage.epochs
+        name = f"{cell.variant}/{cell.model}/seed-{cell.seed}"
+        around = Around(
+            self.progress.on_epoch(cost, name),
+            checkpoint,
+            self.place.team,
+            bank,
+            on_restored=self.progress.on_restored(cost),
+        )
         result = run_stage(model, train, validation, stage, config, around)
         logits, _ = evaluate(model, validation.inputs)
         return result, fit_temperature(logits, validation.labels)
 
     def _bank(self, model: ChipNet, config: RunConfig) -> Bank:
-        """Features of all chips, once: every head of this group stands on the base's features."""
-        if self.bank is None:
-            (stage,) = config.stages
-            self.bank = compute_bank(model, self.sides.train, self.sides.validation, stage, config)
-        return self.bank
+        """Features of all chips, once for each number of views: every head of this group stands on
+        the base's features."""
+        (stage,) = config.stages
+        if stage.views not in self.banks:
+            self.banks[stage.views] = compute_bank(
+                model, self.sides.train, self.sides.validation, stage, config
+            )
+        return self.banks[stage.views]
 
 
 def _costs(config: MatrixConfig, sides: Sides) -> dict[Cell, float]:

@@ -159,6 +159,13 @@ def with_sweep(config: MatrixConfig, sweep: str) -> MatrixConfig:
     return config.model_copy(update={"variants": SWEEPS[sweep], "depth": depth})
 
 
+def with_cells(config: MatrixConfig, models: list[str], seeds: list[int]) -> MatrixConfig:
+    """The config with these models and seeds beside its own, each once and in their usual order."""
+    wanted, numbers = {*config.models, *models}, {*config.seeds, *seeds}
+    both = {"models": [m for m in MODELS if m in wanted], "seeds": sorted(numbers)}
+    return MatrixConfig.model_validate(config.model_dump() | both)
+
+
 def simulated_matrix(smoke: bool) -> MatrixConfig:
     """The matrix on two simulated sensors; `smoke` is small enough for a minute or two."""
     sets: dict[str, tuple[str, ...]] = {

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from training import splits
 from training.errors import ConfigInvalid, DataInvalid
-from training.matrix_config import MatrixConfig
+from training.matrix_config import MatrixConfig, with_cells
 from training.parallel import ALONE, Team
 from training.pipeline import untrained
 from training.progress import OnEpoch
-from training.provenance import identity
+from training.provenance import Maker, identity, made_by
 from training.results import Cell
+from training.run_folder import admitted
 from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import named
@@ -28,6 +29,7 @@ class Place:
     """Where a matrix runs, and with what.
 
     pretrained  what the models named "-pretrained" start from, see training.weights
+    accept      whether other code, torch, device or number of processes may go on in the folder
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class Place:
     console: Console
     team: Team = ALONE
     scribe: OnEpoch = field(default=lambda _: None)
+    accept: bool = False
 
     def of(self, cell: Cell) -> Path:
         """The folder of a cell."""
@@ -75,14 +78,18 @@ def read_starts(config: MatrixConfig, place: Place) -> dict[str, Weights]:
 
 def claim_folder(
     config: MatrixConfig, items: list[Item], place: Place, starts: Mapping[str, Weights]
-) -> None:
-    """Say whose the folder is; models and seeds may be added to a matrix later, nothing else."""
+) -> MatrixConfig:
+    """Say whose the folder is, and return the matrix that it holds from now on: `config` with the
+    models and seeds that were run there before. Nothing else may differ.
+
+    starts  what the pre-trained models start from
+    Raises ConfigInvalid for another matrix, RunChanged where other code began it.
+    """
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
-    manifest = splits.manifest_sha256(items)
-    kind = place.pretrained if place.pretrained in ("imagenet", "sar") else "file"
-    claim = identity({"recipe": recipe, "manifest": manifest, "start": kind})
+    claim = identity({"recipe": recipe, "manifest": splits.manifest_sha256(items)})
     weights = {name: start.sha256 for name, start in starts.items()}
     path = place.folder / "matrix.json"
+    makers: list[Maker] = []
     if path.exists():
         found = _read_claim(path)
         weights = found["weights"] | weights
@@ -91,9 +98,20 @@ def claim_folder(
                 f"{place.folder} holds a matrix of another config, data or weights; name another "
                 "--out, or delete it"
             )
+        makers = found["made_by"]
+        config = with_cells(config, found["models"], found["seeds"])
+    makers = admitted(makers, made_by(place.team), place.folder, place.accept)
+    content = {
+        "identity": claim,
+        "weights": weights,
+        "made_by": makers,
+        "models": config.models,
+        "seeds": config.seeds,
+    }
+    write_text(path, json.dumps(content, indent=2))
     write_text(place.folder / "manifest.jsonl", splits.manifest(items))
     write_text(place.folder / "config.json", config.model_dump_json(indent=2))
-    write_text(path, json.dumps({"identity": claim, "weights": weights}))
+    return config
 
 
 def _read_claim(path: Path) -> dict[str, Any]:
@@ -101,6 +119,9 @@ def _read_claim(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigInvalid(f"{path} is not JSON ({error}); name another --out") from error
-    if not isinstance(found, dict) or not {"identity", "weights"} <= set(found):
-        raise ConfigInvalid(f"{path} is not of a matrix; name another --out")
+    expected = {"identity", "weights", "made_by", "models", "seeds"}
+    if not isinstance(found, dict) or not expected <= set(found):
+        raise ConfigInvalid(
+            f"{path} is not of a matrix that this version goes on with; name another --out"
+        )
     return found

@@ -1,6 +1,7 @@
 """What the options of a command stand for: configs, sources, folders."""
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
@@ -92,6 +93,25 @@ def weights_dir(options: argparse.Namespace) -> Path:
     """Where pre-trained weights are kept."""
     name = "weights-simulated" if options.simulated else "weights"
     return Path(options.weights_dir or options.runs / name)
+
+
+def check_pretraining(options: argparse.Namespace, models: Collection[str] = ()) -> None:
+    """Raises ConfigInvalid where features are asked for that nothing would begin with.
+
+    models  of a matrix
+    """
+    if models and not any(name.endswith("-pretrained") for name in models):
+        for option in ("pretrain", "pretrained"):
+            if getattr(options, option):
+                raise ConfigInvalid(
+                    f"--{option} is for models named -pretrained, found {', '.join(models)} alone; "
+                    "leave it out, or add such a model"
+                )
+    if options.pretrain and options.pretrained not in (None, "sar"):
+        raise ConfigInvalid(
+            f"--pretrain learns features, and --pretrained {options.pretrained} takes others; give "
+            "one of them"
+        )
 
 
 def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:

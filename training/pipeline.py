@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ from training.card_data import RECORD
 from training.checkpoint import Checkpoint
 from training.config import RunConfig, StageConfig
 from training.crossfit import Learnt, Start, learn
-from training.errors import DataInvalid
-from training.export import export, write_card
+from training.export import export, identified, write_card
 from training.final_test import final_chips, measure_file
 from training.models import ChipNet, build, copy_state, device_of_choice
 from training.parallel import ALONE, Team
+from training.plan import Plan
 from training.progress import EpochProgress, OnEpoch
-from training.provenance import GIT_COMMIT
+from training.provenance import Maker, arrays_sha256
 from training.results import Epoch
+from training.run_folder import write_makers
 from training.sides import Sides
 from training.sources.record import CLASSES
 from training.splits import Item
@@ -69,22 +70,12 @@ def train(
 
     A stage that `folder` holds is read from there, a half-done one goes on from its checkpoint.
     """
-    stages = [stage for stage in config.stages if _matches(sides, stage, console)]
-    if not stages:
-        raise DataInvalid("no stage of the config matches any source that was found")
     networks = config.members * (config.folds + 1)
-    with EpochProgress(console, networks * sum(s.epochs for s in stages), scribe) as progress:
-        stagewise = _Stagewise(stages, folder, progress, team, alone=networks == 1)
+    with EpochProgress(
+        console, networks * sum(s.epochs for s in config.stages), scribe
+    ) as progress:
+        stagewise = _Stagewise(config.stages, folder, progress, team, alone=networks == 1)
         return learn(sides, config, start, stagewise)
-
-
-def _matches(sides: Sides, stage: StageConfig, console: Console) -> bool:
-    both = (of_sources(side, stage.sources) for side in (sides.train, sides.validation))
-    if all(len(side) for side in both):
-        return True
-    told = f"no training or no validation chip of {', '.join(stage.sources)}"
-    console.print(f"stage {stage.name} skipped: {told}")
-    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,24 +85,26 @@ class _Stagewise:
     alone  whether there is but one network, whose epochs then need no name before them
     """
 
-    stages: list[StageConfig]
+    stages: Sequence[StageConfig]
     folder: Path
     progress: EpochProgress
     team: Team
     alone: bool
 
     def __call__(self, network: ChipNet, sides: Sides, config: RunConfig, name: str) -> list[Epoch]:
-        hook = self.progress.on_epoch(1)
-
-        def on_epoch(epoch: Epoch) -> None:
-            hook(epoch if self.alone else replace(epoch, stage=f"{name}/{epoch.stage}"))
-
+        on_epoch = self.progress.on_epoch(1, "" if self.alone else name)
         history: list[Epoch] = []
         for stage in self.stages:
             checkpoint = Checkpoint(
                 self._file(name, stage, ".checkpoint"), f"{self.folder.name} {name} {stage.name}"
             )
-            around = Around(on_epoch, checkpoint, self.team, keep_last=config.folds > 0)
+            around = Around(
+                on_epoch,
+                checkpoint,
+                self.team,
+                keep_last=config.folds > 0,
+                on_restored=self.progress.on_restored(1),
+            )
             history += self._stage(network, sides, stage, config, around, name)
         return history
 
@@ -132,7 +125,7 @@ class _Stagewise:
             network.load_state_dict(load_file(weights))
             history = [Epoch.of_json(line) for line in lines.read_text("utf-8").splitlines()]
             for epoch in history:
-                around.on_epoch(epoch)
+                around.on_restored(epoch)
             return history
         chips = of_sources(sides.train, stage.sources)
         held = of_sources(sides.validation, stage.sources)
@@ -149,8 +142,8 @@ class _Stagewise:
 
 
 def clear_stages(folder: Path) -> None:
-    """Delete what `train` kept for going on; the run is finished."""
-    shutil.rmtree(folder / _STAGES)
+    """Delete what `train` kept for going on, where it is still there; the run is finished."""
+    shutil.rmtree(folder / _STAGES, ignore_errors=True)
 
 
 def finish(
@@ -164,14 +157,14 @@ def finish(
 ) -> ModelCard:
     """Fit trust, export, compare, read the test side once through the file; returns its card.
 
-    record   what the card tells of the training, from `training_record`
+    record   what the card says of the training, from `training_record`
     strange  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
              tells them; None where there are none
     """
     card = ModelCard(
         schema="shipchip.card/1",
         name=name,
-        version=f"0.1.0+{record['manifest_sha256'][:8]}",
+        version="",  # of the finished file, see export.identified
         architecture=architecture(config),
         classes=CLASSES,
         input=config.input,
@@ -182,10 +175,28 @@ def finish(
     )
     path = folder / "ship.onnx"
     export(learnt.network, card, path, final_chips(sides.test).inputs)
-    metrics = measure_file(ShipClassifier(path, device="cpu"), sides.test, strange, config.seed)
-    card = card.model_copy(update={"metrics": metrics})
-    write_card(card, path)
+    return measure_run(folder, sides, record, strange)
+
+
+def measure_run(
+    folder: Path,
+    sides: Sides,
+    record: dict[str, Any],
+    strange: Mapping[str, NDArray[np.float32]] | None,
+) -> ModelCard:
+    """Measure the file of a run on the test side and keep the figures in its card, which is
+    returned. The card comes last, so that a run without the figures has none in its card.
+
+    record, strange  as `finish` takes them
+    """
+    path = folder / "ship.onnx"
+    ships = ShipClassifier(path, device="cpu")
+    metrics = measure_file(ships, sides.test, strange, record["seed"])
+    write_makers(folder, record["made_by"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+    card = ships.card.model_copy(update={"metrics": metrics, "training": record})
+    card = identified(card, path)
+    write_card(card, path)
     return card
 
 
@@ -200,33 +211,35 @@ def architecture(config: RunConfig) -> str:
 
 
 def training_record(
-    items: list[Item], config: RunConfig, pretraining: dict[str, Any] | None
+    items: list[Item],
+    config: RunConfig,
+    planned: Plan,
+    pretraining: dict[str, Any] | None,
+    makers: list[Maker],
+    strange: Mapping[str, NDArray[np.float32]] | None,
 ) -> dict[str, Any]:
-    """What a card tells of a training: on what, how, by which commit."""
+    """What a card tells of a training: on what, how, by which code.
+
+    makers   whatever has trained the run, in order
+    strange  as `finish` takes it
+    """
     return {
         "record": RECORD,
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
         "config": config.model_dump(mode="json"),
-        "git_commit": GIT_COMMIT,
+        "git_commit": makers[-1]["code"],
+        "made_by": makers,
         "seed": config.seed,
-        "protocol": _protocol(config),
+        "protocol": planned.protocol(config),
         "pretraining": pretraining,
+        "ood_sha256": None if strange is None else arrays_sha256(strange),
     }
 
 
-def _protocol(config: RunConfig) -> str:
-    stages = " then ".join(stage.name for stage in config.stages)
-    if not config.folds:
-        return f"{stages}; epochs chosen and trust fitted on validation; test read once"
-    return (
-        f"{stages}, on training and validation chips, last epochs; trust fitted on what networks "
-        f"of {config.folds} folds said of chips held out; test read once"
-    )
-
-
-def write_run(folder: Path, config: RunConfig, items: list[Item]) -> None:
-    """Config and manifest, before anything is trained."""
+def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[Maker]) -> None:
+    """Who trains, config and manifest, before anything is trained."""
+    write_makers(folder, makers)
     write_text(folder / "config.json", config.model_dump_json(indent=2))
     write_text(folder / "manifest.jsonl", splits.manifest(items))
 

@@ -17,7 +17,7 @@ from training.errors import DataInvalid, Leak
 from training.models import build, device_of_choice
 from training.parallel import ALONE, Team
 from training.progress import EpochProgress
-from training.provenance import GIT_COMMIT, identity
+from training.provenance import CODE, identity, short
 from training.sides import prepare_with_progress
 from training.sources.folder import FolderSource
 from training.sources.record import Record, Source, drop_repeats
@@ -81,9 +81,9 @@ def pretrain(
         return read_record(path)
     torch.manual_seed(config.seed)
     model = build(config.model, len(data.classes)).to(device_of_choice())
-    checkpoint = Checkpoint(path.with_suffix(".checkpoint"), named)
+    checkpoint = Checkpoint(path.with_suffix(".checkpoint"), f"{named} by {short(CODE)}")
     with EpochProgress(console, config.pretrain.epochs) as progress:
-        around = Around(progress.on_epoch(1), checkpoint, team)
+        around = Around(progress.on_epoch(1), checkpoint, team, on_restored=progress.on_restored(1))
         train, chosen_by = data.where(~held), data.where(held)
         result = run_stage(model, train, chosen_by, config.pretrain, config, around)
     kept = result.history[result.chosen]
@@ -96,7 +96,7 @@ def pretrain(
         "epochs": config.pretrain.epochs,
         "model": config.model.model_dump(mode="json"),
         "input": {"size": config.input.size, "spacing_m": config.input.spacing_m},
-        "git_commit": GIT_COMMIT,
+        "git_commit": CODE,
     }
     team.agree(lambda: save_features(model, path, record))
     if team.writes:

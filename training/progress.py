@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -46,10 +47,14 @@ class EpochProgress:
     ) -> None:
         self._progress.stop()
 
-    def on_epoch(self, cost: float) -> OnEpoch:
-        """A hook for a stage whose epochs cost this much each."""
+    def on_epoch(self, cost: float, name: str = "") -> OnEpoch:
+        """A hook for a stage whose epochs cost this much each.
 
-        def hook(epoch: Epoch) -> None:
+        name  what is trained; it stands before the stage's name where it is not empty
+        """
+
+        def hook(trained: Epoch) -> None:
+            epoch = replace(trained, stage=f"{name}/{trained.stage}") if name else trained
             told = f"{epoch.stage}: loss {epoch.loss:.3f}"
             if not math.isnan(epoch.nll):
                 told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
@@ -60,6 +65,10 @@ class EpochProgress:
 
         return hook
 
+    def on_restored(self, cost: float) -> OnEpoch:
+        """A hook for epochs that were trained, and logged, before this process began."""
+        return lambda _: self._progress.update(self._task, advance=cost)
+
     def say(self, line: str) -> None:
         """A line above the bar; in a log, with the time left, for there is no bar."""
         if not self._progress.console.is_terminal:
@@ -69,8 +78,10 @@ class EpochProgress:
 
 
 def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
-    """A hook that logs every epoch for TensorBoard into `folder`, where this process `writes`.
+    """A hook that logs every epoch for TensorBoard below `folder`, where this process `writes`.
 
+    Each stage of each network is a run of TensorBoard's, named as the epochs' stage. One that goes
+    on after a kill takes the place of what was logged from its first epoch on.
     Raises ConfigInvalid where TensorBoard is not installed.
     """
     try:
@@ -81,11 +92,17 @@ def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
         ) from error
     if not writes:
         return lambda _: None
-    writer = SummaryWriter(str(folder))
+    writers: dict[str, SummaryWriter] = {}  # one: that of the stage under way
 
     def hook(epoch: Epoch) -> None:
+        if epoch.stage not in writers:
+            for writer in writers.values():
+                writer.close()
+            writers.clear()
+            place = str(folder / epoch.stage)
+            writers[epoch.stage] = SummaryWriter(place, purge_step=epoch.epoch)
         for name in ("loss", "nll", "macro_f1"):
-            writer.add_scalar(f"{epoch.stage}/{name}", getattr(epoch, name), epoch.epoch)
-        writer.flush()
+            writers[epoch.stage].add_scalar(name, getattr(epoch, name), epoch.epoch)
+        writers[epoch.stage].flush()
 
     return hook

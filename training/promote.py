@@ -13,9 +13,11 @@ from training.whole import write_text
 _FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
 
 
-def promote(run: Path, models: Path) -> None:
+def promote(run: Path, models: Path) -> bool:
     """Copy `ship.onnx` of a finished run to `models`; write its sum, README.md and pictures there.
 
+    An int8 file of another model there is deleted: `ship.int8.onnx`, as `export --int8` names it.
+    Returns whether there was one.
     Raises DataMissing where the run has no model, ModelError where the file is too large, cannot be
     loaded, or tells no figures to write down.
     """
@@ -38,6 +40,22 @@ def promote(run: Path, models: Path) -> None:
     for name, png in pictures(ships.card).items():
         (models / name).write_bytes(png)
     write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
+    outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
+    if outdated:  # before the model is in place, so that the two never stand side by side
+        (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
+        (models / "ship.int8.onnx").unlink()
     # The service refuses a file with another sum: killed between these two, promote once more.
     write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
     half.replace(models / "ship.onnx")
+    return outdated
+
+
+def _outdated(int8: Path, sha256: str) -> bool:
+    """Whether there is an int8 file that was not made from the model of this sum."""
+    if not int8.exists():
+        return False
+    try:
+        record = ShipClassifier(int8, device="cpu").card.training.get("quantisation", {})
+    except ModelError:
+        return True
+    return bool(record.get("of") != sha256)

@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     train = add.add_parser("train", help="index, split, train, test once, export (the default)")
     _data_options(train)
     _weights_options(train)
+    _accept_option(train)
     train.add_argument("--name", default="ship", help="the model's name in its card")
     train.add_argument(
         "--ood", type=Path, metavar="DIR", help="chips that are not ships, to measure how it doubts"
@@ -112,6 +113,7 @@ def _matrix_options(matrix: argparse.ArgumentParser) -> None:
     matrix.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1")
     matrix.add_argument("--sweep", choices=SWEEPS, help="compare these instead, on one model")
     matrix.add_argument("--out", type=Path, help="the folder; default runs/matrix-…")
+    _accept_option(matrix)
     matrix.add_argument(
         "--without-chips", action="store_true", help="a report that shows no chip, to pass on"
     )
@@ -126,6 +128,14 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, help="overrides the config's")
     command.add_argument("--tensorboard", action="store_true", help="log every epoch for it")
     _folders(command)
+
+
+def _accept_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on in a folder that other code or another machine began; the result says so",
+    )
 
 
 def _folders(command: argparse.ArgumentParser) -> None:

@@ -43,8 +43,10 @@ class StageResult:
 class Around:
     """What a stage runs in.
 
-    bank       frozen features of these very chips, where they were computed before
-    keep_last  take the last epoch's weights; else those of the epoch that validation likes best
+    on_epoch     called after each epoch that was trained
+    on_restored  called for each epoch that the checkpoint holds, which was trained before
+    bank         frozen features of these very chips, where they were computed before
+    keep_last    take the last epoch's weights; else those of the epoch that validation likes best
     """
 
     on_epoch: Callable[[Epoch], None] = lambda _: None
@@ -52,6 +54,7 @@ class Around:
     team: Team = ALONE
     bank: Bank | None = None
     keep_last: bool = False
+    on_restored: Callable[[Epoch], None] = lambda _: None
 
 
 def of_sources(data: Prepared, patterns: tuple[str, ...]) -> Prepared:
@@ -143,7 +146,7 @@ def _epochs(
         history = [Epoch(**epoch) for epoch in state["history"]]
         best = state["best"]
         for epoch in history:
-            around.on_epoch(epoch)
+            around.on_restored(epoch)
     for number in range(len(history), stage.epochs):
         dice.reseed()
         loss = train_epoch(number)

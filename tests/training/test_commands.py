@@ -16,8 +16,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.archives import tiff, write_folder
 from tests.training.test_parallel import ROOT, TINY
 from training import run
+from training.checkpoint import Checkpoint
 from training.config import DEFAULT_INPUT
 from training.matrix_config import MODELS
+from training.progress import OnEpoch, tensorboard
+from training.results import Epoch
 from training.sources.folder import FolderSource
 from training.store import prepare_all
 from training.whole import half_of
@@ -100,6 +103,18 @@ def test_data_prints_the_counts_of_the_readme(
         (["matrix", "--simulated", "--smoke", "--seeds", "2", "--seed", "1"], "exclude each other"),
         (["--simulated", "--smoke", "--pretrained", "nothing.pt"], "no file of weights at nothing"),
         (["--simulated", "--smoke", "--pretrained", "sar"], "pretrain CHIPS --model vgg16"),
+        (
+            ["--simulated", "--smoke", "--pretrain", "x", "--pretrained", "f.pt"],
+            "config_invalid: --pretrain learns features, and --pretrained f.pt takes others",
+        ),
+        (
+            ["matrix", "--simulated", "--smoke", "--pretrain", "x", "--pretrained", "imagenet"],
+            "config_invalid: --pretrain learns features, and --pretrained imagenet takes others",
+        ),
+        (
+            ["matrix", "--simulated", "--smoke", "--pretrain", "x", "--models", "cnn", "vgg16"],
+            "config_invalid: --pretrain is for models named -pretrained, found cnn, vgg16 alone",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(
@@ -157,10 +172,120 @@ def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
     words += ["--tensorboard", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
     assert run.main(words) == 0
-    log = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    for path in ("mix", "simulated-fine"):
+        log = logged(tmp_path / "out" / "tensorboard" / "default" / "cnn" / "seed-0" / path)
+        assert log == {name: [0, 1, 2, 3] for name in ("loss", "nll", "macro_f1")}
+
+
+def logged(folder: Path) -> dict[str, list[int]]:
+    """Name of a figure -> the epochs that TensorBoard shows of it, all files of a folder joined."""
+    log = EventAccumulator(str(folder))
     log.Reload()
-    assert {"mix/nll", "mix/loss", "simulated-fine/macro_f1"} <= set(log.Tags()["scalars"])
-    assert [event.step for event in log.Scalars("mix/nll")] == [0, 1, 2, 3]
+    return {name: [e.step for e in log.Scalars(name)] for name in log.Tags()["scalars"]}
+
+
+def test_tensorboard_keeps_models_and_seeds_apart(tmp_path: Path) -> None:
+    hook = tensorboard(tmp_path)
+    for stage in ("default/cnn/seed-0/mix", "default/cnn/seed-1/mix", "default/vgg16/seed-0/mix"):
+        hook(Epoch(stage, 0, 1.0, 1.0, 1.0))
+    assert {log.parent.relative_to(tmp_path).as_posix() for log in tmp_path.rglob("events*")} == {
+        "default/cnn/seed-0/mix",
+        "default/cnn/seed-1/mix",
+        "default/vgg16/seed-0/mix",
+    }
+
+
+@pytest.mark.parametrize("checkpoint_every_s", [0.0, 3600.0])
+def test_a_run_that_goes_on_logs_no_epoch_twice(
+    checkpoint_every_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither those that its checkpoint holds nor those that it runs again for want of one."""
+    monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (checkpoint_every_s,))
+    (tmp_path / "tiny.toml").write_text(TINY.replace("depth = 2", "depth = 1"))
+    words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
+    words += ["--tensorboard", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+
+    class Killed(BaseException):
+        pass
+
+    def logs_then_dies(folder: Path, writes: bool) -> OnEpoch:
+        hook = tensorboard(folder, writes)
+
+        def log(epoch: Epoch) -> None:
+            hook(epoch)
+            if epoch.epoch == 2:
+                raise Killed
+
+        return log
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.options.tensorboard", logs_then_dies)
+        with pytest.raises(Killed):
+            run.main(words)
+    assert run.main(words) == 0
+    folders = [path.parent for path in (tmp_path / "out" / "tensorboard").rglob("events*")]
+    assert len(folders) == len(set(folders)) + 1, "two processes logged the cell that was killed"
+    for folder in folders:
+        assert logged(folder) == {name: [0, 1, 2, 3] for name in ("loss", "nll", "macro_f1")}
+
+
+def test_a_report_is_about_all_seeds_that_its_folder_holds(tmp_path: Path) -> None:
+    config = TINY.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
+    (tmp_path / "tiny.toml").write_text(config)
+    words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
+    words += ["--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    for seeds in (["--seeds", "2"], ["--seed", "1"]):
+        assert run.main([*words, *seeds]) == 0
+        report = (tmp_path / "out" / "report.md").read_text()
+        (line,) = [row for row in report.splitlines() if row.startswith("| seeds |")]
+        assert line.split("|")[2].strip() in ("0, 1", "0 and 1"), seeds
+    held = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert held["seeds"] == [0, 1]
+
+
+def chips_of(folder: Path, **ships: list[str]) -> Path:
+    """Class folders; each class has a chip of each of the ships named."""
+    chips = {
+        f"{label}/{n}.tif": tiff(100 * k + n)
+        for k, (label, names) in enumerate(ships.items())
+        for n in range(len(names))
+    }
+    chips["groups.csv"] = b"path,group\n" + b"".join(
+        f"{label}/{n}.tif,{name}\n".encode()
+        for label, names in ships.items()
+        for n, name in enumerate(names)
+    )
+    return write_folder(folder / "own", chips)
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_an_empty_class_folder_is_refused_before_anything_is_trained(
+    folds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chips = chips_of(tmp_path, Cargo=[str(n) for n in range(8)])
+    (chips / "Tanker").mkdir()
+    assert run.main(few(chips, tmp_path, folds)) == 1
+    assert "data_invalid: the chips to train on are of 1 class (Cargo)" in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/ship-*"))
+
+
+def test_one_ship_of_a_class_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = [str(n) for n in range(8)]
+    chips = chips_of(tmp_path, Cargo=many, Tanker=["x", "y", "z"])
+    assert run.main(few(chips, tmp_path, folds=0)) == 1
+    told = "data_invalid: the chips to train on show one Tanker ship; at least two are needed"
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("runs/ship-*"))
+
+
+def few(chips: Path, folder: Path, folds: int) -> list[str]:
+    """The command that trains a tiny network on them."""
+    config = f'folds = {folds}\nmembers = 1\n[model]\nname = "cnn"\n[input]\nsize = 16\n'
+    (folder / "few.toml").write_text(config)
+    words = ["--data", str(chips), "--config", str(folder / "few.toml")]
+    return [*words, "--runs", str(folder / "runs")]
 
 
 def test_pretraining_is_kept_and_not_run_twice(

@@ -1,12 +1,14 @@
 """Losses for imbalanced classes against values worked by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
-from training.config import ImbalanceConfig
+from training.config import RECIPE, ImbalanceConfig, RunConfig, read_config
+from training.errors import ConfigInvalid
 from training.losses import effective_number, inverse_frequency, log_prior, loss_of
 
 COUNTS = torch.tensor([6, 3, 1])
@@ -15,7 +17,7 @@ LOGITS = torch.tensor([[math.log(2), 0.0, 0.0]])
 
 
 def loss(word: str, label: int, logits: torch.Tensor = LOGITS, **keys: float) -> float:
-    config = ImbalanceConfig.model_validate({"loss": word} | keys)
+    config = ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"} | keys)
     targets = functional.one_hot(torch.tensor([label]), 3).float()
     return float(loss_of(config, COUNTS, label_smoothing=0.0)(logits, targets))
 
@@ -68,7 +70,7 @@ def test_logit_adjustment_adds_the_log_prior_while_training() -> None:
 def test_no_loss_favours_a_class_that_is_absent(word: str) -> None:
     """Logits that know nothing of the chip, fitted to Cargo and Tanker chips, three to one."""
     counts = torch.tensor([600, 0, 200])
-    config = ImbalanceConfig.model_validate({"loss": word})
+    config = ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"})
     chosen = loss_of(config, counts, label_smoothing=0.05)
     logits = torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.SGD([logits], lr=0.5)
@@ -85,9 +87,32 @@ def test_no_loss_favours_a_class_that_is_absent(word: str) -> None:
     "word", ["cross_entropy", "inverse_frequency", "effective_number", "focal", "logit_adjusted"]
 )
 def test_a_loss_of_mixed_targets_is_the_mixture_of_the_losses(word: str) -> None:
-    chosen = loss_of(ImbalanceConfig.model_validate({"loss": word}), COUNTS, label_smoothing=0.0)
+    config = ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"})
+    chosen = loss_of(config, COUNTS, label_smoothing=0.0)
     mixed = float(chosen(LOGITS, torch.tensor([[0.3, 0.0, 0.7]])))
     assert mixed == pytest.approx(0.3 * loss(word, 0) + 0.7 * loss(word, 2))
+
+
+@pytest.mark.parametrize("base", [RECIPE, None])
+@pytest.mark.parametrize("word", ["inverse_frequency", "effective_number", "focal"])
+def test_a_config_that_changes_the_loss_alone_does_not_keep_the_sampling(
+    word: str, base: RunConfig | None, tmp_path: Path
+) -> None:
+    """Both correct the imbalance: the recipe's sampling was chosen for plain cross-entropy."""
+    path = tmp_path / "c.toml"
+    path.write_text(f'[imbalance]\nloss = "{word}"\n')
+    with pytest.raises(ConfigInvalid, match=f"the loss {word} corrects .* give `sampling` as well"):
+        read_config(path, RunConfig, base)
+    path.write_text(f'[imbalance]\nloss = "{word}"\nsampling = "square_root"\n')
+    assert read_config(path, RunConfig, base).imbalance.sampling == "square_root", "as it says"
+
+
+def test_a_config_that_changes_something_else_of_the_imbalance_keeps_the_sampling(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[imbalance]\nloss = "cross_entropy"\ngamma = 1.0\n')
+    assert read_config(path, RunConfig, RECIPE).imbalance.sampling == "square_root"
 
 
 def test_smoothing_gives_every_class_an_equal_share() -> None:
@@ -97,7 +122,9 @@ def test_smoothing_gives_every_class_an_equal_share() -> None:
 
 
 def test_the_loss_is_the_mean_over_the_batch_and_not_over_its_weights() -> None:
-    chosen = loss_of(ImbalanceConfig(loss="inverse_frequency"), COUNTS, label_smoothing=0.0)
+    chosen = loss_of(
+        ImbalanceConfig(loss="inverse_frequency", sampling="natural"), COUNTS, label_smoothing=0.0
+    )
     both = chosen(LOGITS.expand(2, 3), torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
     expected = (loss("inverse_frequency", 0) + loss("inverse_frequency", 2)) / 2
     assert float(both) == pytest.approx(expected)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from training import matrix
+from training import matrix, provenance
 from training.config import (
     DEFAULT_INPUT,
     AugmentConfig,
@@ -17,7 +17,7 @@ from training.config import (
     RunConfig,
     StageConfig,
 )
-from training.errors import ConfigInvalid, DataInvalid, WeightsMissing
+from training.errors import ConfigInvalid, DataInvalid, RunChanged, WeightsMissing
 from training.frozen import Bank, compute_bank
 from training.matrix_config import MatrixConfig, Variant, with_sweep
 from training.matrix_place import Place
@@ -26,6 +26,7 @@ from training.results import Cell, Epoch, MatrixResults, read_cell
 from training.sides import Sides, all_records, index, load
 from training.sources.simulated import SimulatedSource
 from training.splits import Item
+from training.stages import StageResult, run_stage
 from training.weights import save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
@@ -124,6 +125,25 @@ def test_frozen_features_are_computed_once_for_all_that_share_a_base(
     assert len(banks) == len(SETS)
 
 
+def test_a_fine_tuning_has_its_own_number_of_views_where_the_base_trains_a_head_too(
+    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stand on the same features, but the base's are of fewer views of a chip."""
+    used: dict[str, int] = {}
+
+    def noted(*arguments: Any) -> StageResult:
+        stage, around = arguments[3], arguments[5]
+        used[stage.name] = len(around.bank.views)
+        return run_stage(*arguments)
+
+    monkeypatch.setattr(matrix, "run_stage", noted)
+    base = CONFIG.fine_tune.model_copy(update={"name": "base", "views": 1, "epochs": 1})
+    config = CONFIG.model_copy(update={"base": base, "depth": 2})
+    run(config, data, tmp_path, [])
+    assert used["mix"] == 1
+    assert used["mix.fine"] == CONFIG.fine_tune.views == 2
+
+
 def test_a_sequential_cell_goes_on_from_the_independent_one(
     data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
@@ -136,7 +156,7 @@ def test_a_sequential_cell_goes_on_from_the_independent_one(
 def test_a_cell_ends_alike_whatever_ran_before_it(
     data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
-    focal = Variant(imbalance=ImbalanceConfig(loss="focal"))
+    focal = Variant(imbalance=ImbalanceConfig(loss="focal", sampling="natural"))
     more = CONFIG.model_copy(
         update={
             "seeds": (1, 0),
@@ -192,7 +212,7 @@ def test_a_half_written_cell_is_not_finished(
     result.rename(result.with_suffix(".half"))
     epochs: list[Epoch] = []
     again = run(config, data, tmp_path, epochs)
-    assert {epoch.stage for epoch in epochs} == {"mix"}
+    assert {epoch.stage for epoch in epochs} == {"default/cnn/seed-0/mix"}
     assert hashes(again).items() <= hashes(whole[0]).items()
 
 
@@ -204,7 +224,9 @@ def test_a_cell_may_be_deleted_and_run_again(
     result.unlink()
     epochs: list[Epoch] = []
     again = run(CONFIG, data, tmp_path, epochs)
-    assert {epoch.stage for epoch in epochs} == {"mix", "mix.fine", "mix.fine.coarse"}
+    assert {epoch.stage for epoch in epochs} == {
+        f"default/cnn/seed-0/{path}" for path in ("mix", "mix.fine", "mix.fine.coarse")
+    }
     assert hashes(again) == hashes(whole[0])
 
 
@@ -228,6 +250,30 @@ def test_seeds_and_models_may_be_added_and_nothing_else(
     longer = config.base.model_copy(update={"epochs": 3})
     with pytest.raises(ConfigInvalid, match="holds a matrix of another config"):
         run(config.model_copy(update={"base": longer}), data, tmp_path, [])
+
+
+def test_cells_of_other_code_are_refused_unless_told(
+    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = CONFIG.model_copy(update={"depth": 1})
+    commits = ["a" * 40, "b" * 40]
+    monkeypatch.setattr(provenance, "CODE", commits[0])
+    run(config, data, tmp_path, [])
+    monkeypatch.setattr(provenance, "CODE", commits[1])
+    more = config.model_copy(update={"seeds": (1,)})
+    epochs: list[Epoch] = []
+    with pytest.raises(
+        RunChanged, match=r"code aaaaaaaaaaaa \(now bbbbbbbbbbbb\).*--accept-changes"
+    ):
+        run(more, data, tmp_path, epochs)
+    assert epochs == []
+    sides, items = data
+    place = Place(tmp_path, tmp_path / "weights", "sar", Console(quiet=True), accept=True)
+    results = matrix.run(more, sides, items, place)
+    assert {result.cell.seed: result.commit for result in results.cells} == {
+        0: commits[0],
+        1: commits[1],
+    }
 
 
 def test_missing_weights_are_told_before_anything_is_trained(

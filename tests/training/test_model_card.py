@@ -177,6 +177,22 @@ def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) 
         assert (models / name).read_bytes() == pictures(ships.card)[name]
 
 
+def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
+    models, run = tmp_path / "models", run_folder(tmp_path / "run", card())
+    models.mkdir()
+    for name, of in {"this": ShipClassifier(run / "ship.onnx").sha256, "other": "e" * 64}.items():
+        record = card().training | {"quantisation": {"of": of}}
+        write_tiny_model(models / "ship.int8.onnx", card(training=record))
+        (models / "ship.int8.onnx.sha256").write_text("its sum")
+        kept = name == "this"
+        assert promote(run, models) is not kept
+        assert (models / "ship.int8.onnx").exists() is kept, name
+        assert (models / "ship.int8.onnx.sha256").exists() is kept, name
+    (models / "ship.int8.onnx").write_text("damaged")
+    assert promote(run, models)
+    assert not (models / "ship.int8.onnx").exists()
+
+
 def test_promote_writes_the_sum_that_sha256sum_checks(tmp_path: Path) -> None:
     models = tmp_path / "models"
     for told in (card(), card(version="1.1")):

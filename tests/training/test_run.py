@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) -> None:
     names = {"config.json", "curves.png", "history.jsonl", "manifest.jsonl", "metrics.json"}
-    assert {p.name for p in folder.iterdir()} == names | {"ship.onnx"}
+    assert {p.name for p in folder.iterdir()} == names | {"ship.onnx", "run.json"}
     stages = [
         json.loads(line)["stage"] for line in (folder / "history.jsonl").read_text().splitlines()
     ]

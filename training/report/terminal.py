@@ -18,7 +18,7 @@ def counts_table(
     counts  source -> class -> side -> chips that are used
     found   source -> class -> chips that are there, byte-identical repeats included
     """
-    table = Table("source", "class", "found", *SPLITS, "used", title="chips")
+    table = _table("source", "class", "found", *SPLITS, "used", title="chips")
     for source, classes in counts.items():
         for label, sides in classes.items():
             total = sum(sides.values())
@@ -28,13 +28,26 @@ def counts_table(
 
 
 def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Headline figures of each test set with 95 % intervals, beside "everything is Cargo"."""
-    table = Table("test set", "chips", *_HEADLINE, "macro_f1 of majority", title="test")
+    """Headline figures of each test set with 95 % intervals, beside "everything is Cargo".
+
+    A line a figure, so that names and intervals fit into 80 columns.
+    """
+    table = _table("test set", "chips", "figure", "value", "95 %", title="test")
     for source, score in scores.items():
-        cells = [_interval(score["headline"][name]) for name in _HEADLINE]
-        table.add_row(source, str(score["chips"]), *cells, f"{score['majority_macro_f1']:.2f}")
+        names = (source, str(score["chips"]))
+        for name in _HEADLINE:
+            figure = score["headline"][name]
+            told = f"{figure['low']:.2f} to {figure['high']:.2f}"
+            table.add_row(*names, name, f"{figure['value']:.2f}", told)
+            names = ("", "")
+        majority = f"{score['majority_macro_f1']:.2f}"
+        table.add_row("", "", "macro_f1 of majority", majority, "", end_section=True)
     return table
 
 
-def _interval(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.2f} ({figure['low']:.2f}-{figure['high']:.2f})"
+def _table(*heads: str, title: str) -> Table:
+    """A table that folds what does not fit; rich would cut it."""
+    table = Table(title=title)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table

@@ -1,0 +1,68 @@
+"""Tables in a terminal of 80 columns: no name and no figure is cut."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from tests.training.test_evaluation import metrics
+from training import bars
+from training.quantise import Comparison
+from training.report.evaluation import evaluation_table
+from training.report.terminal import counts_table, scores_table
+
+LONG = "opensarship_slc_of_the_year_2016_and_after"
+SIDES = {"train": 1000, "validation": 100, "test": 200}
+
+
+def printed(table: Table) -> str:
+    """What is printed at 80 columns, cells that go over several lines put together."""
+    out = io.StringIO()
+    Console(file=out, width=80).print(table)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in out.getvalue()
+    return out.getvalue()
+
+
+def first_column(text: str) -> str:
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    return "".join(row.split("│")[1].strip() for row in rows)
+
+
+def test_the_score_table_shows_names_and_intervals() -> None:
+    scores = metrics()["sources"] | {LONG: metrics()["sources"]["fusar"]}
+    text = printed(scores_table(scores))
+    assert LONG in first_column(text)
+    for score in scores.values():
+        for figure in ("macro_f1", "balanced_accuracy", "accuracy", "ece"):
+            told = score["headline"][figure]
+            row = f"{told['value']:.2f}", f"{told['low']:.2f} to {told['high']:.2f}"
+            assert re.search(rf"│ {figure} +│ {row[0]} +│ {row[1]} +│", text), figure
+
+
+def test_the_table_of_chips_shows_names_and_counts() -> None:
+    counts = {LONG: {"Cargo": SIDES, "Fishing": dict.fromkeys(SIDES, 0)}}
+    text = printed(counts_table(counts, {LONG: {"Cargo": 1400, "Fishing": 0}}))
+    assert LONG in first_column(text)
+    for number in ("1400", "1000", "100", "200", "1300"):
+        assert number in text
+
+
+@pytest.mark.parametrize("speed", [None, {"value": 512.0, "low": 500.0, "high": 520.0}])
+def test_the_table_of_bars_shows_values_and_intervals(speed: dict[str, float] | None) -> None:
+    rows = bars.rows(metrics(), 3 * 2**20, speed, absent="run `evaluate`")
+    text = printed(evaluation_table(rows, "ship 0.1.0+0123456789ab"))
+    for row in rows:
+        assert row.value() in text
+        assert row.interval() in text
+
+
+def test_the_table_of_the_int8_file_shows_names_and_figures() -> None:
+    figures = {f"macro-F1, validation, {LONG}": (0.512, 0.498), "bytes": (11_000_000.0, 3e6)}
+    text = printed(Comparison(figures, 0.991, 0.001, 0.02, 2.9).table())
+    assert LONG in first_column(text).replace(" ", "")
+    for told in ("0.512", "0.498", "11,000,000", "0.9910"):
+        assert told in text

@@ -1,0 +1,106 @@
+"""What a run will train, decided from the chips there are before anything is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from training.config import RunConfig, StageConfig
+from training.crossfit import folds_of
+from training.errors import DataInvalid
+from training.sides import Sides
+from training.sources.record import Record
+from training.stages import named
+from training.store import joined
+
+Records = list[Record]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages that every network of a run goes through, and why it goes through no other.
+
+    skipped  name of a stage of the config -> what it lacks
+    """
+
+    stages: tuple[StageConfig, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def protocol(self, config: RunConfig) -> str:
+        """How the run is trained, chosen and tested, in a line for the card."""
+        stages = " then ".join(stage.name for stage in self.stages)
+        skipped = "".join(f"; {name} skipped: {why}" for name, why in self.skipped.items())
+        if not config.folds:
+            return (
+                f"{stages}; epochs chosen and trust fitted on validation; test read once{skipped}"
+            )
+        return (
+            f"{stages}, on training and validation chips, last epochs; trust fitted on what "
+            f"networks of {config.folds} folds said of chips held out; test read once{skipped}"
+        )
+
+
+def plan(sides: Sides, config: RunConfig) -> Plan:
+    """The stages that can run. Without folds a stage needs validation chips of its own sources.
+
+    Raises DataInvalid where the chips to train on do not show two classes and two ships of each,
+    where a fold would leave one class to train on, or where no stage matches a source.
+    """
+    networks = list(_trained_on(sides, config))
+    _check_classes(networks)
+    held = None if config.folds else list(sides.validation.records)
+    lacks = {stage.name: _lack(stage, networks, held) for stage in config.stages}
+    stages = tuple(stage for stage in config.stages if lacks[stage.name] is None)
+    if not stages:
+        raise DataInvalid("no stage of the config matches any source that was found")
+    return Plan(stages, {name: why for name, why in lacks.items() if why is not None})
+
+
+def _trained_on(sides: Sides, config: RunConfig) -> Iterator[tuple[str, Records]]:
+    """Each network's name and the chips that it is trained on; the one that ships comes first."""
+    if not config.folds:
+        yield "the model", list(sides.train.records)
+        return
+    everything = joined(sides.train, sides.validation)
+    yield "the model", list(everything.records)
+    for number, held in enumerate(folds_of(everything, config)):
+        yield (
+            f"fold {number}",
+            [r for r, out in zip(everything.records, held, strict=True) if not out],
+        )
+
+
+def _check_classes(networks: list[tuple[str, Records]]) -> None:
+    _, everything = networks[0]
+    ships: dict[str, set[str]] = {}
+    for record in everything:
+        ships.setdefault(record.label, set()).add(record.group)
+    if len(ships) < 2:
+        raise DataInvalid(
+            f"the chips to train on are of {len(ships)} class ({', '.join(ships)}); at least two "
+            "classes are needed: add chips of another"
+        )
+    for label, of_label in sorted(ships.items()):
+        if len(of_label) < 2:
+            raise DataInvalid(
+                f"the chips to train on show one {label} ship; at least two are needed: add chips "
+                f"of other {label} ships, or take the class out"
+            )
+    for name, records in networks:
+        classes = {record.label for record in records}
+        if len(classes) < 2:
+            raise DataInvalid(
+                f"{name} would be trained on {', '.join(classes)} alone, because all other ships "
+                "are held back; lower `folds` in the config, or add ships"
+            )
+
+
+def _lack(
+    stage: StageConfig, networks: list[tuple[str, Records]], held: Records | None
+) -> str | None:
+    """What a stage lacks in some network; None where it can run in all of them."""
+    told = ", ".join(stage.sources)
+    for name, records in networks:
+        if not any(named(record.source, stage.sources) for record in records):
+            return f"no training chip of {told}" + ("" if name == "the model" else f" in {name}")
+    if held is not None and not any(named(record.source, stage.sources) for record in held):
+        return f"no validation chip of {told}"
+    return None

@@ -22,7 +22,7 @@ from training.card_data import sides_of_card
 from training.config import RunConfig, validated
 from training.crossfit import Start
 from training.errors import DataInvalid
-from training.matrix_config import MatrixConfig
+from training.matrix_config import MatrixConfig, is_pretrained
 from training.matrix_place import Place
 from training.options import (
     check_pretraining,
@@ -226,7 +226,7 @@ def _pretrain_all(
         return
     store, weights = options.runs / "store", weights_dir(options)
     for name in config.models:
-        if name.endswith("-pretrained"):
+        if is_pretrained(name):
             run = config.run.model_copy(update={"model": config.model_of(name)})
             other = other_source(options, run)
             check_not_tested(other.index(), items)

@@ -161,15 +161,18 @@ class StageConfig(Frozen):
     """One stage of training; it continues from the weights the stage before it chose.
 
     sources   names or patterns (`opensarship*`) of the sources it trains on
-    trains    "all" parameters; the "head" on frozen features, as the paper says; or "gradual":
-              the head first, then one block more at a time from the top down
+    trains    "all" parameters; the "head" on frozen features, as the paper says; the head and the
+              "last_blocks"; or "gradual": the head first, then one block more at a time from the
+              top down
+    blocks    how many blocks "last_blocks" trains: of a VGG16, what lies between two poolings
     views     of each chip, augmented, whose frozen features the head is trained on
     lr        peak of a one-cycle schedule for AdamW
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")  # it names files
     sources: tuple[str, ...] = Field(default=("*",), min_length=1)
-    trains: Literal["all", "head", "gradual"] = "all"
+    trains: Literal["all", "head", "last_blocks", "gradual"] = "all"
+    blocks: int = Field(default=2, ge=1)
     views: int = Field(default=4, ge=1)
     epochs: int = Field(ge=1)
     lr: float = Field(gt=0)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from training import splits
 from training.errors import ConfigInvalid, DataInvalid
-from training.matrix_config import MatrixConfig, with_cells
+from training.matrix_config import MatrixConfig, is_pretrained, with_cells
 from training.parallel import ALONE, Team
 from training.pipeline import untrained
 from training.progress import OnEpoch
@@ -69,7 +69,7 @@ def read_starts(config: MatrixConfig, place: Place) -> dict[str, Weights]:
     """
     starts: dict[str, Weights] = {}
     for name in config.models:
-        if name.endswith("-pretrained"):
+        if is_pretrained(name):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
             starts[name] = read_weights(place.pretrained, run_config, place.weights)
             untrained(run_config, starts[name])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
-from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
+from training.matrix_config import MatrixConfig, is_pretrained, simulated_matrix, with_sweep
 from training.parallel import Team
 from training.pretraining import other_chips
 from training.progress import OnEpoch, tensorboard
@@ -100,7 +100,7 @@ def check_pretraining(options: argparse.Namespace, models: Collection[str] = ())
 
     models  of a matrix
     """
-    if models and not any(name.endswith("-pretrained") for name in models):
+    if models and not any(map(is_pretrained, models)):
         for option in ("pretrain", "pretrained"):
             if getattr(options, option):
                 raise ConfigInvalid(

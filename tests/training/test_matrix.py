@@ -361,7 +361,19 @@ def test_a_sweep_changes_what_it_says_and_nothing_else() -> None:
     (stage,) = freezing.run_of(Cell("gradual", "cnn", 0, ("mix", "fine"))).stages
     assert stage.trains == "gradual"
     (base,) = freezing.run_of(Cell("gradual", "cnn", 0, ("mix",))).stages
-    assert base.trains == "all"
+    assert base == CONFIG.base.model_copy(update={"name": "mix", "sources": ("*",)})
+
+
+def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:
+    config = CONFIG.model_copy(update={"models": ("vgg16", "vgg16-pretrained")})
+    for path in (("mix",), ("mix", "fine"), ("mix", "fine", "coarse")):
+        (stage,) = config.run_of(Cell("default", "vgg16-pretrained", 0, path)).stages
+        assert (stage.trains, stage.lr) == ("head", CONFIG.fine_tune.lr)
+        for trains in ("head", "last_blocks", "gradual", "all"):
+            sweep = with_sweep(config, "freezing")
+            (stage,) = sweep.run_of(Cell(trains, "vgg16-pretrained", 0, path)).stages
+            assert stage.trains == trains
+            assert stage.lr <= CONFIG.fine_tune.lr
 
 
 def test_a_config_says_what_cannot_be() -> None:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def measure_speed(_: Options) -> str:
     speed.frozen(table, config, train, held, 40)
     memory = torch.cuda.max_memory_allocated() / 2**30
     table.add_row("GPU memory at most", f"{memory:.1f} GiB", "")
-    console = Console(width=80, record=True, quiet=True)
+    console = Console(width=80, record=True, file=StringIO())
     console.print(table)
     return f"```\n{console.export_text()}```"
 

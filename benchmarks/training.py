@@ -146,8 +146,9 @@ def flops(model: ChipNet, config: RunConfig) -> float:
     return float(counter.get_total_flops())
 
 
-def matrix_product_rate(device: torch.device, side: int = 2048) -> float:
+def matrix_product_rate(device: torch.device) -> float:
     """Operations a second of one large square matrix product in the precision of training."""
+    side = 8192 if device.type == "cuda" else 2048  # a smaller one does not fill a large GPU
     precision = torch.bfloat16 if bf16_pays(device) else torch.float32
     left, right = (torch.randn(side, side, device=device, dtype=precision) for _ in range(2))
     seconds(lambda: left @ right)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
@@ -20,7 +21,10 @@ from tests.training.archives import tiff, write_folder
 from tests.training.test_commands import own_chips
 from tests.training.test_parallel import ROOT
 from training import commands, provenance, run
+from training.config import ModelConfig
+from training.models import build, copy_state
 from training.run_folder import locked
+from training.whole import write_tensors
 
 TINY = """
 folds = 0
@@ -182,6 +186,21 @@ def test_models_of_other_seeds_have_other_versions(
     versions = {ShipClassifier(file).card.version for file in files}
     assert len(versions) == 2
     assert all(re.fullmatch(r"0\.1\.0\+[0-9a-f]{12}", version) for version in versions)
+
+
+def test_runs_from_other_weights_are_other_runs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file keeps its name, and what it holds changes between two calls."""
+    monkeypatch.setattr(commands, "learn_all", dies)
+    weights, runs = tmp_path / "features.safetensors", tmp_path / "runs"
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        write_tensors(weights, copy_state(build(ModelConfig(name="cnn"), 2)))
+        for _ in range(2):
+            with pytest.raises(Killed):
+                run.main(words(home, runs, "--pretrained", str(weights)))
+    assert len(list(runs.glob("ship-*"))) == 2
 
 
 def test_a_model_file_names_no_folder_of_the_machine(finished: Path) -> None:

@@ -119,6 +119,14 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
     assert "--pretrain OTHER_SAR" not in page(plain)
 
 
+def test_every_code_that_trained_is_named() -> None:
+    assert f"commit `{'c' * 12}`, manifest" in page(card())
+    codes = ["a" * 40, "a" * 40, f"{'b' * 40}+changed.1234567890ab"]
+    makers = {"made_by": [{"code": code, "torch": str(n)} for n, code in enumerate(codes)]}
+    told = f"commit `{'a' * 12}`, then `{'b' * 12}+changed.1234567890ab`, manifest"
+    assert told in page(card(training=card().training | makers))
+
+
 def test_experts_bring_a_limit_of_their_own() -> None:
     assert "how the scene was scaled" not in page(card())
     content = card().training["config"] | {"experts": {"share": 0.5}}

@@ -45,6 +45,11 @@ lr = 1e-3
 name = "second"
 epochs = 2
 lr = 1e-3
+[[stages]]
+name = "third"
+sources = ["opensarship*"]
+epochs = 2
+lr = 1e-3
 """
 
 
@@ -176,6 +181,15 @@ def test_a_finished_run_is_measured_on_other_chips_when_they_are_given_later(
         assert run.main(words(home, finished, *more)) == 0
         assert "is finished already; delete it" in told(capsys, "finished already")
         assert file.read_bytes() == written
+
+
+def test_the_card_names_the_stages_that_ran(finished: Path) -> None:
+    folder = folder_of(finished)
+    protocol = ShipClassifier(folder / "ship.onnx").card.training["protocol"]
+    assert protocol.startswith("first then second; ")
+    assert protocol.endswith("; third skipped: no training chip of opensarship*")
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    assert {json.loads(line)["stage"] for line in lines} == {"first", "second"}
 
 
 def test_models_of_other_seeds_have_other_versions(
@@ -314,27 +328,28 @@ def test_sigkill_then_a_commit_then_the_same_command(home: Path, tmp_path: Path)
     git(source, "commit", "-qm", "first")
     (tmp_path / "long.toml").write_text(TINY.replace("epochs = 2", "epochs = 5000", 1))
 
-    def train(*more: str) -> subprocess.Popen[str]:
-        given = ["--data", str(home / "own"), "--config", str(tmp_path / "long.toml")]
-        command = [sys.executable, "-m", "training.run", *given, "--runs", str(runs), *more]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
-        return subprocess.Popen(
-            command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
-        )
+    given = ["--data", str(home / "own"), "--config", str(tmp_path / "long.toml")]
+    command = [sys.executable, "-m", "training.run", *given, "--runs", str(runs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
 
-    first = train()
-    wait_for(lambda: bool(list(runs.glob("ship-*.half/run.json"))), first)
-    second = train()
-    assert "run_busy: " in second.communicate(timeout=120)[1]
-    assert second.returncode == 1
-    first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=30)
+    def refused(code: str) -> bool:
+        done = subprocess.run(
+            command, cwd=source, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode == 1 and f"{code}: " in done.stderr
+
+    with subprocess.Popen(
+        command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
+    ) as first:
+        try:
+            wait_for(lambda: bool(list(runs.glob("ship-*.half/run.json"))), first)
+            assert refused("run_busy")
+        finally:
+            first.send_signal(signal.SIGKILL)
     with (source / "training" / "losses.py").open("a") as file:
         file.write("\n# another formula\n")
     git(source, "commit", "-qam", "second")
-    third = train()
-    assert "run_changed: " in third.communicate(timeout=120)[1]
-    assert third.returncode == 1
+    assert refused("run_changed")
 
 
 def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:

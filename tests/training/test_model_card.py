@@ -13,7 +13,14 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import metrics
 from training import bars
-from training.config import RECIPE, ModelConfig, RunConfig, StageConfig, read_config
+from training.config import (
+    RECIPE,
+    ImbalanceConfig,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+    read_config,
+)
 from training.promote import promote
 from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
 
@@ -117,6 +124,16 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
     plain = card(training=card().training | {"config": usual, "pretraining": None})
     assert "model.width" not in page(plain)
     assert "--pretrain OTHER_SAR" not in page(plain)
+
+
+@pytest.mark.parametrize("sampling", ["natural", "square_root"])
+def test_a_config_of_another_loss_is_read_from_the_page(sampling: str, tmp_path: Path) -> None:
+    imbalance = ImbalanceConfig.model_validate({"loss": "focal", "sampling": sampling})
+    config = CONFIG.model_copy(update={"imbalance": imbalance})
+    told = card(training=card().training | {"config": config.model_dump(mode="json")})
+    (toml,) = re.findall(r"```toml\n(.*?)```", page(told), re.DOTALL)
+    (tmp_path / "like.toml").write_text(toml)
+    assert read_config(tmp_path / "like.toml", RunConfig, RECIPE) == config
 
 
 def test_every_code_that_trained_is_named() -> None:

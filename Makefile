@@ -16,10 +16,10 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test lint coverage bench format lock image clean
+.PHONY: help serve test lint coverage bench gpu-check format lock image clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo "  variables: PORT=$(PORT) PYTHON=$(PYTHON); packages for: $(KIND)"
 
 serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on PORT
@@ -39,6 +39,9 @@ coverage: $(DEV)/.installed-$(KIND) ## lines of shipchip and serving that tests 
 bench: $(DEV)/.installed-$(KIND) ## speed of the service and of batch runs, on a quiet machine
 	$(DEV)/bin/python -m benchmarks.serving
 	$(DEV)/bin/python -m benchmarks.batch
+
+gpu-check: ## check a GPU where torch with CUDA is installed (GPU_CHECK=options)
+	$(PYTHON) -m benchmarks.gpu $(GPU_CHECK)
 
 format: $(DEV)/.installed-$(KIND) ## let ruff order imports and lay out the code
 	$(DEV)/bin/ruff check --fix .

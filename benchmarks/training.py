@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from training.augment import augment, mixup
 from training.checkpoint import Dice
-from training.config import ModelConfig, RunConfig, StageConfig
+from training.config import NETWORKS, ModelConfig, RunConfig, StageConfig
 from training.loop import Course, bf16_pays, train_one_epoch
 from training.models import ChipNet, build, device_of_choice
 from training.parallel import ALONE
@@ -33,13 +33,13 @@ from training.store import Prepared
 def main() -> int:
     """Measure, print a table, and give 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", choices=("cnn", "resnet50", "vgg16"), default="vgg16")
-    parser.add_argument("--width", type=float, default=0.5, help="of a vgg16")
+    parser.add_argument("--model", choices=NETWORKS, default="vgg16_bn")
+    parser.add_argument("--width", type=float, default=0.5, help="of a VGG16")
     parser.add_argument("--size", type=int, default=64, help="side of a chip in pixels")
     parser.add_argument("--chips", type=int, default=512)
     parser.add_argument("--epochs", type=int, default=40, help="of the fine-tuning")
     options = parser.parse_args()
-    width = options.width if options.model == "vgg16" else 1.0
+    width = options.width if options.model.startswith("vgg16") else 1.0
     model = ModelConfig.model_validate({"name": options.model, "width": width})
     spec = RunConfig().input.model_copy(update={"size": options.size})
     config = RunConfig(model=model, input=spec)

@@ -23,7 +23,7 @@ def main() -> int:
     path = Path(sys.argv[1])
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 64
     torch.manual_seed(0)
-    network = build(ModelConfig(width=1.0), 3).eval()
+    network = build(ModelConfig(name="vgg16", width=1.0), 3).eval()
     chips = np.random.default_rng(0).normal(size=(32, 1, size, size)).astype(np.float32)
     with torch.inference_mode():
         width = network(torch.from_numpy(chips)).embedding.shape[1]

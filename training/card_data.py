@@ -13,6 +13,10 @@ from training.sides import Sides, all_records, index, load
 from training.sources.record import Source
 from training.splits import Item
 
+# The version of what a card tells of its training. In the first, which cards do not name, vgg16 was
+# the name of the batch-normalised VGG16.
+RECORD = 2
+
 
 def sides_of_card(
     card: ModelCard, sources: list[Source], store: Path, console: Console
@@ -46,6 +50,10 @@ def config_of_card(card: ModelCard) -> RunConfig:
     where = f"the config in the card of {card.name} {card.version}"
     if not isinstance(content, dict):
         raise ConfigInvalid(f"{where} is missing; expected a file that training.run exported")
+    network = content.get("model")
+    older = card.training.get("record") != RECORD
+    if older and isinstance(network, dict) and network.get("name") == "vgg16":
+        content = content | {"model": network | {"name": "vgg16_bn"}}
     # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
     asked = content | {"input": card.input.model_dump(mode="json")}
     return validated(asked, RunConfig, where)

@@ -22,14 +22,13 @@ from training.card_data import sides_of_card
 from training.config import RunConfig, validated
 from training.crossfit import Start
 from training.errors import DataInvalid
-from training.matrix_config import MatrixConfig
+from training.matrix_config import MatrixConfig, is_pretrained
 from training.matrix_place import Place
 from training.options import (
     check_pretraining,
     large_enough,
     matrix_config,
     other_source,
-    pretraining_record,
     run_config,
     scribe_of,
     sources_of,
@@ -57,6 +56,7 @@ from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.strangers import strangers
 from training.verify import notes, verify
+from training.weights import read_weights
 from training.whole import half_of, write_text
 
 
@@ -118,9 +118,10 @@ def _features(
         other = other_chips(options.pretrain, config)
         check_not_tested(other.index(), items)
         learn_features(other, config, weights, options.runs / "store", console, team)
-    start = partial(untrained, pretrained=options.pretrained, weights=weights)
-    # Weights that are missing or do not fit are refused here, before anything is written.
-    return start, pretraining_record(options, config, weights, start(config))
+    features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    start = partial(untrained, weights=features)
+    start(config)  # weights that do not fit are refused here, before anything is written
+    return start, dict(features.record) if features else None
 
 
 def _complete(
@@ -170,7 +171,7 @@ def data(options: argparse.Namespace, console: Console) -> None:
 def pretrain(options: argparse.Namespace, console: Console) -> None:
     """Features from other SAR chips, as a file of weights."""
     config = run_config(options)
-    width = options.width or (config.model.width if options.model == "vgg16" else 1.0)
+    width = options.width or (config.model.width if options.model.startswith("vgg16") else 1.0)
     model = config.model.model_dump() | {"name": options.model, "width": width}
     config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
     large_enough(config)
@@ -225,7 +226,7 @@ def _pretrain_all(
         return
     store, weights = options.runs / "store", weights_dir(options)
     for name in config.models:
-        if name.endswith("-pretrained"):
+        if is_pretrained(name):
             run = config.run.model_copy(update={"model": config.model_of(name)})
             other = other_source(options, run)
             check_not_tested(other.index(), items)

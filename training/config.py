@@ -5,7 +5,7 @@ A config is written into the run folder and into the model card, so that a resul
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -73,13 +73,20 @@ class AugmentConfig(Frozen):
     mixup: float = Field(default=0.2, ge=0, le=2)
 
 
+NetworkName = Literal["cnn", "resnet50", "vgg16", "vgg16_bn"]
+NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+
+
 class ModelConfig(Frozen):
     """The network. `width` multiplies every layer's channels; 1.0 is the paper's.
+
+    name  named as in torchvision: `vgg16` has no batch normalisation, `vgg16_bn` has it after each
+          convolution and is the one to train from random weights
 
     A ResNet50 has one width, because torchvision builds it and its weights fit no other.
     """
 
-    name: Literal["cnn", "resnet50", "vgg16"] = "vgg16"
+    name: NetworkName = "vgg16_bn"
     width: float = Field(default=0.5, gt=0, le=1)
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
@@ -92,7 +99,7 @@ class ModelConfig(Frozen):
 
 # Below these the last map is a single place: nothing is left to average or to show, and bfloat16
 # gradients of such a ResNet50 were seen to be NaN on a CPU (torch 2.15).
-_SMALLEST = {"cnn": 16, "vgg16": 32, "resnet50": 33}
+_SMALLEST = {"cnn": 16, "vgg16": 32, "vgg16_bn": 32, "resnet50": 33}
 
 
 def check_size(model: ModelConfig, size: int) -> None:
@@ -154,15 +161,18 @@ class StageConfig(Frozen):
     """One stage of training; it continues from the weights the stage before it chose.
 
     sources   names or patterns (`opensarship*`) of the sources it trains on
-    trains    "all" parameters; the "head" on frozen features, as the paper says; or "gradual":
-              the head first, then one block more at a time from the top down
+    trains    "all" parameters; the "head" on frozen features, as the paper says; the head and the
+              "last_blocks"; or "gradual": the head first, then one block more at a time from the
+              top down
+    blocks    how many blocks "last_blocks" trains: of a VGG16, what lies between two poolings
     views     of each chip, augmented, whose frozen features the head is trained on
     lr        peak of a one-cycle schedule for AdamW
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")  # it names files
     sources: tuple[str, ...] = Field(default=("*",), min_length=1)
-    trains: Literal["all", "head", "gradual"] = "all"
+    trains: Literal["all", "head", "last_blocks", "gradual"] = "all"
+    blocks: int = Field(default=2, ge=1)
     views: int = Field(default=4, ge=1)
     epochs: int = Field(ge=1)
     lr: float = Field(gt=0)

@@ -7,7 +7,7 @@ from out of a file.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +24,7 @@ from training.final_test import final_chips, final_logits
 from training.frozen import Bank, compute_bank
 from training.loop import evaluate
 from training.matrix_config import MatrixConfig
-from training.matrix_place import Place, check_sets, check_weights, claim_folder
+from training.matrix_place import Place, check_sets, claim_folder, read_starts
 from training.models import ChipNet, build, copy_state
 from training.pipeline import untrained
 from training.progress import EpochProgress
@@ -36,6 +36,7 @@ from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import Around, StageResult, matches, run_stage
 from training.trust_fit import fit_temperature
+from training.weights import Weights
 from training.whole import write_tensors
 
 
@@ -48,10 +49,10 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     folder, RunChanged where other code began it, RunBusy where another process is at work in it.
     """
     check_sets(config, items)
-    weights = check_weights(config, place)
+    starts = read_starts(config, place)
     with locked(place.folder, place.team):
-        everything = place.team.agree(lambda: claim_folder(config, items, place, weights))
-        _run_cells(config, sides, place)
+        everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
+        _run_cells(config, sides, place, starts)
         place.team.agree(lambda: True)  # nobody lets go of the folder before all are done
     return MatrixResults(
         config={
@@ -71,7 +72,9 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     )
 
 
-def _run_cells(config: MatrixConfig, sides: Sides, place: Place) -> None:
+def _run_cells(
+    config: MatrixConfig, sides: Sides, place: Place, starts: Mapping[str, Weights]
+) -> None:
     """Run every cell of `config` that is not finished."""
     cells = config.cells()
     todo = [c for c in cells if not place.team.agree(place.result(c).exists)]
@@ -80,7 +83,7 @@ def _run_cells(config: MatrixConfig, sides: Sides, place: Place) -> None:
         place.console, sum(costs[c] for c in todo), place.scribe, lines=False
     ) as progress:
         for _, group in groupby(cells, key=lambda c: (c.variant, c.model, c.seed, c.path[0])):
-            _Group(config, sides, place, progress, costs).run(list(group), set(todo))
+            _Group(config, sides, place, starts, progress, costs).run(list(group), set(todo))
 
 
 @dataclass(eq=False)
@@ -90,6 +93,7 @@ class _Group:
     config: MatrixConfig
     sides: Sides
     place: Place
+    starts: Mapping[str, Weights]
     progress: EpochProgress
     costs: dict[Cell, float]
     banks: dict[int, Bank] = field(default_factory=dict)
@@ -152,8 +156,7 @@ class _Group:
 
     def _start(self, cell: Cell, config: RunConfig) -> ChipNet:
         """The network as its parent left it; a base training's, untrained or pre-trained."""
-        pretrained = self.place.pretrained if cell.model.endswith("-pretrained") else None
-        model = untrained(config, None if cell.parent else pretrained, self.place.weights)
+        model = untrained(config, self.starts.get(cell.model))
         if cell.parent:
             model.load_state_dict(load_file(self._weights(cell.parent)))
         return model

@@ -17,7 +17,7 @@ from training.config import (
 )
 from training.results import Cell
 
-# Named as in the published table.
+# Named as in the published table; `MatrixConfig.model_of` says which network each one is.
 ModelName = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
 MODELS: tuple[ModelName, ...] = (
     "cnn",
@@ -39,15 +39,18 @@ class Variant(Frozen):
     """What one row of a sweep changes; None leaves the matrix's own."""
 
     imbalance: ImbalanceConfig | None = None
-    trains: Literal["all", "head", "gradual"] | None = None
+    fine_tune: StageConfig | None = None
 
 
 class MatrixConfig(Frozen):
     """A matrix: every model, seed and order of the sets.
 
     sets       data set -> patterns of its sources; the last is the union of the others
-    base       the base training; `name` and `sources` are filled in for each cell
-    fine_tune  each of the two fine-tunings, alike
+    base       the base training from random weights; `name` and `sources` are filled in for each
+               cell
+    fine_tune  each of the two fine-tunings, alike; of a pre-trained network all three trainings are
+               fine-tunings, as in the paper ("freezing the network weights, except for the final
+               layers")
     depth      how many trainings a path has at most: 1 base only, 2 independent, 3 sequential
     vgg_width  width of the VGG16s, see ModelConfig
     run        everything else that a training needs; its stages and model are not used
@@ -112,10 +115,9 @@ class MatrixConfig(Frozen):
     def run_of(self, cell: Cell) -> RunConfig:
         """The config of one cell's training, its only stage filled in."""
         variant = self.variants[cell.variant]
-        recipe = self.base if cell.parent is None else self.fine_tune
+        from_random = cell.parent is None and not is_pretrained(cell.model)
+        recipe = self.base if from_random else variant.fine_tune or self.fine_tune
         changes = {"name": ".".join(cell.path), "sources": self.sets[cell.path[-1]]}
-        if cell.parent is not None and variant.trains is not None:
-            changes["trains"] = variant.trains
         return self.run.model_copy(
             update={
                 "seed": cell.seed,
@@ -126,33 +128,55 @@ class MatrixConfig(Frozen):
         )
 
     def model_of(self, name: str) -> ModelConfig:
-        """The network behind a published name, pre-trained or not."""
-        architecture = name.removesuffix("-pretrained")
-        width = self.vgg_width if architecture == "vgg16" else 1.0
+        """The network behind a published name, pre-trained or not.
+
+        The pre-trained VGG16 is the published one, without batch normalisation. From random weights
+        that trains worse (docs/experiments/log.md), so the one that is not pre-trained has it.
+        """
+        architecture = "vgg16_bn" if name == "vgg16" else name.removesuffix("-pretrained")
+        width = self.vgg_width if name.startswith("vgg16") else 1.0
         return ModelConfig.model_validate(
             {"name": architecture, "width": width, "dropout": self.run.model.dropout}
         )
 
 
-SWEEPS: dict[str, dict[str, Variant]] = {
-    "imbalance": {
-        "cross_entropy": Variant(imbalance=ImbalanceConfig(sampling="natural")),
-        "balanced_sampling": Variant(imbalance=ImbalanceConfig(sampling="balanced")),
-    }
-    | {
-        word: Variant(
-            imbalance=ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"})
-        )
-        for word in ("inverse_frequency", "effective_number", "focal", "logit_adjusted")
-    },
-    "freezing": {trains: Variant(trains=trains) for trains in ("head", "gradual", "all")},
+def is_pretrained(model: str) -> bool:
+    """Whether a model of the matrix starts from features that were learnt elsewhere."""
+    return model.endswith("-pretrained")
+
+
+SWEEPS = ("imbalance", "freezing")
+
+_IMBALANCE = {
+    "cross_entropy": Variant(imbalance=ImbalanceConfig(sampling="natural")),
+    "balanced_sampling": Variant(imbalance=ImbalanceConfig(sampling="balanced")),
+} | {
+    word: Variant(imbalance=ImbalanceConfig.model_validate({"loss": word, "sampling": "natural"}))
+    for word in ("inverse_frequency", "effective_number", "focal", "logit_adjusted")
+}
+
+# What a fine-tuning trains -> its peak rate relative to that of the head alone. A head starts from
+# random weights; pre-trained features are lost at its rate.
+_RATES: dict[Literal["head", "last_blocks", "gradual", "all"], float] = {
+    "head": 1.0,
+    "last_blocks": 0.1,
+    "gradual": 0.1,
+    "all": 0.05,
 }
 
 
 def with_sweep(config: MatrixConfig, sweep: str) -> MatrixConfig:
-    """The config with a sweep's variants: imbalance on base trainings, freezing on fine-tunings."""
-    depth = 1 if sweep == "imbalance" else 2
-    return config.model_copy(update={"variants": SWEEPS[sweep], "depth": depth})
+    """The config with the variants of a sweep: "imbalance" on base trainings alone, "freezing" on
+    fine-tunings, where more than the head is trained for three eighths of the head's epochs."""
+    if sweep == "imbalance":
+        return config.model_copy(update={"variants": _IMBALANCE, "depth": 1})
+    head = config.fine_tune
+    variants = {}
+    for trains, rate in _RATES.items():
+        epochs = head.epochs if trains == "head" else max(1, head.epochs * 3 // 8)
+        changes = {"trains": trains, "lr": head.lr * rate, "epochs": epochs}
+        variants[trains] = Variant(fine_tune=head.model_copy(update=changes))
+    return config.model_copy(update={"variants": variants})
 
 
 def with_cells(config: MatrixConfig, models: list[str], seeds: list[int]) -> MatrixConfig:

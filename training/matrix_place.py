@@ -1,6 +1,7 @@
 """Where a matrix runs and with what, and what is checked before hours are spent on it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,17 @@ from rich.console import Console
 
 from training import splits
 from training.errors import ConfigInvalid, DataInvalid
-from training.matrix_config import MatrixConfig, with_cells
-from training.models import copy_state
+from training.matrix_config import MatrixConfig, is_pretrained, with_cells
 from training.parallel import ALONE, Team
 from training.pipeline import untrained
 from training.progress import OnEpoch
-from training.provenance import Maker, identity, made_by, weights_sha256
+from training.provenance import Maker, identity, made_by
 from training.results import Cell
 from training.run_folder import admitted
 from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import named
+from training.weights import Weights, read_weights
 from training.whole import write_text
 
 
@@ -61,28 +62,32 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def check_weights(config: MatrixConfig, place: Place) -> dict[str, str]:
-    """Load what the pre-trained models start from now, not after an hour; its sum by model."""
-    sums: dict[str, str] = {}
+def read_starts(config: MatrixConfig, place: Place) -> dict[str, Weights]:
+    """What each pre-trained model starts from, read once for all its cells.
+
+    Raises WeightsMissing or WeightsInvalid now, not after an hour.
+    """
+    starts: dict[str, Weights] = {}
     for name in config.models:
-        if name.endswith("-pretrained"):
+        if is_pretrained(name):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
-            loaded = untrained(run_config, place.pretrained, place.weights)
-            sums[name] = weights_sha256(copy_state(loaded.features))
-    return sums
+            starts[name] = read_weights(place.pretrained, run_config, place.weights)
+            untrained(run_config, starts[name])
+    return starts
 
 
 def claim_folder(
-    config: MatrixConfig, items: list[Item], place: Place, weights: dict[str, str]
+    config: MatrixConfig, items: list[Item], place: Place, starts: Mapping[str, Weights]
 ) -> MatrixConfig:
     """Say whose the folder is, and return the matrix that it holds from now on: `config` with the
     models and seeds that were run there before. Nothing else may differ.
 
-    weights  sums of what the pre-trained models start from
+    starts  what the pre-trained models start from
     Raises ConfigInvalid for another matrix, RunChanged where other code began it.
     """
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
     claim = identity({"recipe": recipe, "manifest": splits.manifest_sha256(items)})
+    weights = {name: start.sha256 for name, start in starts.items()}
     path = place.folder / "matrix.json"
     makers: list[Maker] = []
     if path.exists():

@@ -30,6 +30,10 @@ class Forward(NamedTuple):
 class ChipNet(nn.Module):
     """Features (N, D, h, w) -> average -> dropout -> linear.
 
+    The first layer takes the chip alone, or the chip and a plane of ones. With the ones it can
+    subtract what a colour network subtracts from each channel before the channels are padded with
+    zeros, so it gives that network's features at the border too (see training.imagenet.fold).
+
     The activation map is the head applied at each place before averaging, so that its mean over
     the places is the logit (Zhou et al. 2016).
     """
@@ -42,12 +46,20 @@ class ChipNet(nn.Module):
 
     def forward(self, chips: Tensor) -> Forward:
         """chips float32 (N, 1, S, S)."""
-        features = self.features(chips)
+        planes = chips if self.planes == 1 else torch.cat([chips, torch.ones_like(chips)], dim=1)
+        features = self.features(planes)
         embedding = features.mean(dim=(2, 3))
         logits = self.head(self.dropout(embedding))
         weight = self.head.weight[:, :, None, None]
         activation_map = functional.conv2d(features, weight, self.head.bias)
         return Forward(logits, embedding, activation_map)
+
+    @property
+    def planes(self) -> int:
+        """What the first layer takes: 1, the chip alone; 2, the chip and ones."""
+        first = self.features[0]
+        assert isinstance(first, nn.Conv2d)
+        return first.in_channels
 
     def blocks(self) -> list[list[nn.Module]]:
         """The features from the top down, in the pieces that gradual unfreezing thaws one by one.
@@ -130,27 +142,30 @@ class Explained(nn.Module):
         return Forward(logits, embedding, seen)
 
 
-def build(config: ModelConfig, classes: int) -> ChipNet:
-    """An untrained network of the config's name, its weights laid out channels last."""
+def build(config: ModelConfig, classes: int, planes: int = 1) -> ChipNet:
+    """An untrained network of the config's name, its weights laid out channels last.
+
+    planes  what its first layer takes, see ChipNet
+    """
     net = _resnet50 if config.name == "resnet50" else _plain
     # The inputs are channels last too: on a CPU half as fast again, on a GPU for tensor cores.
-    return net(config, classes).to(memory_format=torch.channels_last)
+    return net(config, classes, planes).to(memory_format=torch.channels_last)
 
 
-def _plain(config: ModelConfig, classes: int) -> ChipNet:
-    """VGG16 and the small CNN: 3 x 3 convolutions and poolings."""
-    plan = _VGG16 if config.name == "vgg16" else _CNN
+def _plain(config: ModelConfig, classes: int, planes: int) -> ChipNet:
+    """VGG16, with batch normalisation or without, and the small CNN, which has it."""
+    plan = _CNN if config.name == "cnn" else _VGG16
     layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in plan]
-    features = make_layers(layers, batch_norm=True)
-    features[0] = nn.Conv2d(1, int(layers[0]), kernel_size=3, padding=1)
+    features = make_layers(layers, batch_norm=config.name != "vgg16")
+    features[0] = nn.Conv2d(planes, int(layers[0]), kernel_size=3, padding=1)
     _initialise(features)
     return ChipNet(features, int(layers[-1]), classes, config.dropout)
 
 
-def _resnet50(config: ModelConfig, classes: int) -> ChipNet:
-    """He et al. 2016 as torchvision has it, without its head and with one input channel."""
+def _resnet50(config: ModelConfig, classes: int, planes: int) -> ChipNet:
+    """He et al. 2016 as torchvision has it, without its head."""
     net = resnet50(weights=None)
-    net.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    net.conv1 = nn.Conv2d(planes, 64, kernel_size=7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     stem: Sequence[nn.Module] = (net.conv1, net.bn1, net.relu, net.maxpool)
     features = nn.Sequential(*stem, net.layer1, net.layer2, net.layer3, net.layer4)

@@ -6,16 +6,13 @@ from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
 from training.errors import ConfigInvalid, DataMissing
-from training.matrix_config import MatrixConfig, simulated_matrix, with_sweep
-from training.models import ChipNet, copy_state
+from training.matrix_config import MatrixConfig, is_pretrained, simulated_matrix, with_sweep
 from training.parallel import Team
 from training.pretraining import other_chips
 from training.progress import OnEpoch, tensorboard
-from training.provenance import weights_sha256
 from training.sources.discover import WHAT_TO_DOWNLOAD, discover
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
-from training.weights import read_record, sar_file
 
 
 def run_config(options: argparse.Namespace) -> RunConfig:
@@ -103,7 +100,7 @@ def check_pretraining(options: argparse.Namespace, models: Collection[str] = ())
 
     models  of a matrix
     """
-    if models and not any(name.endswith("-pretrained") for name in models):
+    if models and not any(map(is_pretrained, models)):
         for option in ("pretrain", "pretrained"):
             if getattr(options, option):
                 raise ConfigInvalid(
@@ -115,21 +112,6 @@ def check_pretraining(options: argparse.Namespace, models: Collection[str] = ())
             f"--pretrain learns features, and --pretrained {options.pretrained} takes others; give "
             "one of them"
         )
-
-
-def pretraining_record(
-    options: argparse.Namespace, config: RunConfig, weights: Path, loaded: ChipNet
-) -> dict[str, object] | None:
-    """What the card says of the features that training began with.
-
-    loaded  the network with these features, which the record identifies by their sum
-    """
-    if options.pretrained is None:
-        return None
-    record: dict[str, object] = {"source": Path(options.pretrained).name}
-    if options.pretrained == "sar":
-        record = read_record(sar_file(config.model, weights))
-    return record | {"weights_sha256": weights_sha256(copy_state(loaded.features))}
 
 
 def scribe_of(options: argparse.Namespace, folder: Path, team: Team) -> OnEpoch:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training import report, splits
+from training.card_data import RECORD
 from training.checkpoint import Checkpoint
 from training.config import RunConfig, StageConfig
 from training.crossfit import Learnt, Start, learn
@@ -33,7 +34,7 @@ from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import Around, of_sources, run_stage
 from training.trust_fit import fit_trust
-from training.weights import load_pretrained
+from training.weights import Weights, load_features
 from training.whole import write_tensors, write_text
 
 _STAGES = "stages"  # in a half-done run's folder: what it goes on from
@@ -45,15 +46,14 @@ TERMS = (
 )
 
 
-def untrained(config: RunConfig, pretrained: str | None, weights: Path) -> ChipNet:
-    """The network of a config with its first weights, which depend on the seed alone.
-
-    pretrained  None, or what training.weights.load_pretrained takes
-    """
+def untrained(config: RunConfig, weights: Weights | None) -> ChipNet:
+    """The network of a config with its first weights: random ones of its seed, the features from
+    `weights` where they are given."""
     torch.manual_seed(config.seed)
-    model = build(config.model, len(CLASSES)).to(device_of_choice())
-    if pretrained is not None:
-        load_pretrained(model, config.model, pretrained, weights)
+    planes = weights.planes if weights else 1
+    model = build(config.model, len(CLASSES), planes).to(device_of_choice())
+    if weights:
+        load_features(model, weights)
     return model
 
 
@@ -224,6 +224,7 @@ def training_record(
     strange  as `finish` takes it
     """
     return {
+        "record": RECORD,
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
         "config": config.model_dump(mode="json"),

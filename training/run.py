@@ -8,6 +8,7 @@ from rich.console import Console
 
 from shipchip.errors import ShipchipError
 from training import commands
+from training.config import NETWORKS
 from training.matrix_config import MODELS, SWEEPS
 
 console = Console(stderr=True)
@@ -63,8 +64,8 @@ def parser() -> argparse.ArgumentParser:
     data.set_defaults(run=commands.data, seed=None)
     pretrain = add.add_parser("pretrain", help="learn features on other SAR chips")
     pretrain.add_argument("chips", type=Path, help="class folders or a zip of them, not ships")
-    pretrain.add_argument("--model", choices=("cnn", "resnet50", "vgg16"), default="vgg16")
-    pretrain.add_argument("--width", type=float, help="of a vgg16, see ModelConfig")
+    pretrain.add_argument("--model", choices=NETWORKS, default="vgg16_bn")
+    pretrain.add_argument("--width", type=float, help="of a VGG16, see ModelConfig")
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
     pretrain.set_defaults(run=commands.pretrain, simulated=False, seed=None)

@@ -222,7 +222,9 @@ def thaw(model: ChipNet, stage: StageConfig, epoch: int) -> None:
     """
     blocks = model.blocks()
     thawed = len(blocks)
-    if stage.trains == "gradual":
+    if stage.trains == "last_blocks":
+        thawed = stage.blocks
+    elif stage.trains == "gradual":
         thawed = epoch * (len(blocks) + 1) // stage.epochs if stage.epochs > 1 else len(blocks)
     model.train()
     model.requires_grad_(True)

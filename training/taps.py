@@ -1,7 +1,7 @@
-"""Int8 convolutions of one channel, laid out so that ONNX Runtime is fast at them.
+"""Int8 convolutions of few channels, laid out so that ONNX Runtime is fast at them.
 
-Its int8 kernels take channels in fours; the taps of a one-channel chip it gathers byte by byte,
-which takes several times as long as the whole layer does in fp32.
+Its int8 kernels take channels in fours; the taps of a chip it gathers byte by byte, which takes
+several times as long as the whole layer does in fp32. A chip has one channel, or a second of ones.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _FOUR = 4
 
 
 def lay_out_taps(graph: onnx.GraphProto) -> None:
-    """Turn each int8 convolution of one channel into a 1 x 1 convolution of shifted copies.
+    """Turn each int8 convolution of less than four channels into a 1 x 1 one of shifted copies.
 
     The same products are summed up in int32, so every number stays what it was. So does the rest of
     the graph, but for nodes and weights that nothing uses any more.
@@ -38,10 +38,10 @@ def lay_out_taps(graph: onnx.GraphProto) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A convolution of one int8 channel, with stride 1 and not dilated.
+    """A convolution of less than four int8 channels, with stride 1 and not dilated.
 
     chips, weight  the DequantizeLinear nodes that feed it
-    kernel         int8 (C, 1, h, w)
+    kernel         int8 (C, channels, h, w)
     pads           samples added at the top, left, bottom and right
     """
 
@@ -57,8 +57,10 @@ class _Layer:
         nodes = self._shifted(chips, zero, tensors)
         copies = [node.output[0] for node in nodes[1:]]
         copies += copies[:1] * (-len(copies) % _FOUR)  # the kernel multiplies these by 0
-        flat = np.zeros((len(self.kernel), len(copies), 1, 1), np.int8)
-        flat[:, : self.kernel[0].size, 0, 0] = self.kernel.reshape(len(self.kernel), -1)
+        channels = len(copies) * self.kernel.shape[1]
+        flat = np.zeros((len(self.kernel), channels, 1, 1), np.int8)
+        by_tap = self.kernel.transpose(0, 2, 3, 1)  # as the copies follow each other
+        flat[:, : self.kernel[0].size, 0, 0] = by_tap.reshape(len(self.kernel), -1)
         taps = self._constant("kernel", flat, tensors)
         scaling, told = self.weight.input[1:], _attributes(self.weight)
         ends = [self._name("scaled"), self._name("weight"), *self.conv.input[2:]]
@@ -114,7 +116,7 @@ def _layer(
     told = _attributes(node)
     steps = {*told.get("strides", [1]), *told.get("dilations", [1]), told.get("group", 1)}
     by_hand = told.get("auto_pad", b"NOTSET") == b"NOTSET"
-    if not (by_hand and steps == {1} and kernel.ndim == 4 and kernel.shape[1] == 1):
+    if not (by_hand and steps == {1} and kernel.ndim == 4 and kernel.shape[1] < _FOUR):
         return None
     return _Layer(node, chips, weight, kernel, told.get("pads", [0, 0, 0, 0]))
 

@@ -1,36 +1,46 @@
-"""Weights from a file: ImageNet's as torchvision publishes them, or our own SAR pretraining.
-
-Files are read as safetensors, or by torch.load with weights_only=True; nothing that could run code
-is ever unpickled. An RGB first layer is folded to one channel by summing over its three: a grey
-chip repeated three times gives the same features.
-"""
+"""Features to start from: ImageNet's, our own SAR pretraining's, or any file's."""
 
 import json
-import pickle
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torchvision.models import ResNet50_Weights, VGG16_BN_Weights, WeightsEnum
 
-from training.config import ModelConfig
-from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
+from training import imagenet
+from training.config import ModelConfig, RunConfig
+from training.errors import WeightsInvalid, WeightsMissing
 from training.models import ChipNet, copy_state
+from training.weight_files import WeightFile, read_file
 from training.whole import write_tensors
 
 FORMAT = "shipchip.weights/1"
-# What torch and safetensors raise on files that are cut, empty or something else.
-_UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
-_IMAGENET: dict[str, WeightsEnum] = {
-    "vgg16": VGG16_BN_Weights.IMAGENET1K_V1,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V2,
-}
+_FIRST = "features.0.weight"
 _RESNET_PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
 _RESNET_PLACES["layer4"] = "7"
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Features read from a file, once: every network of a run starts from the same ones, whatever
+    becomes of the file meanwhile.
+
+    sha256   of the file; it belongs to the identity of whatever starts from it
+    tensors  by ChipNet's names
+    record   what a card says of them
+    """
+
+    path: Path
+    sha256: str
+    tensors: Mapping[str, Tensor]
+    record: Mapping[str, Any]
+
+    @property
+    def planes(self) -> int:
+        """What the first layer takes, see ChipNet."""
+        return int(self.tensors[_FIRST].shape[1])
 
 
 def sar_file(model: ModelConfig, folder: Path) -> Path:
@@ -38,22 +48,22 @@ def sar_file(model: ModelConfig, folder: Path) -> Path:
     return folder / f"{model.name}-width-{model.width:g}-sar.safetensors"
 
 
-def load_pretrained(model: ChipNet, config: ModelConfig, which: str, folder: Path) -> None:
-    """Give the features of `model` the weights that `which` names; the head stays as it is.
+def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
+    """The features that `which` names, for the network and the input of `config`.
 
     which   "imagenet", "sar", or the path of a file
     folder  where the files of the first two are looked for
     Raises WeightsMissing, naming the file to fetch or the command to run, WeightsInvalid where the
-    file is damaged or of another network.
+    file is damaged or its input is unknown.
     """
     if which == "imagenet":
-        path = _imagenet_file(config, folder)
-    elif which == "sar":
-        path = sar_file(config, folder)
+        return _with_our_names(read_file(imagenet.find(config.model, folder)), config)
+    if which == "sar":
+        path = sar_file(config.model, folder)
         if not path.exists():
             raise WeightsMissing(
                 f"no SAR-pretrained weights at {path}; make them with: python -m training.run "
-                f"pretrain CHIPS --model {config.name} --width {config.width:g} "
+                f"pretrain CHIPS --model {config.model.name} --width {config.model.width:g} "
                 f"--weights-dir {folder}"
             )
     else:
@@ -63,7 +73,34 @@ def load_pretrained(model: ChipNet, config: ModelConfig, which: str, folder: Pat
                 f"no file of weights at {path}; --pretrained takes imagenet, sar or a file "
                 "(.safetensors, .pt, .pth)"
             )
-    _load_features(model, read_state(path), path)
+    return _with_our_names(read_file(path), config)
+
+
+def load_features(model: ChipNet, weights: Weights) -> None:
+    """Give the features of `model` these weights; the head stays as it is.
+
+    Batch normalisation's count of batches may be missing, as it is in older files: nothing here
+    reads it. Raises WeightsInvalid where the weights are of another network.
+    """
+    path, found = weights.path, weights.tensors
+    wanted = {n: v for n, v in model.state_dict().items() if n.startswith("features.")}
+    missing = [n for n in wanted if n not in found and not n.endswith(".num_batches_tracked")]
+    if missing:
+        raise WeightsInvalid(
+            f"{path} is of another network: it lacks {missing[0]} and {len(missing) - 1} more of "
+            f"{len(wanted)} tensors; it has {', '.join(list(found)[:3])}, …"
+        )
+    extra = [n for n in found if n.startswith("features.") and n not in wanted]
+    if extra:
+        raise WeightsInvalid(f"{path} is of another network: it has {extra[0]}, which is not here")
+    given = {name: found[name] for name in wanted if name in found}
+    for name, value in given.items():
+        if value.shape != wanted[name].shape:
+            raise WeightsInvalid(
+                f"{path} is of another network: {name} is {tuple(value.shape)}, expected "
+                f"{tuple(wanted[name].shape)} (another width?)"
+            )
+    model.load_state_dict(given, strict=False)
 
 
 def save_features(model: ChipNet, path: Path, record: Mapping[str, Any]) -> None:
@@ -87,76 +124,36 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Raises WeightsInvalid where it holds anything else."""
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        told = str(error).splitlines()[0]
+def _with_our_names(file: WeightFile, config: RunConfig) -> Weights:
+    """A file's tensors as ChipNet has them, a colour network's first layer folded for chips."""
+    named = {_our_name(name): value for name, value in file.tensors.items()}
+    tensors = {name: value for name, value in named.items() if name.startswith("features.")}
+    record: dict[str, Any] = {"source": file.path.name}
+    if file.metadata.get("format") == FORMAT:
+        record = json.loads(file.metadata["record"])
+    first = tensors.get(_FIRST)
+    if first is None or first.ndim != 4:
         raise WeightsInvalid(
-            f"{path} is not a file of weights ({told}); expected safetensors, or a state dict that "
-            "torch.save wrote, complete"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsInvalid(f"{path} holds {type(state).__name__}, expected a plain state dict")
-    return state
-
-
-def _imagenet_file(config: ModelConfig, folder: Path) -> Path:
-    """torchvision's file: in `folder`, in torch's own cache, or fetched into that cache."""
-    if config.name not in _IMAGENET:
-        raise ConfigInvalid(
-            f"there are no ImageNet weights of a {config.name}; only of {', '.join(_IMAGENET)}"
+            f"{file.path} is of another network: it lacks a first layer {_FIRST} (or conv1.weight "
+            f"of a ResNet50); it has {', '.join(list(file.tensors)[:3])}, …; rename its tensors "
+            "as torchvision's are"
         )
-    if config.width != 1:
-        raise ConfigInvalid(
-            f"ImageNet weights need width 1.0, found {config.width:g}; set the width to 1.0, or "
-            "pretrain on SAR chips: --pretrained sar"
-        )
-    url = _IMAGENET[config.name].url
-    name = PurePosixPath(urlsplit(url).path).name
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    for place in (folder, cache):
-        if (place / name).is_file():
-            return place / name
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            url, str(cache / name), hash_prefix=Path(name).stem.rpartition("-")[2], progress=False
-        )
-    except (OSError, RuntimeError) as error:
-        raise WeightsMissing(
-            f"{name} is not in {folder} and cannot be fetched ({error}); fetch {url} elsewhere "
-            f"and put it into {folder}, or pretrain on SAR chips: --pretrained sar"
-        ) from error
-    return cache / name
-
-
-def _load_features(model: ChipNet, state: dict[str, Tensor], path: Path) -> None:
-    wanted = {n: v for n, v in model.state_dict().items() if n.startswith("features.")}
-    found = {_our_name(name): value for name, value in state.items()}
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise WeightsInvalid(
-            f"{path} is of another network: it lacks {missing[0]} and {len(missing) - 1} more of "
-            f"{len(wanted)} tensors"
-        )
-    extra = [n for n in found if n.startswith("features.") and n not in wanted]
-    if extra:
-        raise WeightsInvalid(f"{path} is of another network: it has {extra[0]}, which is not here")
-    first = next(iter(wanted))
-    if found[first].ndim == 4 and found[first].shape[1] == 3:
-        found[first] = found[first].sum(dim=1, keepdim=True)
-    for name, value in wanted.items():
-        if found[name].shape != value.shape:
+    if first.shape[1] == 3:
+        published = imagenet.published_as(file.path.name)
+        if published is None:
+            known = [f for kind in imagenet.PUBLISHED.values() for one in kind for f in one.files]
             raise WeightsInvalid(
-                f"{path} is of another network: {name} is {tuple(found[name].shape)}, expected "
-                f"{tuple(value.shape)} (another width?)"
+                f"{file.path} is of a colour network, and its name does not tell how its input was "
+                f"normalised; name it as one of {', '.join(known)}, if its input was like theirs"
             )
-    model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+        tensors[_FIRST] = imagenet.fold(first, published, config.input)
+        record = {
+            "source": "imagenet",
+            "weights": str(published.weights),
+            "origin": published.origin,
+            "file": file.path.name,
+        }
+    return Weights(file.path, file.sha256, tensors, record | {"sha256": file.sha256})
 
 
 def _our_name(name: str) -> str:

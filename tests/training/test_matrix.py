@@ -21,11 +21,13 @@ from training.errors import ConfigInvalid, DataInvalid, RunChanged, WeightsMissi
 from training.frozen import Bank, compute_bank
 from training.matrix_config import MatrixConfig, Variant, with_sweep
 from training.matrix_place import Place
+from training.models import build
 from training.results import Cell, Epoch, MatrixResults, read_cell
 from training.sides import Sides, all_records, index, load
 from training.sources.simulated import SimulatedSource
 from training.splits import Item
 from training.stages import StageResult, run_stage
+from training.weights import save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
 CONFIG = MatrixConfig(
@@ -284,6 +286,46 @@ def test_missing_weights_are_told_before_anything_is_trained(
     assert epochs == []
 
 
+def test_the_pretrained_vgg16_is_the_published_one_and_the_other_has_batch_normalisation() -> None:
+    config = MatrixConfig(vgg_width=0.25)
+    named = {name: config.model_of(name) for name in config.models}
+    assert {name: model.name for name, model in named.items()} == {
+        "cnn": "cnn",
+        "resnet50": "resnet50",
+        "vgg16": "vgg16_bn",
+        "resnet50-pretrained": "resnet50",
+        "vgg16-pretrained": "vgg16",
+    }
+    assert (named["vgg16"].width, named["vgg16-pretrained"].width) == (0.25, 0.25)
+
+
+def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_path: Path) -> None:
+    """As ImageNet's weights do."""
+    spec = DEFAULT_INPUT.model_copy(update={"size": 32, "spacing_m": 9.0})
+    config = CONFIG.model_copy(
+        update={
+            "models": ("vgg16-pretrained",),
+            "sets": {"fine": ("fine",), "mix": ("*",)},
+            "vgg_width": 0.05,
+            "run": CONFIG.run.model_copy(update={"input": spec}),
+        }
+    )
+    file = tmp_path / "two.safetensors"
+    save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {})
+    source = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine")
+    items = index(all_records([source]), config.run)
+    sides = load([source], items, config.run, tmp_path / "store", Console(quiet=True))
+    place = Place(tmp_path / "out", tmp_path, str(file), Console(quiet=True))
+    by_cell = hashes(matrix.run(config, sides, items, place))
+    assert {cell.path for cell in by_cell} == {
+        ("fine",),
+        ("mix",),
+        ("fine", "mix"),
+        ("mix", "fine"),
+    }
+    assert len(set(by_cell.values())) == 4
+
+
 def test_a_set_without_two_classes_is_told_before_anything_is_trained(
     data: tuple[Sides, list[Item]], tmp_path: Path
 ) -> None:
@@ -319,7 +361,19 @@ def test_a_sweep_changes_what_it_says_and_nothing_else() -> None:
     (stage,) = freezing.run_of(Cell("gradual", "cnn", 0, ("mix", "fine"))).stages
     assert stage.trains == "gradual"
     (base,) = freezing.run_of(Cell("gradual", "cnn", 0, ("mix",))).stages
-    assert base.trains == "all"
+    assert base == CONFIG.base.model_copy(update={"name": "mix", "sources": ("*",)})
+
+
+def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:
+    config = CONFIG.model_copy(update={"models": ("vgg16", "vgg16-pretrained")})
+    for path in (("mix",), ("mix", "fine"), ("mix", "fine", "coarse")):
+        (stage,) = config.run_of(Cell("default", "vgg16-pretrained", 0, path)).stages
+        assert (stage.trains, stage.lr) == ("head", CONFIG.fine_tune.lr)
+        for trains in ("head", "last_blocks", "gradual", "all"):
+            sweep = with_sweep(config, "freezing")
+            (stage,) = sweep.run_of(Cell(trains, "vgg16-pretrained", 0, path)).stages
+            assert stage.trains == trains
+            assert stage.lr <= CONFIG.fine_tune.lr
 
 
 def test_a_config_says_what_cannot_be() -> None:

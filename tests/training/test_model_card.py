@@ -13,6 +13,7 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import metrics
 from training import bars
+from training.card_data import RECORD, config_of_card
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -142,6 +143,20 @@ def test_every_code_that_trained_is_named() -> None:
     makers = {"made_by": [{"code": code, "torch": str(n)} for n, code in enumerate(codes)]}
     told = f"commit `{'a' * 12}`, then `{'b' * 12}+changed.1234567890ab`, manifest"
     assert told in page(card(training=card().training | makers))
+
+
+def test_a_card_from_before_vgg16_had_a_plain_form_means_the_batch_normalised_one() -> None:
+    named = {"model": {"name": "vgg16", "width": 0.25}}
+    older = card().training | {"config": named}
+    assert config_of_card(card(training=older)).model.name == "vgg16_bn"
+    newer = older | {"record": RECORD}
+    assert config_of_card(card(training=newer)).model.name == "vgg16"
+
+
+def test_published_weights_are_named_with_their_makers() -> None:
+    record = {"source": "imagenet", "weights": "VGG16_Weights.X", "origin": "the Group (CC BY 4.0)"}
+    text = page(card(training=card().training | {"pretraining": record}))
+    assert "Training began with `VGG16_Weights.X`, by the Group (CC BY 4.0).\n" in text
 
 
 def test_experts_bring_a_limit_of_their_own() -> None:

@@ -116,6 +116,22 @@ def test_blocks_that_never_thaw_keep_their_weights_and_their_statistics() -> Non
     assert not {f"{names[m]}.{k}" for m in bottom for k in m.state_dict()} & changed
 
 
+def test_a_stage_on_the_last_blocks_leaves_those_below_alone() -> None:
+    model = network()
+    before = copy_state(model)
+    last = stage("last_blocks").model_copy(update={"blocks": 2})
+    run_stage(model, chips(), chips(9), last, CONFIG)
+    changed = moved(before, model)
+    trained = [any(n in changed for n in names_of(model, block)) for block in model.blocks()]
+    assert trained == [True, True, False, False, False]
+    assert {"head.weight", "head.bias"} <= changed
+
+
+def names_of(model: ChipNet, block: list[torch.nn.Module]) -> set[str]:
+    names = {module: name for name, module in model.named_modules()}
+    return {f"{names[module]}.{key}" for module in block for key in module.state_dict()}
+
+
 def test_a_head_stage_gives_the_same_with_features_computed_before() -> None:
     first, second = network(), network()
     head, train, held = stage("head", epochs=3), chips(), chips(9)

@@ -178,6 +178,8 @@ def _trained(card: ModelCard) -> Iterator[str]:
             f"`{record['source']}` in {len(record['classes'])} classes (not ships)."
         )
         yield ""
+    elif record and "weights" in record:
+        yield from (f"Training began with `{record['weights']}`, by {record['origin']}.", "")
     elif record:
         yield from (f"Training began with the features of `{record['source']}`.", "")
     yield (

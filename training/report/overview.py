@@ -42,6 +42,9 @@ def overview(answers: Answers) -> Section:
     return Section("run", "What was run", tuple(blocks))
 
 
+_VGG16 = "vgg16 has batch normalisation; vgg16-pretrained has none, as it was published"
+
+
 def _run_table(answers: Answers) -> Table:
     config, cells = answers.results.config, answers.results.cells
     commits = sorted({cell.commit for cell in cells} | {str(config.get("git_commit", ""))} - {""})
@@ -58,6 +61,7 @@ def _run_table(answers: Answers) -> Table:
         "commit": listed(commits) + (" (several!)" if len(commits) > 1 else ""),
         "manifest": str(config.get("manifest_sha256", "not told")),
         "pretrained models": f"start from {config['pretrained']}" if "pretrained" in config else "",
+        "VGG16": _VGG16 if any(name.startswith("vgg16") for name in answers.models) else "",
         "machine": str(config.get("machine", "not told")),
     }
     return Table("The run", ("", ""), tuple(entries(*row) for row in told.items() if row[1]))

@@ -307,6 +307,35 @@ def test_pretraining_is_kept_and_not_run_twice(
     assert "is finished already" in capsys.readouterr().err
 
 
+def test_a_killed_pretraining_does_not_go_on_with_other_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {f"{k}/{n}.tif": tiff(1000 * k + n) for k in range(2) for n in range(40)}
+    chips = write_folder(tmp_path / "other", other)
+    (tmp_path / "c.toml").write_text(
+        'batch_size = 8\n[input]\nsize = 32\n[pretrain]\nname = "p"\nepochs = 2\nlr = 1e-3\n'
+    )
+    words = ["pretrain", str(chips), "--model", "cnn", "--config", str(tmp_path / "c.toml")]
+    words += ["--runs", str(tmp_path / "runs")]
+
+    class Killed(BaseException):
+        pass
+
+    def dies(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (0.0,))
+    monkeypatch.setattr("training.pretraining.CODE", "a" * 40)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.pretraining.save_features", dies)
+        with pytest.raises(Killed):
+            run.main(words)
+    monkeypatch.setattr("training.pretraining.CODE", "b" * 40)
+    assert run.main(words) == 1
+    told = rf"is of \w+ by {'a' * 12}, expected \w+ by {'b' * 12}; delete it"
+    assert re.search(told, capsys.readouterr().err)
+
+
 @pytest.mark.slow
 def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -> None:
     words = ["matrix", "--simulated", "--smoke", "--runs", str(tmp_path)]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
@@ -20,7 +21,10 @@ from tests.training.archives import tiff, write_folder
 from tests.training.test_commands import own_chips
 from tests.training.test_parallel import ROOT
 from training import commands, provenance, run
+from training.config import ModelConfig
+from training.models import build, copy_state
 from training.run_folder import locked
+from training.whole import write_tensors
 
 TINY = """
 folds = 0
@@ -39,6 +43,11 @@ epochs = 2
 lr = 1e-3
 [[stages]]
 name = "second"
+epochs = 2
+lr = 1e-3
+[[stages]]
+name = "third"
+sources = ["opensarship*"]
 epochs = 2
 lr = 1e-3
 """
@@ -174,6 +183,15 @@ def test_a_finished_run_is_measured_on_other_chips_when_they_are_given_later(
         assert file.read_bytes() == written
 
 
+def test_the_card_names_the_stages_that_ran(finished: Path) -> None:
+    folder = folder_of(finished)
+    protocol = ShipClassifier(folder / "ship.onnx").card.training["protocol"]
+    assert protocol.startswith("first then second; ")
+    assert protocol.endswith("; third skipped: no training chip of opensarship*")
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    assert {json.loads(line)["stage"] for line in lines} == {"first", "second"}
+
+
 def test_models_of_other_seeds_have_other_versions(
     home: Path, tmp_path: Path, finished: Path
 ) -> None:
@@ -182,6 +200,21 @@ def test_models_of_other_seeds_have_other_versions(
     versions = {ShipClassifier(file).card.version for file in files}
     assert len(versions) == 2
     assert all(re.fullmatch(r"0\.1\.0\+[0-9a-f]{12}", version) for version in versions)
+
+
+def test_runs_from_other_weights_are_other_runs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file keeps its name, and what it holds changes between two calls."""
+    monkeypatch.setattr(commands, "learn_all", dies)
+    weights, runs = tmp_path / "features.safetensors", tmp_path / "runs"
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        write_tensors(weights, copy_state(build(ModelConfig(name="cnn", width=0.25), 2)))
+        for _ in range(2):
+            with pytest.raises(Killed):
+                run.main(words(home, runs, "--pretrained", str(weights)))
+    assert len(list(runs.glob("ship-*"))) == 2
 
 
 def test_a_model_file_names_no_folder_of_the_machine(finished: Path) -> None:
@@ -295,27 +328,28 @@ def test_sigkill_then_a_commit_then_the_same_command(home: Path, tmp_path: Path)
     git(source, "commit", "-qm", "first")
     (tmp_path / "long.toml").write_text(TINY.replace("epochs = 2", "epochs = 5000", 1))
 
-    def train(*more: str) -> subprocess.Popen[str]:
-        given = ["--data", str(home / "own"), "--config", str(tmp_path / "long.toml")]
-        command = [sys.executable, "-m", "training.run", *given, "--runs", str(runs), *more]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
-        return subprocess.Popen(
-            command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
-        )
+    given = ["--data", str(home / "own"), "--config", str(tmp_path / "long.toml")]
+    command = [sys.executable, "-m", "training.run", *given, "--runs", str(runs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(source)}
 
-    first = train()
-    wait_for(lambda: bool(list(runs.glob("ship-*.half/run.json"))), first)
-    second = train()
-    assert "run_busy: " in second.communicate(timeout=120)[1]
-    assert second.returncode == 1
-    first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=30)
+    def refused(code: str) -> bool:
+        done = subprocess.run(
+            command, cwd=source, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode == 1 and f"{code}: " in done.stderr
+
+    with subprocess.Popen(
+        command, cwd=source, env=environment, stderr=subprocess.PIPE, text=True
+    ) as first:
+        try:
+            wait_for(lambda: bool(list(runs.glob("ship-*.half/run.json"))), first)
+            assert refused("run_busy")
+        finally:
+            first.send_signal(signal.SIGKILL)
     with (source / "training" / "losses.py").open("a") as file:
         file.write("\n# another formula\n")
     git(source, "commit", "-qam", "second")
-    third = train()
-    assert "run_changed: " in third.communicate(timeout=120)[1]
-    assert third.returncode == 1
+    assert refused("run_changed")
 
 
 def wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None:

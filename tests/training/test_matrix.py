@@ -252,7 +252,7 @@ def test_seeds_and_models_may_be_added_and_nothing_else(
         run(config.model_copy(update={"base": longer}), data, tmp_path, [])
 
 
-def test_cells_of_other_code_are_refused_unless_told(
+def test_cells_of_other_code_are_refused_unless_accepted(
     data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CONFIG.model_copy(update={"depth": 1})

@@ -14,7 +14,14 @@ from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import metrics
 from training import bars
 from training.card_data import RECORD, config_of_card
-from training.config import RECIPE, ModelConfig, RunConfig, StageConfig, read_config
+from training.config import (
+    RECIPE,
+    ImbalanceConfig,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+    read_config,
+)
 from training.promote import promote
 from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
 
@@ -118,6 +125,24 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
     plain = card(training=card().training | {"config": usual, "pretraining": None})
     assert "model.width" not in page(plain)
     assert "--pretrain OTHER_SAR" not in page(plain)
+
+
+@pytest.mark.parametrize("sampling", ["natural", "square_root"])
+def test_a_config_of_another_loss_is_read_from_the_page(sampling: str, tmp_path: Path) -> None:
+    imbalance = ImbalanceConfig.model_validate({"loss": "focal", "sampling": sampling})
+    config = CONFIG.model_copy(update={"imbalance": imbalance})
+    told = card(training=card().training | {"config": config.model_dump(mode="json")})
+    (toml,) = re.findall(r"```toml\n(.*?)```", page(told), re.DOTALL)
+    (tmp_path / "like.toml").write_text(toml)
+    assert read_config(tmp_path / "like.toml", RunConfig, RECIPE) == config
+
+
+def test_every_code_that_trained_is_named() -> None:
+    assert f"commit `{'c' * 12}`, manifest" in page(card())
+    codes = ["a" * 40, "a" * 40, f"{'b' * 40}+changed.1234567890ab"]
+    makers = {"made_by": [{"code": code, "torch": str(n)} for n, code in enumerate(codes)]}
+    told = f"commit `{'a' * 12}`, then `{'b' * 12}+changed.1234567890ab`, manifest"
+    assert told in page(card(training=card().training | makers))
 
 
 def test_a_card_from_before_vgg16_had_a_plain_form_means_the_batch_normalised_one() -> None:

@@ -9,6 +9,7 @@ from shipchip.card import ModelCard
 from training.bars import MEGABYTE, rows
 from training.calibration import reliability_of
 from training.card_data import config_of_card
+from training.provenance import short
 from training.report.plots import Confusion, confusion_grid, reliability_grid
 from training.report.retraining import retraining
 from training.report.wording import interval, listed
@@ -183,8 +184,15 @@ def _trained(card: ModelCard) -> Iterator[str]:
         yield from (f"Training began with the features of `{record['source']}`.", "")
     yield (
         f"Protocol: {card.training['protocol']}. Seed {card.training['seed']}, commit "
-        f"`{card.training['git_commit'][:12]}`, manifest `{card.training['manifest_sha256']}`."
+        f"{_code(card.training)}, manifest `{card.training['manifest_sha256']}`."
     )
+
+
+def _code(training: Mapping[str, Any]) -> str:
+    """The code that trained, or each that did, in order; older files name the last alone."""
+    makers = training.get("made_by", [{"code": training["git_commit"]}])
+    codes = dict.fromkeys(short(maker["code"]) for maker in makers)
+    return ", then ".join(f"`{code}`" for code in codes)
 
 
 def _limits(card: ModelCard) -> Iterator[str]:

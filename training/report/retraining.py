@@ -20,8 +20,10 @@ def retraining(card: ModelCard) -> Iterator[str]:
         "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` holds class folders of chips that "
         "are no ships, or is a zip of them."
     )
-    config, usual = config_of_card(card), RECIPE
-    changes = list(_changes(config.model_dump(mode="json"), usual.model_dump(mode="json")))
+    config, usual = config_of_card(card), RECIPE.model_dump(mode="json")
+    if config.imbalance.loss != RECIPE.imbalance.loss:
+        del usual["imbalance"]["sampling"]  # a config that changes the loss must give it
+    changes = list(_changes(config.model_dump(mode="json"), usual))
     if changes:
         yield from ("", "`like.toml`, what differs from the `RECIPE` of `training/config.py`:")
         yield from ("", "```toml", *changes, "```")

@@ -36,7 +36,7 @@ from training.pipeline import (
     write_run,
 )
 from training.pipeline import train as learn_all
-from training.pretraining import check_not_tested, other_chips
+from training.pretraining import check_unseen, other_chips
 from training.pretraining import pretrain as learn_features
 from training.provenance import identity
 from training.quantise import convert
@@ -68,9 +68,11 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     if options.pretrain:
         options.pretrained = options.pretrained or "sar"
         other = other_chips(options.pretrain, config)
-        check_not_tested(other.index(), items)
+        check_unseen({chip.sha256 for chip in other.index()}, items, config)
         learn_features(other, config, weights, store, console, team)
     features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    if features:
+        check_unseen(features.learnt_on, items, config)
     start = partial(untrained, weights=features)
     start(config)  # weights that do not fit are refused before anything is written
     pretraining = dict(features.record) if features else None
@@ -174,7 +176,7 @@ def _pretrain_all(
         if name.endswith("-pretrained"):
             run = config.run.model_copy(update={"model": config.model_of(name)})
             other = other_source(options, run)
-            check_not_tested(other.index(), items)
+            check_unseen({chip.sha256 for chip in other.index()}, items, run)
             learn_features(other, run, weights, store, console, team)
 
 

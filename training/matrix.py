@@ -47,7 +47,7 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     folder.
     """
     check_sets(config, items)
-    starts = read_starts(config, place)
+    starts = read_starts(config, items, place)
     place.team.agree(lambda: claim_folder(config, items, place, starts))
     cells = config.cells()
     todo = [c for c in cells if not place.team.agree(place.result(c).exists)]

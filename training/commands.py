@@ -46,7 +46,7 @@ from training.pipeline import (
 )
 from training.pipeline import train as learn_all
 from training.plan import plan
-from training.pretraining import check_not_tested, other_chips
+from training.pretraining import check_unseen, other_chips
 from training.pretraining import pretrain as learn_features
 from training.provenance import identity, made_by
 from training.quantise import convert
@@ -116,9 +116,11 @@ def _features(
     if options.pretrain:
         options.pretrained = "sar"
         other = other_chips(options.pretrain, config)
-        check_not_tested(other.index(), items)
+        check_unseen({chip.sha256 for chip in other.index()}, items, config)
         learn_features(other, config, weights, options.runs / "store", console, team)
     features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    if features:
+        check_unseen(features.learnt_on, items, config)
     start = partial(untrained, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
     return start, dict(features.record) if features else None
@@ -229,7 +231,7 @@ def _pretrain_all(
         if is_pretrained(name):
             run = config.run.model_copy(update={"model": config.model_of(name)})
             other = other_source(options, run)
-            check_not_tested(other.index(), items)
+            check_unseen({chip.sha256 for chip in other.index()}, items, run)
             learn_features(other, run, weights, store, console, team)
 
 

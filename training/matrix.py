@@ -49,7 +49,7 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     folder, RunChanged where other code began it, RunBusy where another process is at work in it.
     """
     check_sets(config, items)
-    starts = read_starts(config, place)
+    starts = read_starts(config, items, place)
     with locked(place.folder, place.team):
         everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
         _run_cells(config, sides, place, starts)

@@ -13,6 +13,7 @@ from training.errors import ConfigInvalid, DataInvalid
 from training.matrix_config import MatrixConfig, is_pretrained, with_cells
 from training.parallel import ALONE, Team
 from training.pipeline import untrained
+from training.pretraining import check_unseen
 from training.progress import OnEpoch
 from training.provenance import Maker, identity, made_by
 from training.results import Cell
@@ -62,16 +63,17 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def read_starts(config: MatrixConfig, place: Place) -> dict[str, Weights]:
+def read_starts(config: MatrixConfig, items: list[Item], place: Place) -> dict[str, Weights]:
     """What each pre-trained model starts from, read once for all its cells.
 
-    Raises WeightsMissing or WeightsInvalid now, not after an hour.
+    Raises WeightsMissing, WeightsInvalid or Leak now, not after an hour.
     """
     starts: dict[str, Weights] = {}
     for name in config.models:
         if is_pretrained(name):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
             starts[name] = read_weights(place.pretrained, run_config, place.weights)
+            check_unseen(starts[name].learnt_on, items, run_config)
             untrained(run_config, starts[name])
     return starts
 

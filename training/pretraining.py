@@ -4,6 +4,7 @@ Vehicles, aircraft and sea are nearer to ships under radar than photographs are,
 network to fetch. A finished pretraining is never run again; a killed one goes on.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from training.progress import EpochProgress
 from training.provenance import CODE, identity, short
 from training.sides import prepare_with_progress
 from training.sources.folder import FolderSource
-from training.sources.record import Record, Source, drop_repeats
+from training.sources.record import Source, drop_repeats
 from training.splits import Item
 from training.stages import Around, run_stage
 from training.weights import read_record, sar_file, save_features
@@ -35,15 +36,21 @@ def other_chips(path: Path, config: RunConfig) -> FolderSource:
     return FolderSource(path, None, extent_m=spec.size * spec.spacing_m)
 
 
-def check_not_tested(records: list[Record], items: list[Item]) -> None:
-    """Raises Leak where a chip to pretrain on is one that chooses or tests later."""
-    later = {item.record.sha256: item for item in items if item.split != "train"}
-    for record in records:
-        if record.sha256 in later:
-            item = later[record.sha256]
+def check_unseen(learnt_on: Collection[str], items: list[Item], config: RunConfig) -> None:
+    """Raises Leak where features are learnt from a chip that later measures a network.
+
+    learnt_on  sha256 of the chips that features are, or were, pretrained on
+    items      of the run: its test and validation chips measure; with folds its training chips do
+               too, since each fits trust as a chip that its network never saw
+    """
+    for item in items:
+        if item.record.sha256 in learnt_on and (config.folds or item.split != "train"):
+            why = f"of {item.record.source} is in {item.split}"
+            if item.split == "train":
+                why += f", and each of {config.folds} folds measures trust on training chips"
             raise Leak(
-                f"chip {record.key} of the chips to pretrain on stands in {item.split} of "
-                f"{item.record.source}; pretrain on other chips"
+                f"chip {item.record.key} {why}, but features are pretrained on it; pretrain on "
+                "chips of other ships or of none"
             )
 
 
@@ -87,7 +94,7 @@ def pretrain(
         train, chosen_by = data.where(~held), data.where(held)
         result = run_stage(model, train, chosen_by, config.pretrain, config, around)
     kept = result.history[result.chosen]
-    record = {
+    record: dict[str, Any] = {
         "identity": named,
         "source": source.name,
         "chips": len(data),
@@ -95,10 +102,10 @@ def pretrain(
         "validation_macro_f1": kept.macro_f1,
         "epochs": config.pretrain.epochs,
         "model": config.model.model_dump(mode="json"),
-        "input": {"size": config.input.size, "spacing_m": config.input.spacing_m},
         "git_commit": CODE,
     }
-    team.agree(lambda: save_features(model, path, record))
+    sums = {chip.sha256 for chip in records}
+    team.agree(lambda: save_features(model, path, record, config.input, sums))
     if team.writes:
         checkpoint.clear()
     console.print(f"{path}: macro-F1 {kept.macro_f1:.2f} on chips held back", highlight=False)

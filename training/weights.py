@@ -1,7 +1,7 @@
 """Features to start from: ImageNet's, our own SAR pretraining's, or any file's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from shipchip.card import InputSpec
 from training import imagenet
 from training.config import ModelConfig, RunConfig
 from training.errors import WeightsInvalid, WeightsMissing
@@ -16,7 +17,7 @@ from training.models import ChipNet, copy_state
 from training.weight_files import WeightFile, read_file
 from training.whole import write_tensors
 
-FORMAT = "shipchip.weights/1"
+FORMAT = "shipchip.weights/2"
 _FIRST = "features.0.weight"
 _RESNET_PLACES = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6"}
 _RESNET_PLACES["layer4"] = "7"
@@ -27,15 +28,17 @@ class Weights:
     """Features read from a file, once: every network of a run starts from the same ones, whatever
     becomes of the file meanwhile.
 
-    sha256   of the file; it belongs to the identity of whatever starts from it
-    tensors  by ChipNet's names
-    record   what a card says of them
+    sha256     of the file; it belongs to the identity of whatever starts from it
+    tensors    by ChipNet's names
+    record     what a card says of them
+    learnt_on  sha256 of the chips that they were learnt from, where the file is ours
     """
 
     path: Path
     sha256: str
     tensors: Mapping[str, Tensor]
     record: Mapping[str, Any]
+    learnt_on: frozenset[str] = frozenset()
 
     @property
     def planes(self) -> int:
@@ -54,11 +57,11 @@ def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
     which   "imagenet", "sar", or the path of a file
     folder  where the files of the first two are looked for
     Raises WeightsMissing, naming the file to fetch or the command to run, WeightsInvalid where the
-    file is damaged or its input is unknown.
+    file is damaged, or its features were learnt on another input than the config's.
     """
     if which == "imagenet":
-        return _with_our_names(read_file(imagenet.find(config.model, folder)), config)
-    if which == "sar":
+        path = imagenet.find(config.model, folder)
+    elif which == "sar":
         path = sar_file(config.model, folder)
         if not path.exists():
             raise WeightsMissing(
@@ -73,7 +76,12 @@ def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
                 f"no file of weights at {path}; --pretrained takes imagenet, sar or a file "
                 "(.safetensors, .pt, .pth)"
             )
-    return _with_our_names(read_file(path), config)
+    file = read_file(path)
+    named = {_our_name(name): value for name, value in file.tensors.items()}
+    tensors = {name: value for name, value in named.items() if name.startswith("features.")}
+    if str(file.metadata.get("format")).startswith("shipchip.weights/"):
+        return _sar(file, tensors, config)
+    return _foreign(file, tensors, config)
 
 
 def load_features(model: ChipNet, weights: Weights) -> None:
@@ -103,34 +111,66 @@ def load_features(model: ChipNet, weights: Weights) -> None:
     model.load_state_dict(given, strict=False)
 
 
-def save_features(model: ChipNet, path: Path, record: Mapping[str, Any]) -> None:
-    """Write the features of `model` as safetensors; `record` says how they came about."""
+def save_features(
+    model: ChipNet, path: Path, record: Mapping[str, Any], spec: InputSpec, chips: Collection[str]
+) -> None:
+    """Write the features of `model` as safetensors, with what is checked when they are read.
+
+    record  how they came about, for cards
+    spec    the input they were learnt on
+    chips   sha256 of the chips they were learnt from
+    """
     state = {n: v for n, v in copy_state(model).items() if not n.startswith("head.")}
-    write_tensors(path, state, {"format": FORMAT, "record": json.dumps(record)})
+    metadata = {"record": record, "input": _input(spec), "chips": sorted(chips)}
+    texts = {name: json.dumps(value) for name, value in metadata.items()}
+    write_tensors(path, state, {"format": FORMAT} | texts)
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What save_features was told. Raises WeightsInvalid where the file is not ours."""
+    """The record that save_features wrote. Raises WeightsInvalid where the file is not ours."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise WeightsInvalid(f"{path} is no safetensors file ({error}); delete it") from error
-    if metadata.get("format") != FORMAT:
-        raise WeightsInvalid(
-            f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}; delete it"
-        )
-    record: dict[str, Any] = json.loads(metadata["record"])
+    record: dict[str, Any] = _metadata(metadata, path)["record"]
     return record
 
 
-def _with_our_names(file: WeightFile, config: RunConfig) -> Weights:
-    """A file's tensors as ChipNet has them, a colour network's first layer folded for chips."""
-    named = {_our_name(name): value for name, value in file.tensors.items()}
-    tensors = {name: value for name, value in named.items() if name.startswith("features.")}
+def _metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    if metadata.get("format") != FORMAT:
+        raise WeightsInvalid(
+            f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}; delete it, and "
+            "pretrain again"
+        )
+    return {name: json.loads(text) for name, text in metadata.items() if name != "format"}
+
+
+def _input(spec: InputSpec) -> dict[str, float]:
+    """What a chip must have in common with those that features were learnt on."""
+    return spec.model_dump(include={"size", "spacing_m", "db_min", "db_max", "db_scale"})
+
+
+def _sar(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:
+    """Features that save_features wrote."""
+    written, wanted = _metadata(file.metadata, file.path), _input(config.input)
+    unlike = [name for name, value in wanted.items() if written["input"].get(name) != value]
+    if unlike:
+        found, expected = (
+            ", ".join(f"{name} {values.get(name)}" for name in unlike)
+            for values in (written["input"], wanted)
+        )
+        raise WeightsInvalid(
+            f"{file.path} was learnt on another input: {found}, expected {expected}; delete it and "
+            "pretrain again with this config, or name another --weights-dir"
+        )
+    record = written["record"] | {"sha256": file.sha256}
+    return Weights(file.path, file.sha256, tensors, record, frozenset(written["chips"]))
+
+
+def _foreign(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:
+    """Features of any other file; a colour network's first layer is folded for chips."""
     record: dict[str, Any] = {"source": file.path.name}
-    if file.metadata.get("format") == FORMAT:
-        record = json.loads(file.metadata["record"])
     first = tensors.get(_FIRST)
     if first is None or first.ndim != 4:
         raise WeightsInvalid(

@@ -17,7 +17,7 @@ from training.config import (
     RunConfig,
     StageConfig,
 )
-from training.errors import ConfigInvalid, DataInvalid, RunChanged, WeightsMissing
+from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
 from training.frozen import Bank, compute_bank
 from training.matrix_config import MatrixConfig, Variant, with_sweep
 from training.matrix_place import Place
@@ -27,7 +27,7 @@ from training.sides import Sides, all_records, index, load
 from training.sources.simulated import SimulatedSource
 from training.splits import Item
 from training.stages import StageResult, run_stage
-from training.weights import save_features
+from training.weights import sar_file, save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
 CONFIG = MatrixConfig(
@@ -311,7 +311,7 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
         }
     )
     file = tmp_path / "two.safetensors"
-    save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {})
+    save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {}, spec, ())
     source = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine")
     items = index(all_records([source]), config.run)
     sides = load([source], items, config.run, tmp_path / "store", Console(quiet=True))
@@ -324,6 +324,25 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
         ("mix", "fine"),
     }
     assert len(set(by_cell.values())) == 4
+
+
+def test_weights_learnt_from_a_test_chip_are_refused_before_anything_is_trained(
+    data: tuple[Sides, list[Item]], tmp_path: Path
+) -> None:
+    spec = DEFAULT_INPUT.model_copy(update={"size": 48})
+    config = CONFIG.model_copy(
+        update={
+            "models": ("vgg16-pretrained",),
+            "vgg_width": 0.05,
+            "run": CONFIG.run.model_copy(update={"input": spec}),
+        }
+    )
+    model, folder = config.model_of("vgg16-pretrained"), tmp_path / "weights"
+    tested = next(item.record for item in data[1] if item.split == "test")
+    save_features(build(model, 3), sar_file(model, folder), {}, spec, {tested.sha256})
+    with pytest.raises(Leak, match=f"chip {tested.key} of {tested.source} is in test"):
+        run(config, data, tmp_path, [])
+    assert not (tmp_path / "matrix.json").exists()
 
 
 def test_a_set_without_two_classes_is_told_before_anything_is_trained(

@@ -99,7 +99,7 @@ def test_an_adapted_network_is_exported_and_read_back_like_any_other(tmp_path: P
     small = config("vgg16", 0.05)
     torch.manual_seed(0)
     model = build(small.model, 3, planes=2).eval()
-    save_features(model, tmp_path / "two.safetensors", {})
+    save_features(model, tmp_path / "two.safetensors", {}, SPEC, ())
     weights = read_weights(str(tmp_path / "two.safetensors"), small, tmp_path)
     again = untrained(small, weights).cpu()
     again.load_state_dict(copy_state(model))  # as a stage's or a cell's weights are
@@ -181,7 +181,7 @@ def test_sar_features_come_back_as_they_were_saved_and_the_head_stays(tmp_path: 
     small = config("vgg16_bn", 0.05)
     learnt, fresh = build(small.model, 10), build(small.model, 3)
     head = fresh.head.weight.clone()
-    save_features(learnt, sar_file(small.model, tmp_path), {"source": "other"})
+    save_features(learnt, sar_file(small.model, tmp_path), {"source": "other"}, SPEC, ())
     load(fresh, "sar", small, tmp_path)
     expected = {n: v for n, v in copy_state(learnt).items() if n.startswith("features.")}
     for name, value in expected.items():
@@ -220,14 +220,14 @@ def test_imagenet_weights_that_cannot_be_are_refused(
 
 def test_weights_of_another_network_say_what_differs(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
-    save_features(build(config("cnn", 0.5).model, 3), path, {})
+    save_features(build(config("cnn", 0.5).model, 3), path, {}, SPEC, ())
     with pytest.raises(WeightsInvalid, match=r"features\.0\.weight is .*another width\?"):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
     state = {name: value.contiguous() for name, value in copy_state(tiny()).items()}
     save_file(state | {"features.99.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsInvalid, match=r"of another network: it has features\.99\.weight"):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
-    save_features(build(config("vgg16_bn", 0.05).model, 3), path, {})
+    save_features(build(config("vgg16_bn", 0.05).model, 3), path, {}, SPEC, ())
     with pytest.raises(WeightsInvalid, match=r"of another network: it lacks features\."):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
 
@@ -256,7 +256,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_damaged_weights_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "cut.safetensors":
-        save_features(tiny(), path, {})
+        save_features(tiny(), path, {}, SPEC, ())
         path.write_bytes(path.read_bytes()[:-50])
     elif name in ("cut.pth", "half.pth"):
         torch.save(tiny().state_dict(), path)

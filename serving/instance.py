@@ -38,18 +38,6 @@ def metrics_folder() -> Path:
     return Path(BentoMLContainer.prometheus_multiproc_dir.get())
 
 
-def home_or_exit() -> None:
-    """SystemExit (1) after a line where BentoML cannot make its folder, which it needs to start."""
-    with cannot_serve_exits():
-        try:
-            BentoMLContainer.bentoml_home.get()
-        except OSError as error:
-            raise CannotServe(
-                f"BentoML's folder cannot be made: {error}; set HOME, or BENTOML_HOME, to a folder "
-                "that can be written"
-            ) from error
-
-
 def port_or_exit() -> None:
     """SystemExit (1) after a line where `bentoml serve` could not listen on its port."""
     command = click.get_current_context(silent=True)

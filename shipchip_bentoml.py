@@ -2,11 +2,16 @@
 
 BentoML makes that folder before it imports a service, so the service cannot say what is wrong. The
 entry point `bentoml.commands` (pyproject.toml) puts this command in the place of BentoML's own.
+
+A module of its own: `bentoml` loads it at every start, and a Bento must then still find its own
+`serving` and `shipchip`, not those that are installed beside it.
 """
 
+import sys
 from typing import Any
 
 import click
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml_cli.serve import serve_command
 
 _BENTOML = serve_command.commands["serve"]
@@ -23,10 +28,13 @@ class Serve(click.Command):
         **extra: Any,
     ) -> click.Context:
         """As click asks for it; the context is that of BentoML's command."""
-        # Imported here: `bentoml` loads this module whatever its command is.
-        from serving.instance import home_or_exit  # noqa: PLC0415
-
-        home_or_exit()
+        try:
+            BentoMLContainer.bentoml_home.get()
+        except OSError as error:
+            sys.exit(
+                f"shipchip: cannot serve: BentoML's folder cannot be made: {error}; set HOME, or "
+                "BENTOML_HOME, to a folder that can be written"
+            )
         return _BENTOML.make_context(info_name, args, parent, **extra)
 
 

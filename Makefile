@@ -21,8 +21,10 @@ help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 	@echo "  variables: PORT=$(PORT) PYTHON=$(PYTHON); packages for: $(KIND)"
 
+# Exported, not set in the command: without a shell between them, a signal to make ends the service.
+serve: export BENTOML_DO_NOT_TRACK = True
 serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on PORT
-	BENTOML_DO_NOT_TRACK=True $(SERVE)/bin/bentoml serve . --port $(PORT)
+	$(SERVE)/bin/bentoml serve . --port $(PORT)
 
 dev: $(DEV)/.installed-$(KIND) ## install what training and the tests need, nothing else
 

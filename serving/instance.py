@@ -1,7 +1,7 @@
 """What one running service must not share with another on the same machine: port and metrics.
 
 BentoML keeps the metrics of all workers in one folder below BENTOML_HOME and empties it at each
-start, so a second service would erase the figures of the first. Here each start has its own.
+start, so a second service would erase the figures of the first. Here each service has its own.
 """
 
 import atexit
@@ -40,11 +40,11 @@ def metrics_folder() -> Path:
 
 def port_or_exit() -> None:
     """SystemExit (1) after a line where `bentoml serve` could not listen on its port."""
-    command = click.get_current_context(silent=True)
-    if command is None:  # BentoML was called from Python: its exception reaches the caller
-        return
-    host = command.params["host"] or BentoMLContainer.http.host.get()
-    port = command.params["port"]
+    context = click.get_current_context(silent=True)
+    if context is None or context.command.name != "serve":
+        return  # BentoML was called from Python: its exception reaches the caller
+    host = context.params["host"] or BentoMLContainer.http.host.get()
+    port = context.params["port"]
     with cannot_serve_exits():
         check_port(host, BentoMLContainer.http.port.get() if port is None else port)
 

@@ -85,9 +85,10 @@ define pin
 endef
 
 # Stamps are written last, so an environment whose making was cut off is made anew. A changed lock
-# makes it anew, too; a changed pyproject.toml only installs the project again.
+# makes it anew, too; a changed pyproject.toml only installs the project again. setuptools warns about
+# every editable installation, which is what this is meant to be.
 .venv/%/.installed-$(KIND): .venv/%/.locked-$(KIND) pyproject.toml
-	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	PYTHONWARNINGS=ignore .venv/$*/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -20,12 +20,13 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv
 ARG RUNTIME=cpu
 COPY locks/serve-${RUNTIME}.txt /build/requirements.txt
+COPY locks/install.sh /build/install.sh
 # pip lives in an environment of its own and fills the other one, which never holds it. Wheels only:
 # nothing is compiled. setuptools is in the lock for building this project, which is not built here.
 RUN python3 -m venv /build/pip \
     && python3 -m venv --without-pip /opt/venv \
-    && /build/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check install \
-        --quiet --no-cache-dir --only-binary :all: --require-hashes -r /build/requirements.txt \
+    && PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: sh /build/install.sh /build/requirements.txt \
+        /build/pip/bin/pip --python /opt/venv/bin/python \
     && /build/pip/bin/pip --python /opt/venv/bin/python uninstall --quiet --yes setuptools
 WORKDIR /app
 COPY LICENSE bentofile.yaml ./

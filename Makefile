@@ -10,20 +10,27 @@ RUNTIME ?= cpu
 
 SERVE := .venv/serve
 DEV := .venv/dev
-QUIET := --quiet --disable-pip-version-check
 # The locks of the GPU packages are taken where an NVIDIA driver is seen.
 KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/version ]; then echo gpu; else echo cpu; fi)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+<<<<<<< HEAD
 .PHONY: help serve test lint coverage bench gpu-check format lock image clean
+=======
+.PHONY: help serve dev test lint coverage bench format lock image clean
+>>>>>>> setup
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo "  variables: PORT=$(PORT) PYTHON=$(PYTHON); packages for: $(KIND)"
 
+# Exported, not set in the command: without a shell between them, a signal to make ends the service.
+serve: export BENTOML_DO_NOT_TRACK = True
 serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on PORT
-	BENTOML_DO_NOT_TRACK=True $(SERVE)/bin/bentoml serve . --port $(PORT)
+	$(SERVE)/bin/bentoml serve . --port $(PORT)
+
+dev: $(DEV)/.installed-$(KIND) ## install what training and the tests need, nothing else
 
 test: lint ## ruff, mypy and all tests
 	$(DEV)/bin/pytest
@@ -85,16 +92,18 @@ define pin
 endef
 
 # Stamps are written last, so an environment whose making was cut off is made anew. A changed lock
-# makes it anew, too; a changed pyproject.toml only installs the project again.
+# makes it anew, too; a changed pyproject.toml only installs the project again. setuptools warns about
+# every editable installation, which is what this is meant to be.
 .venv/%/.installed-$(KIND): .venv/%/.locked-$(KIND) pyproject.toml
-	.venv/$*/bin/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
+	PYTHONWARNINGS=ignore .venv/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/%/.locked-$(KIND): locks/%-$(KIND).txt
+.venv/%/.locked-$(KIND): locks/%-$(KIND).txt locks/install.sh
 	@$(check-python)
 	rm -rf .venv/$*
 	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/python -m pip install $(QUIET) --require-hashes -r $<
+	sh locks/install.sh $< .venv/$*/bin/python -m pip
 	@touch $@
 
 .PRECIOUS: .venv/%/.locked-$(KIND)

@@ -141,7 +141,7 @@ class Bench:
         """A row: the networks alone in torch, where it is installed."""
         name = "peer: torch eager, batches of 32, no HTTP"
         if find_spec("torch") is None:
-            table.add_row(name, "not measured: torch is not installed here (make lint does)")
+            table.add_row(name, "not measured: torch is not installed here (make dev does)")
             return
         before, _ = self.limit()
         done = subprocess.run(

@@ -15,6 +15,7 @@
     access.py      API keys, and the web pages of other origins
     logs.py        log lines, one a request
     preflight.py   can this be served? asked before workers are started
+    instance.py    what a running service shares with no other: its port, the folder of its metrics
     healthcheck.py the container's health command
     supervisor.py  a dead worker is noticed at once
     refusals.py    a refused request, and the shape of its answer

@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from serving.settings import PROJECT, Settings
+from serving.settings import PROJECT, Settings, faults
 from shipchip import ModelError, ShipClassifier
 from shipchip.errors import ModelCorrupt, ModelNotFound, ProviderUnavailable
 
@@ -43,13 +43,20 @@ def main() -> int:
     return 0
 
 
-def settings_or_exit() -> Settings:
-    """The settings; SystemExit (1) after the line that says which does not fit."""
+@contextmanager
+def cannot_serve_exits() -> Iterator[None]:
+    """CannotServe in the block becomes SystemExit (1) after its line."""
     try:
-        return _settings()
+        yield
     except CannotServe as error:
         _say(f"cannot serve: {error}")
         raise SystemExit(1) from error
+
+
+def settings_or_exit() -> Settings:
+    """The settings; SystemExit (1) after the line that says which does not fit."""
+    with cannot_serve_exits():
+        return _settings()
 
 
 def model_or_exit() -> None:
@@ -136,12 +143,7 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise CannotServe("; ".join(_fault(e) for e in error.errors())) from error
-
-
-def _fault(error: ErrorDetails) -> str:
-    name = "_".join(["SHIPCHIP", *(str(part).upper() for part in error["loc"][:1])])
-    return f"{name} is {error['input']!r}: {error['msg']}"
+        raise CannotServe("; ".join(faults(error))) from error
 
 
 def _say(line: str) -> None:

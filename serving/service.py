@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from serving import logs, preflight, supervisor
+from serving import instance, logs, preflight, supervisor
 from serving.access import Cors
 from serving.engine import Engine
 from serving.form import Form, Upload
@@ -34,6 +34,7 @@ from serving.schema import ClassifyResponse, chip_result, model_info, model_name
 from shipchip.decode import Quantity
 
 settings = preflight.settings_or_exit()
+instance.own_metrics_folder()
 
 
 async def get_model(request: Request) -> Response:
@@ -70,7 +71,8 @@ class Shipchip:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
-        """Once, before workers are started: a model that cannot be used ends `bentoml serve`."""
+        """Once, before workers are started: what cannot be served ends `bentoml serve`."""
+        instance.port_or_exit()
         logs.configure(settings)
         preflight.model_or_exit()
         supervisor.watch_workers()

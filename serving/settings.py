@@ -2,10 +2,18 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shipchip import DecodeLimits
@@ -138,3 +146,12 @@ class Settings(BaseSettings):
     def decode_limits(self) -> DecodeLimits:
         """The limits that every chip's file is held to."""
         return DecodeLimits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
+
+
+def faults(error: ValidationError) -> Iterator[str]:
+    """A line for each setting that does not fit: its variable, its value unless secret, and why."""
+    for fault in error.errors():
+        name = f"SHIPCHIP_{str(fault['loc'][0]).upper()}"
+        value = fault["input"]
+        shown = "" if isinstance(value, SecretStr) else f" is {value!r}"
+        yield f"{name}{shown}: {fault['msg'].removeprefix('Value error, ')}"

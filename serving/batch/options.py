@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from serving.intake import Polarisation, parse_spacing
 from serving.outputs.job import parse_shard
-from serving.settings import Settings
+from serving.settings import Settings, faults
 from shipchip.classifier import Device
 from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
@@ -26,9 +26,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CannotRun(f"setting {where} is {first['input']!r}: {first['msg']}") from error
+        raise CannotRun("; ".join(faults(error))) from error
 
 
 def make_parser() -> argparse.ArgumentParser:

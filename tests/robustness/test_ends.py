@@ -107,6 +107,22 @@ def test_a_dead_worker_is_noticed_at_once_however_often(
         wait_for(lambda: _answers(client), 20)
 
 
+def test_chips_that_died_with_their_worker_no_longer_count_as_waiting(
+    tiny_model_file: Path, tmp_path: Path, heavy: bytes
+) -> None:
+    files = [("files", ("heavy.png", heavy))] * 32
+    with serving(tiny_model_file, tmp_path / "log.txt", decode_threads=1) as client:
+        ask(client, files[:1])
+        with load(client, files, clients=2):
+            wait_for(lambda: _waiting(client) > 0, 10)
+            (worker,) = workers_of(client)
+            worker.send_signal(signal.SIGKILL)
+            psutil.wait_procs([worker], timeout=5)
+        wait_for(lambda: _answers(client), 20)
+        wait_for(lambda: _waiting(client) == 0, 10)
+        assert _classified(client) >= 1  # what was counted stays counted
+
+
 def _answers(client: httpx.Client) -> bool:
     try:
         return client.get("/readyz").status_code == 200
@@ -150,6 +166,12 @@ def _waiting(client: httpx.Client) -> float:
         if line.startswith("shipchip_queue_chips"):
             return float(line.split()[-1])
     return 0
+
+
+def _classified(client: httpx.Client) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    counts = [line.split() for line in lines if line.startswith("shipchip_predictions_total")]
+    return sum(float(count[-1]) for count in counts)
 
 
 def test_more_load_than_there_is_room_for_is_refused_in_time_and_passes(

@@ -230,7 +230,7 @@ def test_a_summary_by_label_at_the_end_and_no_bar_without_a_terminal(
         (["{good}", "--out", "{dir}.csv"], "is a folder"),
         (["{good}", "--out", "{out}.csv", "--model", "{missing}"], "no model at"),
         (["{good}", "--out", "{out}.csv", "--model", "{good}/Cargo.png"], "cannot load"),
-        (["{good}", "--out", "{out}.csv", "--batch-size", "0"], "batch_size is 0"),
+        (["{good}", "--out", "{out}.csv", "--batch-size", "0"], "SHIPCHIP_BATCH_SIZE is 0"),
     ],
 )
 def test_what_cannot_run_says_so_in_one_line_writes_nothing_and_exits_2(

@@ -18,10 +18,8 @@ from tests.serving.server import serving
 def crowded(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A service where four chips may wait, and one thread decodes."""
     folder = tmp_path_factory.mktemp("crowded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(folder))  # its figures are its own
-        with serving(model, folder / "log.txt", max_queue=4, decode_threads=1) as client:
-            yield client
+    with serving(model, folder / "log.txt", max_queue=4, decode_threads=1) as client:
+        yield client
 
 
 def slow(chips: int) -> list[tuple[str, tuple[str, bytes]]]:

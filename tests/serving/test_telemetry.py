@@ -28,11 +28,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Two workers; each request on a connection of its own, so that both get some."""
     folder = tmp_path_factory.mktemp("service")
     model = write_tiny_model(folder / "tiny.onnx", CARD)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(folder))  # its figures are its own
-        with serving(model, folder / "log.txt", workers=2, device="cpu", threads=1) as client:
-            client.headers["Connection"] = "close"
-            yield client
+    with serving(model, folder / "log.txt", workers=2, device="cpu", threads=1) as client:
+        client.headers["Connection"] = "close"
+        yield client
 
 
 @pytest.fixture(scope="module")

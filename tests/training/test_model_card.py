@@ -121,6 +121,7 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
     (tmp_path / "like.toml").write_text(toml)
     assert read_config(tmp_path / "like.toml", RunConfig, RECIPE) == CONFIG
     assert "--data DIR --config like.toml --pretrain OTHER_SAR" in page(card())
+    assert "```\nmake dev " in page(card())  # the environment, without ten minutes of tests
     usual = RECIPE.model_copy(update={"input": tiny_card().input}).model_dump(mode="json")
     plain = card(training=card().training | {"config": usual, "pretraining": None})
     assert "model.width" not in page(plain)

@@ -34,7 +34,7 @@ def retraining(card: ModelCard) -> Iterator[str]:
             " --pretrain OTHER_SAR" if "chips" in record else f" --pretrained {record['source']}"
         )
     doubt = " --ood OTHER_SAR"
-    yield from ("", "```", "make lint                     # makes .venv/dev with torch")
+    yield from ("", "```", "make dev                      # makes .venv/dev with torch")
     yield f"{_PYTHON} data DIR    # what is there, split by ship"
     yield f"{_PYTHON} --data DIR{given}{start}{doubt}"
     yield f"{_PYTHON} evaluate runs/ship-ID/ship.onnx --data DIR{doubt}"

@@ -27,7 +27,6 @@ from serving.outputs.merge import add_merge_arguments, run_merge
 from serving.outputs.pipe import PipeClosed, to_stdout
 from serving.outputs.scores import Scores
 from serving.outputs.staging import Staging, own_files
-from serving.preflight import check_sha256
 from serving.rows import OutputError, Row, columns
 from shipchip import ModelError, ShipClassifier, __version__
 
@@ -68,10 +67,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
         crops=args.crops_by_label,
         copy=args.copy,
     )
-    try:
-        check_sha256(settings.model)
-    except ModelError as error:
-        raise CannotRun(f"the model {settings.model}: {error}") from error
     ships = work.open()
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:

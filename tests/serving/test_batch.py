@@ -258,7 +258,7 @@ def test_a_model_that_is_not_the_one_of_its_sum_is_refused(
     model = write_tiny_model(tmp_path / "ship.onnx")
     model.with_name("ship.onnx.sha256").write_text(f"{'0' * 64}  ship.onnx\n")
     assert main([str(good), "--out", str(tmp_path / "o.csv"), "--model", str(model)]) == 2
-    assert f"the model {model}: its sha256 is" in capsys.readouterr().err
+    assert f"the sha256 of {model} is" in capsys.readouterr().err
     assert not (tmp_path / "o.csv").exists()
 
 

@@ -50,7 +50,7 @@ def _names(path: Path) -> Iterator[Path]:
 
 
 def _check_sum_beside(model: Path, found: str) -> None:
-    """Compare with `<name>.sha256` beside `model`, a line as sha256sum writes it, if there is one."""
+    """Compare with `<name>.sha256` beside `model`, where there is one: a line of sha256sum."""
     beside = model.with_name(f"{model.name}.sha256")
     if not os.path.lexists(beside):
         return

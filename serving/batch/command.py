@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         copy=args.copy,
     )
     ships = work.open()
+    work = replace(work, sha256=ships.sha256)
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:
         entries = _entries(args, out, stack.enter_context(TarStore(work.limits)))

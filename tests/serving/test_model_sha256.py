@@ -51,8 +51,8 @@ def test_a_model_with_the_sum_of_another_is_refused_in_one_line(
     tell(ship, f"{OTHER}  ship.onnx\n")
     assert main() == 1
     said = capfd.readouterr().err
-    start = f"shipchip: cannot serve: SHIPCHIP_MODEL {ship}: model_corrupt: the sha256 of {ship} is "
-    assert said.startswith(f"{start}{sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; ")
+    start = f"shipchip: cannot serve: SHIPCHIP_MODEL {ship}: model_corrupt: "
+    assert said.startswith(f"{start}the sha256 of {ship} is {sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; ")
     assert said.count("\n") == 1
 
 

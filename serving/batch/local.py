@@ -35,11 +35,11 @@ def classify_here(
 ) -> Iterator[list[Row]]:
     """The rows of each chunk, in order; memory is bounded, however many chunks there are.
 
-    work     with the sum of the model that is in `ships`
+    work     with the sum of the model, which the processes open as well
     ships    the model of `work`, opened
     workers  processes; with one, or with one chunk, this process does everything
 
-    Raises WorkerDied, and ModelError where a process finds another model than `ships` is of.
+    Raises WorkerDied, and ModelError where the model file was replaced since `ships` was opened.
     """
     remaining = iter(chunks)
     first = list(islice(remaining, 2))
@@ -120,7 +120,7 @@ def _end_with_parent() -> None:
 
 
 def _hold(work: Work, spec: InputSpec) -> None:
-    global _work, _spec  # noqa: PLW0603 (a process of a pool has no other place)
+    global _work, _spec
     _work, _spec = work, spec
 
 

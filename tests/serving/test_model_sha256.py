@@ -52,7 +52,9 @@ def test_a_model_with_the_sum_of_another_is_refused_in_one_line(
     assert main() == 1
     said = capfd.readouterr().err
     start = f"shipchip: cannot serve: SHIPCHIP_MODEL {ship}: model_corrupt: "
-    assert said.startswith(f"{start}the sha256 of {ship} is {sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; ")
+    assert said.startswith(
+        f"{start}the sha256 of {ship} is {sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; "
+    )
     assert said.count("\n") == 1
 
 

@@ -23,7 +23,9 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_finished_run_leaves_its_output_and_the_record_of_it_and_nothing_else(tmp_path: Path, ending: str) -> None:
+def test_a_finished_run_leaves_its_output_and_the_record_of_it_and_nothing_else(
+    tmp_path: Path, ending: str
+) -> None:
     names = names_of(10)
     out = tmp_path / f"out{ending}"
     out.write_text("earlier")

@@ -62,9 +62,9 @@ def check_place(out: Path, existing: Existing) -> None:
         raise OutputError(f"the output {out} is a folder; expected a file name")
     with explained(out):
         out.parent.stat()
-        for path in own_files(out):
-            with suppress(FileNotFoundError):
-                path.lstat()  # fails where the file system cannot hold such a name
+    for path in own_files(out):
+        with explained(path), suppress(FileNotFoundError):
+            path.lstat()  # fails where the file system cannot hold such a name
     if existing == "refuse" and os.path.lexists(out):
         raise OutputError(f"{out} exists; give another --out, or --overwrite to replace it")
 

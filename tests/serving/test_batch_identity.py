@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from serving.batch.command import main
+from serving.outputs.place import job_of, record_path
+from serving.outputs.record import read_record
+from serving.rows import partial_of
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model
@@ -101,20 +104,14 @@ def paths(out: Path) -> list[str]:
         return [row["path"] for row in csv.DictReader(file)]
 
 
-def stop_before_the_last_chunk(chips: Path, out: Path, *more: str) -> None:
-    """A run that has written rows and was killed before it was finished."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving.batch", str(chips), "--out", str(out), *more],
-        cwd=ROOT,
-        env=environment(Path(os.environ["SHIPCHIP_MODEL"]), device="cpu"),
-        stderr=subprocess.DEVNULL,
-    )
-    partial = out.with_name(f".{out.name}.partial")
-    while not (partial.exists() and partial.stat().st_size) and process.poll() is None:
-        time.sleep(0.002)
-    process.kill()
-    process.wait(10)
-    assert partial.exists()
+def undo_the_end(out: Path) -> None:
+    """Leave of a finished .jsonl what its run would have left if killed after its first chunk."""
+    job = read_record(out).job
+    lines = out.read_bytes().splitlines(keepends=True)
+    partial_of(out).write_bytes(b"".join(lines[: job.chunk]))
+    job_of(out).write_text(job.model_dump_json())
+    out.unlink()
+    record_path(out).unlink()
 
 
 @pytest.mark.parametrize("shard", [[], ["--shard", "1/2"]], ids=["whole", "shard"])
@@ -139,7 +136,7 @@ def test_a_finished_output_is_resumed_only_by_the_run_that_it_is_of(
 ) -> None:
     other = write_tiny_model(tmp_path / "other.onnx", tiny_card(version="2"))
     out = tmp_path / "out.csv"
-    same = [chips, "--out", out, *shard, "--batch-size", "3"]
+    same = [chips, "--out", out, *shard, "--batch-size", "3", "--workers", "1"]
     assert main([*map(str, same)]) == 0
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     changed = [*same, "--resume", *(word.format(other=other) for word in change)]
@@ -159,12 +156,11 @@ def test_a_chip_that_was_replaced_under_its_name_does_not_keep_its_old_row(
     shard: list[str],
     finished: bool,
 ) -> None:
-    out = tmp_path / "out.csv"
-    options = [*shard, "--batch-size", "1", "--workers", "1"]
-    if finished:
-        assert main([str(chips), "--out", str(out), *options]) == 0
-    else:
-        stop_before_the_last_chunk(chips, out, *options)
+    out = tmp_path / "out.jsonl"
+    options = [*shard, "--batch-size", "3", "--workers", "1"]
+    assert main([str(chips), "--out", str(out), *options]) == 0
+    if not finished:
+        undo_the_end(out)
     first, second = chips / "00.png", chips / "01.png"
     first.write_bytes(second.read_bytes())
     said = refusal(capsys, chips, "--out", out, *options, "--resume")
@@ -198,7 +194,7 @@ def test_a_shard_looks_at_its_own_chips_only(
 ) -> None:
     shards = [tmp_path / "1.csv", tmp_path / "2.csv"]
     for number, shard in enumerate(shards, 1):
-        options = ["--shard", f"{number}/2", "--batch-size", "3"]
+        options = ["--shard", f"{number}/2", "--batch-size", "3", "--workers", "1"]
         assert main([str(chips), "--out", str(shard), *options]) == 0
     os.utime(chips / f"{CHIPS - 1:02d}.png", (0, 0))
     options = ["--batch-size", "3", "--resume"]
@@ -211,13 +207,13 @@ def test_a_shard_looks_at_its_own_chips_only(
 def test_the_second_of_two_runs_on_one_output_is_refused(
     chips: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out.csv"
+    out, command = tmp_path / "out.csv", [sys.executable, "-m", "serving.batch"]
     with subprocess.Popen(
-        [sys.executable, "-m", "serving.batch", str(chips), "--out", str(out), "--workers", "1"],
+        [*command, str(chips), "--out", str(out), "--batch-size", "3", "--workers", "2"],
         cwd=ROOT,
         env=environment(model, device="cpu"),
         stderr=subprocess.DEVNULL,
-    ) as first:
+    ) as first:  # its workers need a while to start
         while not (tmp_path / ".out.csv.job").exists() and first.poll() is None:
             time.sleep(0.001)
         first.send_signal(signal.SIGSTOP)
@@ -233,15 +229,15 @@ def test_the_second_of_two_runs_on_one_output_is_refused(
 def test_shards_that_are_written_among_the_chips_are_no_chips(
     chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shards = [str(chips / f"shard-{number}.csv") for number in (1, 2, 3)]
+    shards = [str(chips / f"shard-{number}.jsonl") for number in (1, 2, 3)]
     for number, shard in enumerate(shards, 1):
-        options = ["--shard", f"{number}/3", "--batch-size", "3"]
-        if number == 2:
-            stop_before_the_last_chunk(chips, Path(shard), *options)
-            options.append("--resume")
+        options = ["--shard", f"{number}/3", "--batch-size", "3", "--workers", "1"]
         assert main([str(chips), "--out", shard, *options]) == 0
         told = f"left out, because earlier runs wrote it: {shards[0]}\n"
-        assert (told in capsys.readouterr().err) == (number == 2)
+        assert (told in capsys.readouterr().err) == (number > 1)
+        if number == 2:
+            undo_the_end(Path(shard))
+    assert main([str(chips), "--out", shards[1], "--shard", "2/3", *options[2:], "--resume"]) == 0
     assert main(["merge", *shards, "--out", str(chips / "merged.csv")]) == 0
     assert main([str(chips), "--out", str(tmp_path / "again.csv")]) == 0
     assert len(paths(chips / "merged.csv")) == len(paths(tmp_path / "again.csv")) == CHIPS

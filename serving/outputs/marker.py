@@ -14,13 +14,13 @@ from serving.rows import OutputError
 MARKER = ".shipchip-pictures"
 
 _TEXT = b"python -m serving.batch made this folder. Its runs do not take what is in it for chips.\n"
-_LONGEST_NAME = 134  # of the temporary files of serving.outputs.pictures, in bytes
+LONGEST_NAME = 134  # of the temporary files of serving.outputs.pictures, in bytes
 
 
 def check_folder(folder: Path) -> None:
     """Raises OutputError where `folder` holds files of others, or cannot hold pictures."""
     with explained(folder), suppress(FileNotFoundError):
-        (folder / ("x" * _LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
+        (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
     with explained(folder), suppress(FileNotFoundError):
         content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
         if content and MARKER not in content:

@@ -58,11 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--glob", action="append", default=[], metavar="PATTERN", help="only these: '*.tif'")
     add("--out", required=True, metavar="FILE", help=".csv, .jsonl or .parquet; - prints CSV")
     add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
-    there = parser.add_mutually_exclusive_group()
-    there.add_argument(
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
         "--resume", action="store_true", help="go on where a run that was killed has ended"
     )
-    there.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    existing.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_chips(parser)
     _add_more(parser)
     _add_machine(parser)

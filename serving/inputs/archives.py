@@ -61,8 +61,8 @@ def archive_entries(
 ) -> list[Entry]:
     """The chips to `keep` of an archive that was met, without what macOS adds to archives.
 
-    Folders of pictures that a batch has written are told to `left_out`. Of a scene of OpenSARShip,
-    only what is under `Patch/` is taken. What cannot be read, and what is no
+    Folders of pictures that a batch has written are left out, and `left_out` is called with each.
+    Of a scene of OpenSARShip, only those under `Patch/`. What cannot be read, and what is no
     archive in spite of its name, is an entry of its own, after those that were found before.
     """
     wanted = _wanted(keep)

@@ -62,9 +62,8 @@ class Entry:
 
 
 def stamp_of(entry: Entry) -> Stamp | None:
-    """What is another when an entry was replaced under its name: the size and modification time of
-    a file or of a member of a tar, the size and checksum of a member of a zip. None where there is
-    no file."""
+    """What shows that an entry was replaced under its name: size and modification time of a file or
+    of a tar's member, size and checksum of a zip's member. None where there is no regular file."""
     if entry.member is not None:
         return entry.stamp
     try:

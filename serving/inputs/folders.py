@@ -40,7 +40,7 @@ class Outputs:
             marked = any((above / MARKER).exists() for above in (place, *place.parents))
             self._marked[folder] = marked
             if marked:
-                self.left_out(folder)
+                self.left_out(folder or ".")
         return self._marked[folder]
 
 

@@ -1,7 +1,7 @@
 """The mark of folders that a batch made for its pictures (--maps, --crops-by-label).
 
-What is in a marked folder are no chips, even where the folder is among the chips of a later run. A
-folder that holds anything else is never marked, so no chip is hidden by a mark.
+Files in a marked folder are not chips, even where the folder is among the chips of a later run.
+Only a new or an empty folder is marked, so a mark never hides chips that were there before.
 """
 
 import os
@@ -13,17 +13,18 @@ from serving.rows import OutputError
 
 MARKER = ".shipchip-pictures"
 
-_TEXT = b"python -m serving.batch made this folder. Its runs do not take what is in it for chips.\n"
 LONGEST_NAME = 134  # of the temporary files of serving.outputs.pictures, in bytes
+
+_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
 
 
 def check_folder(folder: Path) -> None:
-    """Raises OutputError where `folder` holds files of others, or cannot hold pictures."""
+    """Raises OutputError where `folder` cannot hold pictures, or holds files and has no mark."""
     with explained(folder), suppress(FileNotFoundError):
         (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
     with explained(folder), suppress(FileNotFoundError):
         content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
-        if content and MARKER not in content:
+        if content and not (folder / MARKER).exists():
             raise OutputError(
                 f"{folder} holds files that no batch wrote, such as {sorted(content)[0]}; give a "
                 "new or an empty folder for pictures"

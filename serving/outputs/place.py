@@ -11,7 +11,7 @@ from serving.outputs.formats import ENDINGS, format_of
 from serving.outputs.whole import unfinished
 from serving.rows import OutputError, partial_of
 
-# What to do where an output, or rows of an unfinished run, are there already.
+# What to do where an output, or the rows of an unfinished run, already exist.
 Existing = Literal["refuse", "resume", "overwrite"]
 
 _TAILS = (".partial", ".job", ".whole", ".job.json")

@@ -15,11 +15,7 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help serve test lint coverage bench gpu-check format lock image clean
-=======
-.PHONY: help serve dev test lint coverage bench format lock image clean
->>>>>>> setup
+.PHONY: help serve dev test lint coverage bench gpu-check format lock image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'

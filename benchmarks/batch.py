@@ -136,7 +136,16 @@ class _Bench:
     def _batch(self, place: Path, *more: str) -> tuple[float, float]:
         """Seconds of a run, and the most memory in MiB that its processes had."""
         out = self.folder / "out.csv"
-        command = [sys.executable, "-m", "serving.batch", str(place), "--out", str(out), *more]
+        command = [
+            sys.executable,
+            "-m",
+            "serving.batch",
+            str(place),
+            "--out",
+            str(out),
+            *more,
+            "--overwrite",
+        ]
         env = {**os.environ, "SHIPCHIP_MODEL": str(self.options.model.absolute())}
         began, peak = time.perf_counter(), 0.0
         process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from serving.intake import Failure
 from serving.settings import Settings
 from shipchip import Prediction, ShipClassifier
-from shipchip.errors import ModelCorrupt
 
 # A core gains nothing from more chips in a run (docs/performance.md), while memory grows with them.
 _CHIPS_A_CORE = 16
@@ -86,9 +85,7 @@ def open_lanes(ships: ShipClassifier, settings: Settings) -> Lanes:
     count = settings.threads or len(os.sched_getaffinity(0))
     if count == 1 or ships.provider != "CPUExecutionProvider":
         return Lanes(ships, ships, 1, settings.batch_size)
-    single = ShipClassifier(ships.path, device="cpu", threads=1)
-    if single.sha256 != ships.sha256:
-        raise ModelCorrupt(f"{ships.path} changed while it was being loaded; start again")
+    single = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)
     return Lanes(ships, single, count, min(settings.batch_size, _CHIPS_A_CORE))
 
 

@@ -6,22 +6,19 @@ variable, what it holds and what is wrong with it.
 """
 
 import difflib
-import hashlib
 import os
-import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from serving.settings import PROJECT, Settings, faults
 from shipchip import ModelError, ShipClassifier
-from shipchip.errors import ModelCorrupt, ModelNotFound, ProviderUnavailable
+from shipchip.errors import ProviderUnavailable
 
 _SECONDS = 300  # more than any model takes to load, on any GPU that still works
 
@@ -81,7 +78,6 @@ def check_model(settings: Settings) -> str:
     """A line about the model after it has answered; CannotServe where it cannot be used."""
     where = f"SHIPCHIP_MODEL {settings.model}"
     try:
-        check_sha256(settings.model)
         ships = ShipClassifier(settings.model, device=settings.device, threads=settings.threads)
     except ProviderUnavailable as error:
         where = f"SHIPCHIP_DEVICE {settings.device}, {where}"
@@ -98,32 +94,6 @@ def check_model(settings: Settings) -> str:
         raise CannotServe(f"{where}: model_corrupt: the model answers {outputs.logits[0]}")
     card = ships.card
     return f"{card.name} {card.version} ({ships.sha256[:12]}) answers on {ships.provider}"
-
-
-def check_sha256(model: Path) -> None:
-    """Hold a model file to the sum in `<its name>.sha256` beside it, where there is one.
-
-    The sum is a line as sha256sum writes it. Raises ModelCorrupt where the file has another one,
-    before ONNX Runtime reads what may not be meant for it.
-    """
-    beside = model.with_name(f"{model.name}.sha256")
-    if not (model.is_file() and os.path.lexists(beside)):
-        return  # a model that is not there is told by whoever loads it
-    try:
-        told = beside.read_text(encoding="utf-8", errors="replace")
-        found = hashlib.sha256(model.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelNotFound(f"its sha256 cannot be checked: {error}") from error
-    line = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](.+)\n?", told)
-    if line is None or line[2] != model.name:
-        raise ModelCorrupt(
-            f"{beside.name} holds {told[:80]!r}; expected a line of `sha256sum {model.name}`"
-        )
-    if line[1].lower() != found:
-        raise ModelCorrupt(
-            f"its sha256 is {found}, but {beside.name} says {line[1].lower()}; put the file back "
-            f"that belongs to it, or take {beside.name} away to serve a model of your own"
-        )
 
 
 def unknown_variables() -> Iterator[str]:

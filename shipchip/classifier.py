@@ -1,6 +1,5 @@
 """ShipClassifier: an ONNX Runtime session and its card; chips in, predictions out."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,8 @@ from numpy.typing import NDArray
 
 from shipchip.card import ModelCard, card_from_metadata
 from shipchip.decode import Chip, Quantity, decode
-from shipchip.errors import (
-    CardInvalid,
-    ModelCorrupt,
-    ModelNotFound,
-    ProviderUnavailable,
-)
+from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
+from shipchip.model_file import read_model
 from shipchip.prepare import prepare
 from shipchip.raster import DecodeLimits
 from shipchip.trust import Trust
@@ -64,6 +59,9 @@ class ShipClassifier:
     model    path of a .onnx file that carries a shipchip card
     device   "auto" takes a GPU where ONNX Runtime has one; "cuda" insists on it
     threads  ONNX Runtime's threads within one operation; None leaves it to ONNX Runtime
+    sha256   the sum that the file must have, for processes that must all run the same model
+
+    A file with another sum than `sha256`, or than the `<name>.sha256` beside it says, is refused.
 
     Raises ModelNotFound, ModelCorrupt, CardMissing, CardInvalid or ProviderUnavailable.
     """
@@ -74,10 +72,10 @@ class ShipClassifier:
         *,
         device: Device = "auto",
         threads: int | None = None,
+        sha256: str | None = None,
     ) -> None:
         self.path = Path(model)
-        content = _read_model(self.path)
-        self.sha256 = hashlib.sha256(content).hexdigest()
+        content, self.sha256 = read_model(self.path, sha256)
         self.session = _session(content, self.path, device, threads)
         self.card: ModelCard = card_from_metadata(self.session.get_modelmeta().custom_metadata_map)
         self.provider: str = self.session.get_providers()[0]
@@ -148,17 +146,6 @@ class ShipClassifier:
         wanted = _OUTPUTS if maps else _OUTPUTS[:2]
         values = self.session.run(list(wanted), {"chips": inputs})
         return Outputs(values[0], values[1], values[2] if maps else None)
-
-
-def _read_model(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelNotFound(
-            f"no model at {path}; expected an .onnx file exported by `python -m training.run`"
-        )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelNotFound(f"the model at {path} cannot be read: {error}") from error
 
 
 def _session(

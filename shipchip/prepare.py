@@ -32,7 +32,7 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     one it has is empty (decode refuses a chip only if all its planes are).
     """
     plane, highest = _plane(chip, spec)
-    if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL:
+    if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
@@ -55,6 +55,11 @@ def clutter_power(power: NDArray[np.floating]) -> float:
     last = int(_CLUTTER_SHARE * (positive.size - 1))
     dim = positive[positive <= np.partition(positive, last)[last]]
     return float(dim.mean())
+
+
+def _whole_numbers(plane: NDArray[np.float32]) -> bool:
+    """Integers that hold sigma0 are not: their amplitude is a square root."""
+    return bool((plane == np.rint(plane)).all())
 
 
 def _clutter_of_levels(plane: NDArray[np.float32]) -> float:

@@ -1,6 +1,7 @@
 """Chips in folders, archives and lists -> one row a chip: `python -m serving.batch`.
 
     command.py   the command line: what is asked, what is said at the end, the exit status
+    job.py       what run it is: all that its rows depend on
     work.py      what is done with a chunk of entries, whoever does it
     local.py     chunks over the processes of this machine
     cluster.py   chunks over a Ray cluster

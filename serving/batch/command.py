@@ -7,29 +7,45 @@ interrupted.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 
+from serving.batch.job import make_job
 from serving.batch.local import WorkerDied, classify_here
-from serving.batch.options import CannotRun, make_parser, settings_of
+from serving.batch.options import (
+    CannotRun,
+    existing_of,
+    make_parser,
+    picture_folders,
+    settings_of,
+)
 from serving.batch.progress import Tally, progress
 from serving.batch.work import Chunk, Work
-from serving.inputs import Entry, InputError, TarStore, label_of, list_entries, read_list
+from serving.inputs import (
+    Entry,
+    InputError,
+    TarStore,
+    label_of,
+    list_entries,
+    read_list,
+)
 from serving.intake import ChipOptions
 from serving.outputs.formats import format_of
-from serving.outputs.job import Job, hash_names
+from serving.outputs.job import Job
+from serving.outputs.marker import check_folder, make_folder
 from serving.outputs.merge import add_merge_arguments, run_merge
 from serving.outputs.pipe import PipeClosed, to_stdout
+from serving.outputs.place import Existing, check_place, own_files
 from serving.outputs.scores import Scores
-from serving.outputs.staging import Staging, own_files
-from serving.preflight import check_sha256
-from serving.rows import OutputError, Row, columns
-from shipchip import ModelError, ShipClassifier, __version__
+from serving.outputs.staging import Staging
+from serving.rows import OutputError, Row, readable
+from shipchip import ModelError, ShipClassifier
 
 Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
 
@@ -68,20 +84,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         crops=args.crops_by_label,
         copy=args.copy,
     )
-    try:
-        check_sha256(settings.model)
-    except ModelError as error:
-        raise CannotRun(f"the model {settings.model}: {error}") from error
     ships = work.open()
+    work = replace(work, sha256=ships.sha256)
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:
-        entries = _entries(args, out, stack.enter_context(TarStore(work.limits)))
-        job = _job(args, work, ships, entries, settings.batch_size)
+        entries = _entries(args, out, stack.enter_context(TarStore(work.limits)), console)
+        job = make_job(args, work, ships, entries, settings.batch_size)
         engine = _engine(args, work, ships, stack)
         if out is None:
             _stream(args, job, entries, engine, told, console)
         else:
-            _stage(out, job, entries, engine, console, resume=args.resume)
+            _stage(out, job, entries, engine, console, existing=existing_of(args))
             told.add(format_of(out).read(out, job.columns), _of(job, entries))
     console.print(f"{told.tally} -> {'standard output' if out is None else out}")
     if told.scores is not None:
@@ -127,10 +140,10 @@ def _stage(
     engine: Engine,
     console: Console,
     *,
-    resume: bool,
+    existing: Existing,
 ) -> None:
     names = (entry.name for entry in _of(job, entries))
-    with Staging.open(out, job, names, resume=resume) as staging:
+    with Staging.open(out, job, names, existing=existing) as staging:
         if not staging.finished:
             with progress(console, len(job.span), staging.done) as advance:
                 for rows in engine(_chunks(job, entries, staging.done)):
@@ -143,7 +156,7 @@ def _engine(
     args: argparse.Namespace, work: Work, ships: ShipClassifier, stack: ExitStack
 ) -> Engine:
     if args.engine == "local":
-        return lambda chunks: classify_here(chunks, work, ships, args.workers)
+        return _with_folders(args, lambda chunks: classify_here(chunks, work, ships, args.workers))
     try:  # Ray is an extra, and takes a second to import
         cluster = import_module("serving.batch.cluster")
     except ModuleNotFoundError as error:
@@ -151,19 +164,46 @@ def _engine(
             f"--engine ray needs Ray ({error}): pip install 'shipchip[scale]'"
         ) from error
     stack.enter_context(cluster.connected(args.ray_address, args.workers))
-    return lambda chunks: cluster.classify_there(chunks, work, ships.card.input)
+    return _with_folders(
+        args, lambda chunks: cluster.classify_there(chunks, work, ships.card.input)
+    )
 
 
-def _entries(args: argparse.Namespace, out: Path | None, store: TarStore) -> list[Entry]:
+def _with_folders(args: argparse.Namespace, engine: Engine) -> Engine:
+    """The engine, with the folders for pictures made when it begins."""
+
+    def classify(chunks: Iterable[Chunk]) -> Iterator[list[Row]]:
+        for folder in picture_folders(args):
+            make_folder(folder)
+        yield from engine(chunks)
+
+    return classify
+
+
+def _entries(
+    args: argparse.Namespace, out: Path | None, store: TarStore, console: Console
+) -> list[Entry]:
     sources = [*args.sources, *_listed(args.list)]
-    without = [p for p in (args.maps, args.crops_by_label) if p is not None]
-    if out is not None:
-        without += own_files(out)
-    entries = list_entries(sources, patterns=args.glob, without=without, store=store)
+    without = [*picture_folders(args), *(() if out is None else own_files(out))]
+    left_out: list[str] = []
+    entries = list_entries(
+        sources, patterns=args.glob, without=without, left_out=left_out.append, store=store
+    )
+    outputs = _few(dict.fromkeys(left_out))
     if not entries:
-        asked = " ".join(sources[:3]) + (" ..." if len(sources) > 3 else "")
-        raise CannotRun(f"no files in {asked}; expected chips (PNG, JPEG, TIFF or .npy)")
+        other = f" but what earlier runs wrote ({outputs})" if outputs else ""
+        raise CannotRun(
+            f"no files in {_few(sources)}{other}; expected chips (PNG, JPEG, TIFF or .npy)"
+        )
+    if outputs:
+        console.print(f"left out, because earlier runs wrote it: {outputs}")
     return entries
+
+
+def _few(names: Collection[str]) -> str:
+    """The first names in one line."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return readable(" ".join(f"{', '.join(islice(names, 3))}{more}".split()))
 
 
 def _listed(place: str | None) -> list[str]:
@@ -176,37 +216,6 @@ def _listed(place: str | None) -> list[str]:
             return read_list(file)
     except OSError as error:
         raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
-
-
-def _job(
-    args: argparse.Namespace,
-    work: Work,
-    ships: ShipClassifier,
-    entries: Sequence[Entry],
-    chunk: int,
-) -> Job:
-    options = {
-        "pixel_spacing": args.pixel_spacing,
-        "polarisation": args.polarisation,
-        "quantity": args.quantity,
-        "maps": args.maps and str(args.maps),
-        "crops_by_label": args.crops_by_label and str(args.crops_by_label),
-        "copy": args.copy,
-        "max_bytes": work.limits.max_bytes,
-        "max_pixels": work.limits.max_pixels,
-        "provider": ships.provider,
-    }
-    return Job(
-        model_sha256=ships.sha256,
-        model_version=ships.card.version,
-        options=options,
-        chunk=chunk,
-        shard=args.shard,
-        entries=len(entries),
-        entries_sha256=hash_names(entry.name for entry in entries),
-        version=__version__,
-        columns=columns(ships.classes),
-    )
 
 
 def _of(job: Job, entries: Sequence[Entry]) -> Iterator[Entry]:
@@ -223,14 +232,16 @@ def _check(args: argparse.Namespace, out: Path | None) -> None:
     """What does not go together, before anything is opened."""
     if not args.sources and args.list is None:
         raise CannotRun("no chips named; give a folder, an archive or --list")
-    if out is None and (args.resume or args.shard):
-        raise CannotRun("--resume and --shard need a file as --out")
+    if out is None and (args.resume or args.overwrite or args.shard):
+        raise CannotRun("--resume, --overwrite and --shard need a file as --out")
     if args.ray_address and args.engine != "ray":
         raise CannotRun("--ray-address needs --engine ray")
     if args.copy and args.crops_by_label is None:
         raise CannotRun("--copy needs --crops-by-label")
     if out is not None:
-        format_of(out)
+        check_place(out, existing_of(args))
+    for folder in picture_folders(args):
+        check_folder(folder)
 
 
 def _merge(argv: Sequence[str]) -> int:

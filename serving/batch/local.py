@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from multiprocessing import connection, get_context, parent_process
 from typing import TypeVar
@@ -35,10 +35,11 @@ def classify_here(
 ) -> Iterator[list[Row]]:
     """The rows of each chunk, in order; memory is bounded, however many chunks there are.
 
+    work     with the sum of the model, which the processes open as well
     ships    the model of `work`, opened
     workers  processes; with one, or with one chunk, this process does everything
 
-    Raises WorkerDied.
+    Raises WorkerDied, and ModelError where the model file was replaced since `ships` was opened.
     """
     remaining = iter(chunks)
     first = list(islice(remaining, 2))
@@ -49,7 +50,7 @@ def classify_here(
         return
     todo = chain(first, remaining)
     if ships.provider == "CPUExecutionProvider":
-        for _, rows in _spread(_classify, todo, workers, partial(_open, work)):
+        for _, rows in _spread(_classify, todo, workers, partial(_hold, work, spec)):
             yield rows
     else:
         for chunk, prepared in _spread(_prepare, todo, workers, partial(_hold, work, spec)):
@@ -102,7 +103,6 @@ def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
 
 # What a worker process holds.
 _work: Work
-_ships: ShipClassifier
 _spec: InputSpec
 
 
@@ -119,20 +119,20 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _open(work: Work) -> None:
-    ships = work.open()
-    _hold(work, ships.card.input)
-    global _ships  # noqa: PLW0603 (a process of a pool has no other place)
-    _ships = ships
-
-
 def _hold(work: Work, spec: InputSpec) -> None:
     global _work, _spec
     _work, _spec = work, spec
 
 
+@cache
+def _ships() -> ShipClassifier:
+    """The model of this process. It is opened with the first chunk, not when the process starts:
+    from there an error reaches the parent, which can tell what is wrong."""
+    return _work.open()
+
+
 def _classify(chunk: Chunk) -> list[Row]:
-    return _work.classify(chunk, _work.prepare(chunk, _spec), _ships)
+    return _work.classify(chunk, _work.prepare(chunk, _spec), _ships())
 
 
 def _prepare(chunk: Chunk) -> list[Prepared]:

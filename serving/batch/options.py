@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from serving.intake import Polarisation, parse_spacing
 from serving.outputs.job import parse_shard
+from serving.outputs.place import Existing
 from serving.settings import Settings, faults
 from shipchip.classifier import Device
 from shipchip.decode import Quantity
@@ -29,6 +30,18 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise CannotRun("; ".join(faults(error))) from error
 
 
+def existing_of(args: argparse.Namespace) -> Existing:
+    """What to do with an output that exists."""
+    if args.resume:
+        return "resume"
+    return "overwrite" if args.overwrite else "refuse"
+
+
+def picture_folders(args: argparse.Namespace) -> list[Path]:
+    """The folders for pictures that were asked for."""
+    return [folder for folder in (args.maps, args.crops_by_label) if folder is not None]
+
+
 def make_parser() -> argparse.ArgumentParser:
     """See the module."""
     parser = argparse.ArgumentParser(
@@ -43,7 +56,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--glob", action="append", default=[], metavar="PATTERN", help="only these: '*.tif'")
     add("--out", required=True, metavar="FILE", help=".csv, .jsonl or .parquet; - prints CSV")
     add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
-    add("--resume", action="store_true", help="go on where a run that was killed has ended")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="go on where a run that was killed has ended"
+    )
+    existing.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_chips(parser)
     _add_more(parser)
     _add_machine(parser)

@@ -43,6 +43,7 @@ class Work:
     maps     the folder for activation maps, if they are wanted
     crops    the folder for chips sorted by label, if they are wanted
     copy     whether chips are copied there rather than linked
+    sha256   of the model file, once it was opened: every other process must find the same
     """
 
     model: Path
@@ -52,10 +53,11 @@ class Work:
     maps: Path | None = None
     crops: Path | None = None
     copy: bool = False
+    sha256: str | None = None
 
     def open(self) -> ShipClassifier:
         """The model on one core, or on a GPU; raises a ModelError."""
-        return ShipClassifier(self.model, device=self.device, threads=1)
+        return ShipClassifier(self.model, device=self.device, threads=1, sha256=self.sha256)
 
     def prepare(self, chunk: Chunk, spec: InputSpec) -> list[Prepared]:
         """Model inputs (1, S, S), or why there is none. Raises nothing."""

@@ -2,7 +2,7 @@
 
 entries.py   an entry: a chip to be, with its name; errors about inputs
 listing.py   sources -> sorted entries; an entry -> bytes; lists of names
-folders.py   what stands in a folder; the outputs of a run in it
+folders.py   what stands in a folder; the outputs of runs in it
 globs.py     patterns over paths
 archives.py  zip and tar archives: members as entries, and what damage means
 zips.py      members of a zip
@@ -14,7 +14,7 @@ with TarStore(limits) as store:
         chip = decode(read_entry(entry, limits), ...)  # here or in any other process
 """
 
-from serving.inputs.entries import Entry, InputError, sort_key
+from serving.inputs.entries import Entry, InputError, sort_key, stamp_of
 from serving.inputs.listing import list_entries, read_entry, read_list
 from serving.inputs.scenes import label_of, options_of
 from serving.inputs.tars import TarStore
@@ -29,4 +29,5 @@ __all__ = [
     "read_entry",
     "read_list",
     "sort_key",
+    "stamp_of",
 ]

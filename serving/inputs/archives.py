@@ -9,13 +9,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from serving.inputs.entries import Entry, Fault
 from serving.inputs.scenes import without_copies
 from serving.inputs.tars import TarStore, read_span, tar_members
 from serving.inputs.zips import read_zip_member, zip_members
+from serving.outputs.marker import MARKER
 from shipchip.errors import (
     ChipError,
     Corrupt,
@@ -55,15 +56,31 @@ def is_archive_name(path: str) -> bool:
     return path.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def archive_entries(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
+def archive_entries(
+    path: str, keep: Keep, store: TarStore | None, left_out: Callable[[str], object]
+) -> list[Entry]:
     """The chips to `keep` of an archive that was met, without what macOS adds to archives.
 
+    Folders of pictures that a batch has written are left out, and `left_out` is called with each.
     Of a scene of OpenSARShip, only those under `Patch/`. What cannot be read, and what is no
     archive in spite of its name, is an entry of its own, after those that were found before.
     """
     wanted = _wanted(keep)
     found = without_copies(all_members(path, wanted, store))
-    return [entry for entry in found if entry.member is None or wanted(entry.member)]
+    pictures = _picture_folders(found)
+    for folder in pictures:
+        left_out(f"{path}/{folder}".rstrip("/"))
+    return [
+        entry
+        for entry in found
+        if entry.member is None or (wanted(entry.member) and not entry.member.startswith(pictures))
+    ]
+
+
+def _picture_folders(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Folders of pictures among the members, ending in a slash; "" for the whole archive."""
+    names = (entry.member for entry in entries if entry.member is not None)
+    return tuple(name.removesuffix(MARKER) for name in names if f"/{name}".endswith(f"/{MARKER}"))
 
 
 def all_members(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:

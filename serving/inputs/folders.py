@@ -1,24 +1,47 @@
-"""What stands in a folder, whatever it is, and which of it a run itself writes."""
+"""What stands in a folder, whatever it is, and which of it runs of this program have written."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from serving.inputs.entries import InputError
+from serving.outputs.marker import MARKER
+from serving.outputs.place import is_beside_output, is_output
 from shipchip.opensarship import CHIP_FOLDER, scene_of
 
 
 class Outputs:
-    """Files and folders that a run writes: they are never chips, even where chips lie."""
+    """What runs of this program write: never chips, even where it is among chips.
 
-    def __init__(self, paths: Collection[Path]) -> None:
-        self._places = {(os.path.realpath(path.parent), path.name) for path in paths}
-        self._names = {path.name for path in paths}
+    own       files and folders of this run
+    left_out  is called with each output and each folder of pictures of other runs that is met
+    """
+
+    def __init__(self, own: Collection[Path], left_out: Callable[[str], object]) -> None:
+        self.left_out = left_out
+        self._places = {(os.path.realpath(path.parent), path.name) for path in own}
+        self._names = {path.name for path in own}
+        self._marked: dict[str, bool] = {}
 
     def hold(self, folder: str, name: str) -> bool:
-        """Whether `name` in `folder` is one of them."""
-        return name in self._names and (os.path.realpath(folder), name) in self._places
+        """Whether `name` in `folder` is an output, or one of the files beside it."""
+        if name in self._names and (os.path.realpath(folder), name) in self._places:
+            return True
+        if is_output(folder, name):
+            self.left_out(os.path.join(folder, name))  # noqa: PTH118 (paths stay as given)
+            return True
+        return is_beside_output(name)
+
+    def hold_folder(self, folder: str) -> bool:
+        """Whether a folder is one of pictures, or is inside one."""
+        if folder not in self._marked:
+            place = Path(os.path.realpath(folder))
+            marked = any((above / MARKER).exists() for above in (place, *place.parents))
+            self._marked[folder] = marked
+            if marked:
+                self.left_out(folder or ".")
+        return self._marked[folder]
 
 
 class Found(NamedTuple):
@@ -31,8 +54,9 @@ class Found(NamedTuple):
 def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
     """Everything below `folder` that is no folder, and folders that cannot be listed.
 
-    Links to folders are not followed. Of a scene of OpenSARShip only `Patch/` is entered. A folder
-    that cannot be listed comes after what was found in it before it failed.
+    Links to folders are not followed. Folders of pictures are left out, and of a scene of
+    OpenSARShip only `Patch/` is entered. A folder that cannot be listed comes after what was found
+    in it before it failed.
     """
     pending = [folder]
     while pending:
@@ -42,6 +66,10 @@ def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
         try:
             with os.scandir(place) as items:
                 for item in items:
+                    if item.name == MARKER:
+                        outputs.left_out(place)
+                        below, files = [], []
+                        break
                     if outputs.hold(place, item.name):
                         continue
                     if item.is_dir(follow_symlinks=False):

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -31,6 +31,7 @@ def list_entries(
     *,
     patterns: Sequence[str] = (),
     without: Collection[Path] = (),
+    left_out: Callable[[str], object] = lambda _: None,
     store: TarStore | None = None,
 ) -> list[Entry]:
     """Entries of all sources, sorted by `sort_key` of their names, without repeats.
@@ -38,7 +39,9 @@ def list_entries(
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
     patterns  globs (serving.inputs.globs), matched against paths below a folder or in an archive,
               where an archive in a folder counts as a folder; what is named itself needs no match
-    without   outputs, which are never entries
+    without   outputs of this run, which are never entries
+    left_out  is called with each output of another run that is met, which is no entry either: a
+              file with its record, a folder of pictures
     store     where the chips of compressed tars go, for as long as entries are read
 
     What cannot be read is an entry that fails when it is read. InputError is raised where the only
@@ -46,7 +49,7 @@ def list_entries(
     understood, and for compressed tars that are bombs or without a store.
     """
     keep = matcher(patterns)
-    outputs = Outputs(without)
+    outputs = Outputs(without, left_out)
     inside: dict[str, set[str]] = {}
     found: list[Entry] = []
     for source in sources:
@@ -79,11 +82,12 @@ def _of_source(
 ) -> Iterator[Entry]:
     folder, name = os.path.split(source)
     if _is_folder(source):
-        yield from _of_folder(source, keep, outputs, store)
-    elif outputs.hold(folder, name):
+        if not outputs.hold_folder(source):
+            yield from _of_folder(source, keep, outputs, store)
+    elif outputs.hold_folder(folder) or outputs.hold(folder, name):
         return
     elif is_archive_name(source):
-        yield from archive_entries(source, keep, store)
+        yield from archive_entries(source, keep, store, outputs.left_out)
     else:
         yield Entry(source)
 
@@ -104,7 +108,7 @@ def _of_folder(
         if not listed:
             yield Entry(path)  # whatever the patterns: chips may be missed there
         elif is_archive_name(relative):
-            yield from archive_entries(path, _below(relative, keep), store)
+            yield from archive_entries(path, _below(relative, keep), store, outputs.left_out)
         elif keep(relative):
             yield Entry(path)
 

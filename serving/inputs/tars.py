@@ -180,10 +180,12 @@ def _copied(info: tarfile.TarInfo, tape: Tape, store: TarStore) -> Span | Fault:
 
 
 def _member(path: str, info: tarfile.TarInfo, where: Span | Fault | None) -> Entry:
+    stamp = (info.size, info.mtime)
     if info.isreg() and not info.issparse():
-        return Entry(path, info.name, where)
+        return Entry(path, info.name, where, stamp)
     kind = "a sparse file" if info.issparse() else "no regular file (a link, pipe or device)"
-    return Entry(path, info.name, Fault(Unreadable, f"{info.name} is {kind}; expected a chip"))
+    fault = Fault(Unreadable, f"{info.name} is {kind}; expected a chip")
+    return Entry(path, info.name, fault, stamp)
 
 
 def _infos(tape: Tape) -> Iterator[tarfile.TarInfo]:

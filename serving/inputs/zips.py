@@ -29,7 +29,7 @@ def zip_members(path: str) -> Iterator[Entry]:
         for info in archive.infolist():
             # Windows programs may end a folder's name in a backslash.
             if not info.is_dir() and (info.file_size or not info.filename.endswith("\\")):
-                yield Entry(path, info.filename, _fault(info))
+                yield Entry(path, info.filename, _fault(info), (info.file_size, info.CRC))
 
 
 def _fault(info: zipfile.ZipInfo) -> Fault | None:

@@ -135,3 +135,4 @@ _FORMATS = {
     ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
     ".parquet": Format(parquet.write, parquet.read),
 }
+ENDINGS = tuple(_FORMATS)

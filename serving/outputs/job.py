@@ -23,6 +23,9 @@ class Job(BaseModel):
     shard           (i, n), i counts from 1; None for a whole run
     entries         how many the whole run has, all shards together
     entries_sha256  `hash_names` of them all
+    chips_sha256    `hash_stamps` of the entries in `span`: it changes where a chip was replaced
+                    under its name. Times differ between copies of a folder, and shards may run on
+                    copies, so merging does not compare it. None where it is not known
     version         shipchip's
     columns         of the output, in order
     """
@@ -36,6 +39,7 @@ class Job(BaseModel):
     shard: Shard | None = None
     entries: int = Field(ge=0)
     entries_sha256: str
+    chips_sha256: str | None = None
     version: str
     columns: tuple[str, ...]
 
@@ -57,16 +61,25 @@ def hash_names(names: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def hash_stamps(stamps: Iterable[object]) -> str:
+    """SHA-256 over what serving.inputs.stamp_of tells of each chip, in order."""
+    digest = hashlib.sha256()
+    for stamp in stamps:
+        digest.update(f"{stamp}\n".encode())
+    return digest.hexdigest()
+
+
 def differences(now: Job, before: Job) -> list[str]:
     """What is not the same in two jobs, in words; [] where nothing is."""
     new, old = (json.loads(job.model_dump_json()) for job in (now, before))
     words = {
-        "model_sha256": "the model is another one",
+        "model_sha256": f"the model is {now.model_sha256[:12]}, was {before.model_sha256[:12]}",
         "model_version": f"the model's version is {now.model_version}, was {before.model_version}",
         "chunk": f"the chunk size is {now.chunk}, was {before.chunk}",
         "shard": f"the shard is {_shard_text(now.shard)}, was {_shard_text(before.shard)}",
         "entries": f"there are {now.entries} chips, were {before.entries}",
         "entries_sha256": "the chips have other names",
+        "chips_sha256": _CHANGED if before.chips_sha256 else _UNKNOWN,
         "version": f"shipchip is {now.version}, was {before.version}",
         "columns": f"the columns are {', '.join(now.columns)}, were {', '.join(before.columns)}",
     }
@@ -92,6 +105,10 @@ def parse_shard(text: str) -> Shard:
             f"shard {text!r}; expected i/n with i from 1 to n, such as 1/8 for the first of eight"
         )
     return i, n
+
+
+_CHANGED = "chips were replaced or changed (their size, time or checksum)"
+_UNKNOWN = "sizes and times of its chips were not recorded, as in a merged output"
 
 
 def _shard_text(shard: Shard | None) -> str:

@@ -4,7 +4,6 @@ The shards may come in any order, and each in any format.
 """
 
 import argparse
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,15 +12,16 @@ from typing import NamedTuple
 from rich.console import Console
 
 from serving.outputs.formats import format_of
-from serving.outputs.job import Job, differences
-from serving.outputs.record import ShardRecord, read_record
+from serving.outputs.job import Job, Shard, differences
+from serving.outputs.place import Existing, check_place, explained
+from serving.outputs.record import Record, check_content, read_record, write_record
 from serving.outputs.whole import write_whole
 from serving.rows import OutputError, Row, partial_of
 
 
 class _Part(NamedTuple):
     path: Path
-    record: ShardRecord
+    record: Record
 
 
 def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,18 +31,19 @@ def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="SHARD",
-        help="outputs of all shards of a run, in any order, their .shard.json beside them",
+        help="outputs of all shards of a run, in any order, their .job.json beside them",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="a .csv, .jsonl or .parquet"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
 
 
 def run_merge(args: argparse.Namespace) -> int:
     """Exit status: 0 merged, 2 not (one line on standard error says why)."""
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     try:
-        rows = merge(args.out, args.shards)
+        rows = merge(args.out, args.shards, "overwrite" if args.overwrite else "refuse")
     except OutputError as error:
         console.print(f"serving.batch merge: {' '.join(str(error).split())}")
         return 2
@@ -50,26 +51,25 @@ def run_merge(args: argparse.Namespace) -> int:
     return 0
 
 
-def merge(out: Path, shards: Sequence[Path]) -> int:
-    """Write `out` of the outputs of all shards; how many rows it has.
+def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> int:
+    """Write `out` and its record from the outputs of all shards; returns the number of rows.
 
-    Holds a bounded number of rows at a time. Raises OutputError for shards that are missing,
-    there twice, unfinished, damaged or of another run, naming them; `out` is as it was then.
+    Holds a bounded number of rows at a time. Raises OutputError for an output that exists, unless
+    it may be overwritten, and for shards that are missing, given twice, unfinished, damaged or of
+    another run (another model, say), and names them; `out` stays as it was then.
     """
-    target = format_of(out)
-    if out.is_dir():
-        raise OutputError(f"the output {out} is a folder; expected a file name")
     if out.resolve() in {path.resolve() for path in shards}:
         raise OutputError(f"the output {out} is one of the shards; give another --out")
+    check_place(out, existing)
+    target = format_of(out)
     parts = [_Part(path, read_record(path)) for path in shards]
     ordered = _in_order(parts)
     for part in ordered:
         _check_whole(part)
-    names = ordered[0].record.job.columns
-    try:
-        write_whole(out, lambda file: target.write(file, names, _rows(ordered)))
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
+    job = _common(ordered[0])
+    with explained(out):
+        digest = write_whole(out, lambda file: target.write(file, job.columns, _rows(ordered)))
+        write_record(out, job, digest)
     return sum(part.record.rows for part in ordered)
 
 
@@ -77,14 +77,14 @@ def _in_order(parts: Sequence[_Part]) -> list[_Part]:
     """By number; OutputError unless all shards of one run are there, each once."""
     first = parts[0]
     of_number: defaultdict[int, list[_Part]] = defaultdict(list)
-    total = _shard(first.record.job)[1]
+    total = _shard(first)[1]
     for part in parts:
-        changed = differences(_unsharded(part), _unsharded(first))
+        changed = differences(_common(part), _common(first))
         if changed:
             raise OutputError(
                 f"{part.path} is of another run than {first.path}: {'; '.join(changed)}"
             )
-        i, n = _shard(part.record.job)
+        i, n = _shard(part)
         if n != total:
             raise OutputError(f"{part.path} is shard {i}/{n}, but {first.path} one of {total}")
         of_number[i].append(part)
@@ -106,13 +106,7 @@ def _in_order(parts: Sequence[_Part]) -> list[_Part]:
 def _check_whole(part: _Part) -> None:
     if partial_of(part.path).exists():
         raise OutputError(f"shard {part.path} is not finished; run it again with --resume")
-    try:
-        with part.path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise OutputError(f"cannot read shard {part.path}: {error.strerror}") from error
-    if digest != part.record.sha256:
-        raise OutputError(f"shard {part.path} is not what its run has written; make it anew")
+    check_content(part.path, part.record)
 
 
 def _rows(parts: Sequence[_Part]) -> Iterator[Row]:
@@ -125,9 +119,12 @@ def _rows(parts: Sequence[_Part]) -> Iterator[Row]:
             raise OutputError(f"shard {path} has {count} rows; expected {record.rows}")
 
 
-def _unsharded(part: _Part) -> Job:
-    return part.record.job.model_copy(update={"shard": None})
+def _common(part: _Part) -> Job:
+    """What all shards of a run have in common."""
+    return part.record.job.model_copy(update={"shard": None, "chips_sha256": None})
 
 
-def _shard(job: Job) -> tuple[int, int]:
-    return job.shard or (1, 1)
+def _shard(part: _Part) -> Shard:
+    if part.record.job.shard is None:
+        raise OutputError(f"{part.path} is the output of a whole run; expected one of --shard")
+    return part.record.job.shard

@@ -1,67 +1,71 @@
-"""What a finished shard says of itself, in `NAME.shard.json` beside it.
+"""What a finished output says of itself, in `NAME.job.json` beside it.
 
-Merging trusts no file name: a record tells which shard of what run the rows are, and by the
-SHA-256 of the output that they are all there.
+Resuming and merging trust no file name: a record tells what run, or which shard of what run, the
+rows are of, and by the SHA-256 of the output that they are all there, as they were written.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serving.outputs.job import Job
+from serving.outputs.place import record_path
 from serving.outputs.whole import write_whole
 from serving.rows import OutputError
 
 
-class ShardRecord(BaseModel):
-    """One shard.
+class Record(BaseModel):
+    """One output.
 
-    job     with its shard
+    job     what run it is, with its shard
     first   number of its first entry in the whole run
     rows    how many it has
-    sha256  of its output
+    sha256  of the output
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["shipchip.shard/1"] = "shipchip.shard/1"
+    format: Literal["shipchip.job/1"] = "shipchip.job/1"
     job: Job
     first: int
     rows: int
     sha256: str
 
 
-def record_path(out: Path) -> Path:
-    """Where the record of the output `out` is."""
-    return out.with_name(f"{out.name}.shard.json")
-
-
-def record_of(job: Job, digest: str) -> ShardRecord | None:
-    """The record of a finished output; None of a whole run."""
-    if job.shard is None:
-        return None
-    return ShardRecord(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
-
-
-def write_record(out: Path, record: ShardRecord | None) -> None:
-    """Put the record beside `out`; without one, take away what another run has left there."""
-    if record is None:
-        record_path(out).unlink(missing_ok=True)
-        return
+def write_record(out: Path, job: Job, digest: str) -> None:
+    """Put the record of a finished output, whose SHA-256 is `digest`, beside it."""
+    record = Record(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
     content = record.model_dump_json(indent=1).encode() + b"\n"
     write_whole(record_path(out), lambda file: file.write(content))
 
 
-def read_record(out: Path) -> ShardRecord:
-    """The record of a shard's output; OutputError where there is none that can be read."""
+def read_record(out: Path) -> Record:
+    """The record of an output; OutputError where there is none, or none that can be read."""
     path = record_path(out)
     try:
-        return ShardRecord.model_validate_json(path.read_bytes())
+        return Record.model_validate_json(path.read_bytes())
     except OSError as error:
         raise OutputError(
-            f"{out} is no finished shard: {path.name} beside it: {error.strerror}; expected "
-            "outputs of runs with --shard, each with its record"
+            f"{out} is no finished output of a known run: {path.name} beside it: {error.strerror}; "
+            "make it anew"
         ) from error
     except ValidationError as error:
-        raise OutputError(f"{path} is no record of a shard; make the shard anew") from error
+        raise OutputError(
+            f"{path} is no record of a run by this version; make the output anew"
+        ) from error
+
+
+def check_content(out: Path, record: Record) -> None:
+    """Raises OutputError where the output is not the one that its record was written for."""
+    try:
+        with out.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OutputError(f"cannot read {out}: {error.strerror}") from error
+    if digest != record.sha256:
+        raise OutputError(
+            f"{out} is not what its run has written: its sha256 is not the one in "
+            f"{record_path(out).name}; make it anew"
+        )

@@ -2,17 +2,16 @@
 
 While a run goes on its rows are JSON lines in `.NAME.partial` beside the output, a chunk of them at
 a time, and `.NAME.job` says what run it is. Killed at any moment and opened again with
-`resume=True`, the run goes on after its last whole chunk and ends in the same bytes.
+"resume", the run goes on after its last whole chunk and ends in the same bytes.
 
 The order of steps carries this. Begin: lock the staging and empty it, then write the job, so that
-rows never stand beside the job of another run. End: the output whole on disk, then the record of
-a shard, then the staging goes, then the job; so a job without staging belongs to a finished run.
+rows never stand beside the job of another run. End: the output whole on disk, then its record,
+then the staging goes, then the job; so a job without staging belongs to a finished run.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -21,8 +20,9 @@ from pydantic import ValidationError
 
 from serving.outputs.formats import Renderer, format_of, parse_line
 from serving.outputs.job import Job, differences
-from serving.outputs.record import read_record, record_of, record_path, write_record
-from serving.outputs.whole import open_locked, sync_folder, unfinished, write_whole
+from serving.outputs.place import Existing, check_place, explained, job_of
+from serving.outputs.record import check_content, read_record, write_record
+from serving.outputs.whole import open_locked, sync_folder, write_whole
 from serving.rows import OutputError, Row, partial_of, readable
 
 
@@ -43,25 +43,27 @@ class Staging:
         self._render = Renderer("jsonl", job.columns)
 
     @classmethod
-    def open(cls, out: Path, job: Job, names: Iterable[str], *, resume: bool = False) -> Self:
-        """Begin, or with `resume` go on; `names` are those of the entries of job.span, in order.
+    def open(
+        cls, out: Path, job: Job, names: Iterable[str], *, existing: Existing = "refuse"
+    ) -> Self:
+        """Begin, or with "resume" go on; `names` are those of the entries of job.span, in order.
 
-        Without `resume` what an unfinished run has left is replaced. With it, an output without
-        staging is a finished one, if it has the columns, the names and the model's version of
-        this run. Raises OutputError for an output that cannot be, one that another run is
-        writing now, and for a resumed run that is not this one.
+        With "resume", an output without staging is a finished one; its record must be that of this
+        run. Raises OutputError for an output that cannot be, one that another run is writing now,
+        with "refuse" for an output or rows of an unfinished run that exist, and with "resume" for
+        those of another run.
         """
-        format_of(out)
-        if out.is_dir():
-            raise OutputError(f"the output {out} is a folder; expected a file name")
-        with _explained(out):
-            if resume and out.exists() and not partial_of(out).exists():
-                _check_finished(out, job, names)
+        check_place(out, existing)
+        with explained(out):
+            if existing == "resume" and out.exists() and not partial_of(out).exists():
+                _check_finished(out, job)
                 job_of(out).unlink(missing_ok=True)
                 return cls(out, job, None, len(job.span))
             file = os.fdopen(open_locked(partial_of(out)), "r+b", buffering=0)
             try:
-                done = _resumed(file, out, job, names) if resume else 0
+                if existing == "refuse":
+                    _refuse_existing(file, out)
+                done = _resumed(file, out, job, names) if existing == "resume" else 0
                 if done == 0:
                     _begin(file, out, job)
             except BaseException:
@@ -93,7 +95,7 @@ class Staging:
             digest = write_whole(
                 self.out, lambda file: self._format.write(file, self.job.columns, self._rows())
             )
-            write_record(self.out, record_of(self.job, digest))
+            write_record(self.out, self.job, digest)
             partial_of(self.out).unlink()
             job_of(self.out).unlink()
             sync_folder(self.out.parent)
@@ -124,19 +126,8 @@ class Staging:
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        with _explained(self.out, f"; {self.done} rows are kept, and --resume goes on after them"):
+        with explained(self.out, f"; {self.done} rows are kept, and --resume goes on after them"):
             yield
-
-
-def job_of(out: Path) -> Path:
-    """Where it is said what run an unfinished one is."""
-    return out.with_name(f".{out.name}.job")
-
-
-def own_files(out: Path) -> tuple[Path, ...]:
-    """All files that a run with this output may make: no listing may take them for chips."""
-    whole = (out, job_of(out), record_path(out))
-    return (*whole, partial_of(out), *(unfinished(path) for path in whole))
 
 
 def _begin(file: BinaryIO, out: Path, job: Job) -> None:
@@ -150,6 +141,21 @@ def _begin(file: BinaryIO, out: Path, job: Job) -> None:
         raise
 
 
+def _refuse_existing(file: BinaryIO, out: Path) -> None:
+    """Raises OutputError for rows of an unfinished run, and for an output that another run has
+    finished between our first look and our lock."""
+    if os.fstat(file.fileno()).st_size:
+        raise OutputError(
+            f"{partial_of(out)} holds rows of an unfinished run; --resume goes on with it, "
+            "--overwrite begins anew, or give another --out"
+        )
+    try:
+        check_place(out, "refuse")
+    except OutputError:
+        partial_of(out).unlink()
+        raise
+
+
 def _resumed(file: BinaryIO, out: Path, job: Job, names: Iterable[str]) -> int:
     """How many rows of the staging are good; what stands after them is cut away."""
     if os.fstat(file.fileno()).st_size == 0:
@@ -157,8 +163,7 @@ def _resumed(file: BinaryIO, out: Path, job: Job, names: Iterable[str]) -> int:
     changed = differences(job, _read_job(job_of(out)))
     if changed:
         raise OutputError(
-            f"cannot resume {out}: {'; '.join(changed)}. Resume with the same options, or begin "
-            "anew without --resume"
+            f"cannot resume {out}: {'; '.join(changed)}; resume with the same options, {_ANEW}"
         )
     done, size = _whole_chunks(out, job, names)
     file.truncate(size)
@@ -171,8 +176,8 @@ def _read_job(path: Path) -> Job:
         return Job.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise OutputError(
-            f"cannot resume: no job at {path}, so that nobody knows of what run the rows beside "
-            "it are; begin anew without --resume"
+            f"cannot resume: no job of this version at {path}, so nobody can tell which run the "
+            f"rows beside it are of; {_ANEW}"
         ) from error
 
 
@@ -198,22 +203,12 @@ def _whole_chunks(out: Path, job: Job, names: Iterable[str]) -> tuple[int, int]:
     return whole
 
 
-def _check_finished(out: Path, job: Job, names: Iterable[str]) -> None:
-    if job.shard is not None:
-        changed = differences(job, read_record(out).job)
-        if changed:
-            raise OutputError(f"{out} is finished, but {'; '.join(changed)}; {_ANEW}")
-    pairs = zip_longest(format_of(out).read(out, job.columns), names)
-    for number, (row, name) in enumerate(pairs):
-        if row is None or name is None:
-            fewer = "fewer" if row is None else "more"
-            raise OutputError(f"{out} has {fewer} rows than there are chips; {_ANEW}")
-        _check_name(out, number, row, name)
-        if row["model_version"] != job.model_version:
-            raise OutputError(
-                f"{out} is of model version {row['model_version']}, not {job.model_version}; "
-                f"{_ANEW}"
-            )
+def _check_finished(out: Path, job: Job) -> None:
+    record = read_record(out)
+    changed = differences(job, record.job)
+    if changed:
+        raise OutputError(f"cannot resume {out}, which is finished: {'; '.join(changed)}; {_ANEW}")
+    check_content(out, record)
 
 
 def _check_name(out: Path, number: int, row: Row, name: str) -> None:
@@ -224,12 +219,4 @@ def _check_name(out: Path, number: int, row: Row, name: str) -> None:
         )
 
 
-@contextmanager
-def _explained(out: Path, hint: str = "") -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}{hint}") from error
-
-
-_ANEW = "begin anew without --resume, or give another --out"
+_ANEW = "begin anew with --overwrite, or give another --out"

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from serving.outputs.job import Job, hash_names
+from serving.outputs.job import Job, hash_names, hash_stamps
+from serving.outputs.place import Existing
 from serving.outputs.staging import Staging
 from serving.rows import Row, columns, readable
 
@@ -58,19 +59,27 @@ def job_for(names: list[str], **changes: Any) -> Job:
         "chunk": 4,
         "entries": len(names),
         "entries_sha256": hash_names(names),
+        "chips_sha256": hash_stamps((len(name), 0) for name in names),
         "version": "0.1.0",
         "columns": COLUMNS,
     }
     return Job(**fields | changes)
 
 
-def run(out: Path, names: list[str], job: Job, *, resume: bool = False, most: int = 10**9) -> int:
+def run(
+    out: Path,
+    names: list[str],
+    job: Job,
+    *,
+    existing: Existing = "refuse",
+    most: int = 10**9,
+) -> int:
     """What the engine does: rows from where the staging is, `most` chunks of them, then the end.
 
     How many chunks it computed.
     """
     span, rows, computed = job.span, rows_of(names), 0
-    with Staging.open(out, job, [names[i] for i in span], resume=resume) as staging:
+    with Staging.open(out, job, [names[i] for i in span], existing=existing) as staging:
         while not staging.finished and staging.done < len(span) and computed < most:
             first = span[staging.done]
             staging.write(rows[first : min(first + job.chunk, span.stop)])

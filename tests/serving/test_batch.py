@@ -160,10 +160,10 @@ def test_an_output_in_the_folder_is_not_taken_for_a_chip(
 ) -> None:
     (good / ".out.csv.partial").write_text("left by a run that was killed")
     for _ in range(2):
-        assert main([str(good), "--out", str(good / "out.csv")]) == 0
+        assert main([str(good), "--out", str(good / "out.csv"), "--overwrite"]) == 0
     assert len(read_csv(good / "out.csv")) == 3
     monkeypatch.chdir(good)
-    assert main([".", "--out", "out.csv"]) == 0
+    assert main([".", "--out", "out.csv", "--overwrite"]) == 0
     assert len(read_csv(good / "out.csv")) == 3
 
 
@@ -222,6 +222,15 @@ def test_a_summary_by_label_at_the_end_and_no_bar_without_a_terminal(
         (["--out", "{out}.csv"], "no chips named"),
         (["--list", "{missing}", "--out", "{out}.csv"], "cannot read the list"),
         (["{good}", "--out", "-", "--resume"], "need a file as --out"),
+        (["{good}", "--out", "-", "--overwrite"], "need a file as --out"),
+        (["{good}", "--out", "{there}.csv"], "there.csv exists; give another --out, or"),
+        (["{good}", "--out", "{long}.csv"], "File name too long"),
+        (["{good}", "--out", "{long}.csv", "--shard", "1/2"], "File name too long"),
+        (["{good}", "--out", "{long}.csv", "--resume"], "File name too long"),
+        (["{good}", "--out", "{out}.csv", "--maps", "{long}" + "x" * 16], "File name too long"),
+        (["{good}", "--out", "{out}.csv", "--maps", "{there}.csv"], "Not a directory"),
+        (["{good}", "--out", "{out}.csv", "--maps", "{good}"], "no batch wrote, such as Cargo.png"),
+        (["{good}", "--out", "{out}.csv", "--crops-by-label", "{good}"], "no batch wrote, such as"),
         (["{good}", "--out", "{out}.csv", "--ray-address", "auto"], "needs --engine ray"),
         (["{good}", "--out", "{out}.csv", "--copy"], "needs --crops-by-label"),
         (["{empty}", "--out", "{out}.csv"], "no files in"),
@@ -242,8 +251,10 @@ def test_what_cannot_run_says_so_in_one_line_writes_nothing_and_exits_2(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "dir.csv").mkdir()
+    (tmp_path / "there.csv").write_text("precious")
     names = {"good": good, "missing": tmp_path / "missing", "empty": tmp_path / "empty"}
-    names |= {"out": tmp_path / "out", "dir": tmp_path / "dir"}
+    names |= {"out": tmp_path / "out", "dir": tmp_path / "dir", "there": tmp_path / "there"}
+    names |= {"long": tmp_path / ("x" * 240)}  # fits, but not with what its record's name adds
     before = sorted(tmp_path.rglob("*"))
     assert main([argument.format(**names) for argument in arguments]) == 2
     said = capsys.readouterr().err
@@ -258,7 +269,7 @@ def test_a_model_that_is_not_the_one_of_its_sum_is_refused(
     model = write_tiny_model(tmp_path / "ship.onnx")
     model.with_name("ship.onnx.sha256").write_text(f"{'0' * 64}  ship.onnx\n")
     assert main([str(good), "--out", str(tmp_path / "o.csv"), "--model", str(model)]) == 2
-    assert f"the model {model}: its sha256 is" in capsys.readouterr().err
+    assert f"the sha256 of {model} is" in capsys.readouterr().err
     assert not (tmp_path / "o.csv").exists()
 
 
@@ -275,7 +286,8 @@ def test_a_run_that_fails_leaves_an_earlier_output_as_it_was(good: Path, tmp_pat
     out = tmp_path / "out.csv"
     main([str(good), "--out", str(out)])
     before = out.read_bytes()
-    assert main([str(good), "--out", str(out), "--model", str(tmp_path / "missing")]) == 2
+    options = ["--overwrite", "--model", str(tmp_path / "missing")]
+    assert main([str(good), "--out", str(out), *options]) == 2
     assert out.read_bytes() == before
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from serving.batch.command import main
+from serving.outputs.marker import MARKER
 from tests.serving.server import ROOT, environment
 
 CHIPS = 150
@@ -76,15 +77,15 @@ def test_killed_at_twenty_moments_and_resumed_it_gives_the_same_bytes(
         assert not out.exists() or out.read_bytes() == whole
     assert run(many, model, out, "--resume").wait(60) == 1
     assert out.read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.job.json"]
     assert len(set(cut)) > 5  # it was killed in many places
 
 
 def test_a_resumed_run_that_was_finished_does_nothing(
-    many: Path, model: Path, whole: bytes, tmp_path: Path
+    many: Path, model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.csv"
-    out.write_bytes(whole)
+    assert run(many, model, out).wait(60) == 1
     before = out.stat().st_mtime_ns
     assert run(many, model, out, "--resume").wait(60) == 1
     assert out.stat().st_mtime_ns == before
@@ -218,8 +219,9 @@ def test_maps_and_sorted_chips_are_beside_the_rows_and_are_no_chips_themselves(
     maps, crops = folder / "maps", folder / "crops"
     more = ["--maps", str(maps), "--crops-by-label", str(crops), "--batch-size", "2"]
     for _ in range(2):
-        assert main([str(folder), "--out", str(tmp_path / "out.csv"), *more]) == 1
+        assert main([str(folder), "--out", str(tmp_path / "out.csv"), "--overwrite", *more]) == 1
     assert sorted(path.name for path in maps.iterdir()) == [
+        MARKER,
         "00000000-Cargo.png.png",
         "00000001-Fishing.png.png",
         "00000002-Tanker.png.png",

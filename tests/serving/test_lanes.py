@@ -132,5 +132,5 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(model: Path, tmp_path
     path = shutil.copy(model, tmp_path / "ship.onnx")
     ships = ShipClassifier(path, device="cpu")
     write_tiny_model(path, ships.card.model_copy(update={"version": "2"}))
-    with pytest.raises(ModelCorrupt, match="changed while it was being loaded"):
+    with pytest.raises(ModelCorrupt, match="was replaced while it was being loaded"):
         open_lanes(ships, Settings(model=path, threads=2))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.preflight import check_sha256, main
-from shipchip import ModelError
+from serving.preflight import main
+from shipchip import ModelError, ShipClassifier
 from tests.serving.server import ROOT, environment
 
 OTHER = "0" * 64
@@ -36,7 +36,7 @@ def test_the_default_model_is_the_one_its_committed_sum_tells_of() -> None:
     default = ROOT / "models" / "ship.onnx"
     told = (ROOT / "models" / "ship.onnx.sha256").read_text()
     assert told == f"{sum_of(default)}  ship.onnx\n"
-    check_sha256(default)
+    ShipClassifier(default, device="cpu")
 
 
 @pytest.mark.parametrize("between", ["  ", " *"], ids=["text", "binary"])
@@ -51,19 +51,21 @@ def test_a_model_with_the_sum_of_another_is_refused_in_one_line(
     tell(ship, f"{OTHER}  ship.onnx\n")
     assert main() == 1
     said = capfd.readouterr().err
-    start = f"shipchip: cannot serve: SHIPCHIP_MODEL {ship}: model_corrupt: its sha256 is "
-    assert said.startswith(f"{start}{sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; ")
+    start = f"shipchip: cannot serve: SHIPCHIP_MODEL {ship}: model_corrupt: "
+    assert said.startswith(
+        f"{start}the sha256 of {ship} is {sum_of(ship)}, but ship.onnx.sha256 says {OTHER}; "
+    )
     assert said.count("\n") == 1
 
 
 def test_one_bit_is_enough(ship: Path) -> None:
     tell(ship, f"{sum_of(ship)}  ship.onnx\n")
-    check_sha256(ship)
+    ShipClassifier(ship, device="cpu")
     content = bytearray(ship.read_bytes())
     content[-1] ^= 1
     ship.write_bytes(content)
-    with pytest.raises(ModelError, match="its sha256 is"):
-        check_sha256(ship)
+    with pytest.raises(ModelError, match=r"the sha256 of .*ship\.onnx is "):
+        ShipClassifier(ship, device="cpu")
 
 
 def test_the_sum_is_looked_at_before_the_file_is_loaded(
@@ -72,7 +74,7 @@ def test_the_sum_is_looked_at_before_the_file_is_loaded(
     tell(ship, f"{sum_of(ship)}  ship.onnx\n")
     ship.write_bytes(b"no model at all")
     assert main() == 1
-    assert "its sha256 is" in capfd.readouterr().err
+    assert "the sha256 of" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -82,13 +84,39 @@ def test_the_sum_is_looked_at_before_the_file_is_loaded(
 def test_what_is_no_line_of_sha256sum_is_refused_and_not_passed_over(ship: Path, line: str) -> None:
     tell(ship, line.format(sum=sum_of(ship)))
     with pytest.raises(ModelError, match=r"expected a line of `sha256sum ship\.onnx`"):
-        check_sha256(ship)
+        ShipClassifier(ship, device="cpu")
 
 
 def test_a_sum_that_cannot_be_read_is_refused(ship: Path) -> None:
     ship.with_name("ship.onnx.sha256").symlink_to("gone")
-    with pytest.raises(ModelError, match="its sha256 cannot be checked"):
-        check_sha256(ship)
+    with pytest.raises(ModelError, match="cannot be checked"):
+        ShipClassifier(ship, device="cpu")
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_a_link_is_held_to_the_sum_beside_the_file_that_it_points_to(
+    ship: Path, tmp_path: Path, hops: int
+) -> None:
+    tell(ship, f"{OTHER}  ship.onnx\n")
+    link = ship
+    for number in range(hops):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "current.onnx").symlink_to(link)
+        link = folder / "current.onnx"
+    with pytest.raises(ModelError, match=rf"but ship\.onnx\.sha256 says {OTHER}"):
+        ShipClassifier(link, device="cpu")
+    tell(ship, f"{sum_of(ship)}  ship.onnx\n")
+    assert ShipClassifier(link, device="cpu").sha256 == sum_of(ship)
+    tell(link, f"{OTHER}  current.onnx\n")
+    with pytest.raises(ModelError, match=r"but current\.onnx\.sha256 says"):
+        ShipClassifier(link, device="cpu")
+
+
+def test_a_model_that_must_be_another_is_refused(ship: Path) -> None:
+    assert ShipClassifier(ship, device="cpu", sha256=sum_of(ship)).sha256 == sum_of(ship)
+    with pytest.raises(ModelError, match=f"expected {OTHER}; start again"):
+        ShipClassifier(ship, device="cpu", sha256=OTHER)
 
 
 def test_a_sum_without_a_model_does_not_hide_that_there_is_none(

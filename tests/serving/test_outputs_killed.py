@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from serving.outputs import staging as staging_module
 from serving.outputs import whole
-from serving.outputs.staging import Staging, job_of
+from serving.outputs.place import Existing, job_of
+from serving.outputs.staging import Staging
 from serving.outputs.whole import open_locked
 from serving.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
@@ -25,12 +27,12 @@ def test_two_runs_on_one_output_do_not_mix(tmp_path: Path) -> None:
     names = names_of(10)
     out, job = tmp_path / "out.csv", job_for(names)
     with Staging.open(out, job, names):
-        for resume in (False, True):
+        for existing in get_args(Existing):
             with pytest.raises(OutputError, match="another run is writing"):
-                Staging.open(out, job, names, resume=resume)
+                Staging.open(out, job, names, existing=existing)
         with Staging.open(tmp_path / "other.csv", job, names):
             pass
-    assert run(out, names, job, resume=True) == 3
+    assert run(out, names, job, existing="resume") == 3
 
 
 def test_a_lock_on_a_file_that_is_gone_is_none(
@@ -83,10 +85,10 @@ def test_stopped_at_any_step_of_the_end_it_ends_the_same(
             patch.setattr(staging_module, place, _power_off)
         with pytest.raises(RuntimeError, match="power off"):
             staging.finish()
-    assert run(out, names, job, resume=True) == 0
+    assert run(out, names, job, existing="resume") == 0
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
-    left = {path.name for path in tmp_path.iterdir()} - {"undisturbed.csv"}
-    assert left == {"out.csv", *(["out.csv.shard.json"] if shard else [])}
+    left = {path.name for path in tmp_path.glob("*out.csv*")}
+    assert left == {"out.csv", "out.csv.job.json"}
 
 
 def test_a_fault_halfway_keeps_the_rows_and_the_earlier_output(tmp_path: Path) -> None:
@@ -96,11 +98,11 @@ def test_a_fault_halfway_keeps_the_rows_and_the_earlier_output(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         _interrupted(out, names)
     assert out.read_text() == "earlier"
-    assert run(out, names, job_for(names), resume=True) == 2
+    assert run(out, names, job_for(names), existing="resume") == 2
 
 
 def _interrupted(out: Path, names: list[str]) -> None:
-    with Staging.open(out, job_for(names), names) as staging:
+    with Staging.open(out, job_for(names), names, existing="overwrite") as staging:
         staging.write([row_of(i, names[i]) for i in range(4)])
         raise KeyboardInterrupt
 
@@ -119,7 +121,7 @@ class Slow(Staging):
 outputs.Staging = Slow
 names = outputs.names_of(int(sys.argv[3]))
 print("begun", flush=True)
-outputs.run(Path(sys.argv[1]), names, outputs.job_for(names, chunk=32), resume=True)
+outputs.run(Path(sys.argv[1]), names, outputs.job_for(names, chunk=32), existing="resume")
 """
 
 
@@ -148,9 +150,9 @@ def test_killed_at_random_moments_and_resumed_it_is_the_same_output(tmp_path: Pa
             finished += 1
             out.unlink()
             assert finished < 20
-    run(out, names, job_for(names, chunk=32), resume=True)
+    run(out, names, job_for(names, chunk=32), existing="resume")
     assert out.read_bytes() == expected
-    assert {path.name for path in tmp_path.iterdir()} == {"out.csv", "undisturbed.csv"}
+    assert {path.name for path in tmp_path.glob("*out.csv*")} == {"out.csv", "out.csv.job.json"}
 
 
 def _small_disk(size: int) -> Callable[[], None]:
@@ -177,8 +179,8 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, 
     else:
         assert "rows are kept, and --resume goes on after them" in done.stderr
         kept = partial_of(out).read_bytes().count(b"\n")
-        assert run(out, names, job_for(names, chunk=32), resume=True) == 7 - kept // 32 < 7
-    run(out, names, job_for(names, chunk=32), resume=True)
+        assert run(out, names, job_for(names, chunk=32), existing="resume") == 7 - kept // 32 < 7
+    run(out, names, job_for(names, chunk=32), existing="resume")
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names, chunk=32)
 
 
@@ -196,7 +198,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
                 staging.finish()
     assert not out.exists()
     assert not (tmp_path / ".out.csv.whole").exists(), "the disk is full"
-    assert run(out, names, job, resume=True) == 0
+    assert run(out, names, job, existing="resume") == 0
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
 
 

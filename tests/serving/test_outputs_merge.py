@@ -56,14 +56,14 @@ def test_a_shard_killed_and_resumed_is_the_same_shard(tmp_path: Path) -> None:
     shards = make_shards(tmp_path, 2, ".csv")
     names, job = names_of(21), job_for(names_of(21), shard=(2, 2))
     before = shards[1].read_bytes(), record_path(shards[1]).read_bytes()
-    run(shards[1], names, job, most=1)
+    run(shards[1], names, job, existing="overwrite", most=1)
     with pytest.raises(OutputError, match=r"shard .*part-2-of-2.csv is not finished"):
         merge(tmp_path / "out.csv", shards)
-    assert run(shards[1], names, job, resume=True) == 2
+    assert run(shards[1], names, job, existing="resume") == 2
     assert (shards[1].read_bytes(), record_path(shards[1]).read_bytes()) == before
-    assert run(shards[1], names, job, resume=True) == 0
-    with pytest.raises(OutputError, match=r"is finished, but the shard is 1/2, was 2/2"):
-        Staging.open(shards[1], job_for(names, shard=(1, 2)), names, resume=True)
+    assert run(shards[1], names, job, existing="resume") == 0
+    with pytest.raises(OutputError, match=r"which is finished: the shard is 1/2, was 2/2"):
+        Staging.open(shards[1], job_for(names, shard=(1, 2)), names, existing="resume")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_shards_are_there_once_each(tmp_path: Path, chosen: list[int], told: str
 @pytest.mark.parametrize(
     ("total", "changes", "told"),
     [
-        (2, {"model_sha256": "0"}, "the model is another one"),
+        (2, {"model_sha256": "0"}, "the model is 0, was abababababab"),
         (2, {"options": {"quantity": "sigma0"}}, 'quantity is "sigma0", was "auto"'),
         (2, {"count": 22}, "there are 22 chips, were 21; the chips have other names"),
         (3, {}, "is shard 2/3, but .* one of 2"),
@@ -102,10 +102,13 @@ def test_a_shard_of_another_run_is_named(
 def test_what_is_no_shard_is_named(tmp_path: Path) -> None:
     shards = make_shards(tmp_path, 2, ".csv")
     whole_run(tmp_path, ".csv")
-    with pytest.raises(OutputError, match=r"whole.csv is no finished shard"):
+    with pytest.raises(OutputError, match=r"whole.csv is the output of a whole run"):
         merge(tmp_path / "out.csv", [shards[0], tmp_path / "whole.csv"])
     record_path(shards[1]).write_text("{}")
-    with pytest.raises(OutputError, match=r"part-2-of-2.csv.shard.json is no record"):
+    with pytest.raises(OutputError, match=r"part-2-of-2.csv.job.json is no record"):
+        merge(tmp_path / "out.csv", shards)
+    record_path(shards[1]).unlink()
+    with pytest.raises(OutputError, match=r"part-2-of-2.csv.job.json beside it: No such file"):
         merge(tmp_path / "out.csv", shards)
 
 
@@ -124,16 +127,40 @@ def test_a_shard_that_is_not_as_it_was_is_named_and_an_earlier_output_stays(
     out = tmp_path / "out.csv"
     out.write_text("earlier")
     with pytest.raises(OutputError, match=r"part-2-of-2\.jsonl"):
-        merge(out, shards)
+        merge(out, shards, "overwrite")
     assert out.read_text() == "earlier"
     assert not (tmp_path / ".out.csv.whole").exists()
 
 
-def test_a_run_that_is_no_shard_takes_the_record_of_one_away(tmp_path: Path) -> None:
-    (shard,) = make_shards(tmp_path, 1, ".csv")
+def test_shards_of_copies_of_a_folder_are_merged(tmp_path: Path) -> None:
+    """Copies need not have the times of their originals: a shard compares them when it is resumed,
+    on its own machine, and merging does not."""
     names = names_of(21)
-    run(shard, names, job_for(names))
-    assert not record_path(shard).exists()
+    paths = [tmp_path / f"{i}.csv" for i in (1, 2)]
+    for i, path in enumerate(paths, 1):
+        run(path, names, job_for(names, shard=(i, 2), chips_sha256=f"machine {i}"))
+    assert merge(tmp_path / "out.csv", paths) == 21
+
+
+def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path, 2, ".csv")
+    out = tmp_path / "out.csv"
+    out.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.csv exists; .* or --overwrite to replace it"):
+        merge(out, shards)
+    assert out.read_text() == "precious"
+    assert merge(out, shards, "overwrite") == 21
+    assert out.read_bytes() == whole_run(tmp_path, ".csv")
+
+
+def test_a_merged_output_has_the_record_of_the_whole_run(tmp_path: Path) -> None:
+    """It is known as an output, but cannot be resumed: no machine has seen all chips."""
+    names, out = names_of(21), tmp_path / "out.csv"
+    merge(out, make_shards(tmp_path, 2, ".csv"))
+    record = read_record(out)
+    assert (record.job.shard, record.first, record.rows) == (None, 0, 21)
+    with pytest.raises(OutputError, match="sizes and times of its chips were not recorded"):
+        Staging.open(out, job_for(names), names, existing="resume")
 
 
 def test_the_output_is_none_of_the_shards(tmp_path: Path) -> None:
@@ -176,7 +203,9 @@ def test_the_command_line_says_what_it_did_and_why_it_could_not(
     assert run_merge(parser.parse_args(arguments)) == 0
     assert capsys.readouterr().err == f"21 rows of 2 shards -> {out}\n"
     assert out.read_bytes() == whole_run(tmp_path, ".parquet")
-    assert run_merge(parser.parse_args(arguments[1:])) == 2
+    assert run_merge(parser.parse_args([*arguments, "--overwrite"])) == 0
+    capsys.readouterr()
+    assert run_merge(parser.parse_args([*arguments[1:-1], str(tmp_path / "o.csv")])) == 2
     assert capsys.readouterr().err == (
         "serving.batch merge: missing of 2 shards: 1; run them, or give them too\n"
     )

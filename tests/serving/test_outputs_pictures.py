@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from serving.outputs.marker import LONGEST_NAME
 from serving.outputs.pictures import draw_map, file_name, sort_crop, write_map
 from serving.rows import OutputError
 
@@ -48,6 +49,12 @@ def test_whatever_the_name_the_file_s_is_harmless(tmp_path: Path, name: str) -> 
     assert path == crops / "Cargo" / told
     assert write_map(maps, 7, name, b"png") == maps / f"{told}.png"
     assert everything(tmp_path) == [path, maps / f"{told}.png"]
+
+
+def test_no_picture_has_a_longer_name_than_is_tried_before_work_begins() -> None:
+    long_ending = "x" * 200 + "." + "y" * 15
+    longest = max(len(file_name(10**8 - 1, name)) for name in ("x" * 255, long_ending))
+    assert longest + len("..png.new") == LONGEST_NAME
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Rows outlive their run: cut anywhere, killed any time, resumed, the output has the same bytes."""
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 
 from serving.outputs import staging as staging_module
 from serving.outputs import whole
-from serving.outputs.job import Job
-from serving.outputs.staging import Staging, job_of, own_files
+from serving.outputs.job import Job, differences
+from serving.outputs.place import job_of, own_files, record_path
+from serving.outputs.record import read_record
+from serving.outputs.staging import Staging
 from serving.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
 
@@ -19,19 +23,25 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_finished_run_leaves_its_output_and_nothing_else(tmp_path: Path, ending: str) -> None:
+def test_a_finished_run_leaves_its_output_and_the_record_of_it_and_nothing_else(
+    tmp_path: Path, ending: str
+) -> None:
     names = names_of(10)
     out = tmp_path / f"out{ending}"
     out.write_text("earlier")
     job = job_for(names)
-    with Staging.open(out, job, names) as staging:
+    with Staging.open(out, job, names, existing="overwrite") as staging:
         for first in (0, 4, 8):
             staging.write([row_of(i, names[i]) for i in range(first, min(first + 4, 10))])
             assert out.read_text() == "earlier"
         staging.finish()
         assert staging.finished
-    assert list(tmp_path.iterdir()) == [out]
+    assert sorted(tmp_path.iterdir()) == [out, record_path(out)]
     assert len(out.read_bytes()) > 500
+    record = read_record(out)
+    assert differences(record.job, job) == []
+    assert (record.first, record.rows) == (0, 10)
+    assert record.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
 
 
 def test_an_output_without_rows_has_its_header(tmp_path: Path) -> None:
@@ -57,7 +67,7 @@ def test_cut_at_every_byte_and_resumed_it_is_the_same_output(
         out.unlink(missing_ok=True)
         partial_of(out).write_bytes(staged[:size])
         job_of(out).write_bytes(said)
-        computed = run(out, names, job, resume=True)
+        computed = run(out, names, job, existing="resume")
         assert out.read_bytes() == expected
         assert computed == 3 - max(k for k, end in enumerate(ends) if end <= size), size
 
@@ -69,7 +79,7 @@ def test_parquet_resumed_is_the_same_parquet(tmp_path: Path) -> None:
     for chunks in range(6):
         out.unlink(missing_ok=True)
         run(out, names, job, most=chunks)
-        assert run(out, names, job, resume=True) == 5 - chunks
+        assert run(out, names, job, existing="resume") == 5 - chunks
         assert out.read_bytes() == expected
 
 
@@ -80,7 +90,7 @@ def test_a_hole_that_a_loss_of_power_left_is_cut_away_with_all_after_it(tmp_path
     content = partial_of(out).read_bytes()
     sixth = sum(len(line) for line in content.splitlines(keepends=True)[:5])
     partial_of(out).write_bytes(content[:sixth] + bytes(30) + content[sixth + 30 :])
-    assert run(out, names, job, resume=True) == 4
+    assert run(out, names, job, existing="resume") == 4
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
 
 
@@ -90,7 +100,7 @@ def test_whatever_stands_after_the_good_rows_is_cut_away(tmp_path: Path) -> None
     run(out, names, job, most=2)
     with partial_of(out).open("ab") as file:
         file.write(b"torn" * 5000)
-    assert run(out, names, job, resume=True) == 1
+    assert run(out, names, job, existing="resume") == 1
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
 
 
@@ -106,7 +116,7 @@ def test_a_write_that_takes_only_a_part_is_gone_on_with(
     with Staging.open(tmp_path / "out.csv", job_for(names), names) as staging:
         staging.write([row_of(i, names[i]) for i in range(4)])
     monkeypatch.undo()
-    assert run(tmp_path / "out.csv", names, job_for(names), resume=True) == 2
+    assert run(tmp_path / "out.csv", names, job_for(names), existing="resume") == 2
 
 
 def test_resuming_a_finished_run_computes_nothing_and_changes_nothing(tmp_path: Path) -> None:
@@ -115,7 +125,7 @@ def test_resuming_a_finished_run_computes_nothing_and_changes_nothing(tmp_path: 
         out = tmp_path / f"out{ending}"
         run(out, names, job_for(names))
         before = out.read_bytes(), out.stat().st_mtime_ns
-        with Staging.open(out, job_for(names), names, resume=True) as staging:
+        with Staging.open(out, job_for(names), names, existing="resume") as staging:
             assert staging.finished
             assert staging.done == 10
             staging.finish()
@@ -124,43 +134,80 @@ def test_resuming_a_finished_run_computes_nothing_and_changes_nothing(tmp_path: 
 
 def test_resuming_what_never_began_begins(tmp_path: Path) -> None:
     names = names_of(10)
-    assert run(tmp_path / "out.csv", names, job_for(names), resume=True) == 3
+    assert run(tmp_path / "out.csv", names, job_for(names), existing="resume") == 3
     assert (tmp_path / "out.csv").read_bytes() == undisturbed(tmp_path, ".csv", names)
 
 
-def test_without_resume_it_begins_anew(tmp_path: Path) -> None:
+def test_an_output_that_exists_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    names = names_of(10)
+    out = tmp_path / "out.csv"
+    out.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.csv exists; .* or --overwrite to replace it"):
+        run(out, names, job_for(names))
+    assert out.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [out]
+    assert run(out, names, job_for(names), existing="overwrite") == 3
+    assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
+
+
+def test_rows_of_an_unfinished_run_are_given_up_only_when_asked(tmp_path: Path) -> None:
     names = names_of(10)
     out = tmp_path / "out.csv"
     run(out, names, job_for(names), most=2)
-    assert run(out, names, job_for(names)) == 3
+    rows = partial_of(out).read_bytes()
+    with pytest.raises(OutputError, match=r"rows of an unfinished run; --resume .* --overwrite"):
+        run(out, names, job_for(names))
+    assert partial_of(out).read_bytes() == rows
+    assert run(out, names, job_for(names), existing="overwrite") == 3
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
+
+
+def test_an_output_that_another_run_finishes_between_the_look_and_the_lock_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = names_of(10)
+    out = tmp_path / "out.csv"
+    lock = staging_module.open_locked
+
+    def late(path: Path) -> int:
+        out.write_text("of the other run")
+        return lock(path)
+
+    monkeypatch.setattr(staging_module, "open_locked", late)
+    with pytest.raises(OutputError, match=r"out\.csv exists"):
+        run(out, names, job_for(names))
+    assert out.read_text() == "of the other run"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model_sha256": "cd" * 32}, "the model is another one"),
+        ({"model_sha256": "cd" * 32}, "the model is cdcdcdcdcdcd, was abababababab"),
+        ({"model_version": "2"}, "the model's version is 2, was 0.0.1-test"),
         ({"options": {"quantity": "sigma0"}}, 'quantity is "sigma0", was "auto"'),
         ({"chunk": 8}, "the chunk size is 8, was 4"),
         ({"shard": (1, 2)}, "the shard is 1/2, was the whole"),
         ({"entries": 11}, "there are 11 chips, were 10"),
         ({"entries_sha256": ""}, "the chips have other names"),
+        ({"chips_sha256": "new"}, "chips were replaced or changed (their size, time or checksum)"),
         ({"version": "0.2.0"}, "shipchip is 0.2.0, was 0.1.0"),
         ({"columns": ("path", "model_version")}, "the columns are path, model_version, were path,"),
     ],
 )
-def test_another_run_cannot_be_resumed_and_is_told_why(
-    tmp_path: Path, changes: dict[str, Any], told: str
+@pytest.mark.parametrize("finished", [False, True])
+def test_another_run_cannot_be_resumed_and_the_difference_is_named(
+    tmp_path: Path, changes: dict[str, Any], told: str, finished: bool
 ) -> None:
     names = names_of(10)
     out = tmp_path / "out.csv"
-    run(out, names, job_for(names), most=2)
-    before = partial_of(out).read_bytes()
-    with pytest.raises(OutputError, match="begin anew without --resume") as raised:
-        Staging.open(out, job_for(names, **changes), names, resume=True)
+    run(out, names, job_for(names), most=4 if finished else 2)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match="begin anew with --overwrite") as raised:
+        Staging.open(out, job_for(names, **changes), names, existing="resume")
     assert told in str(raised.value)
-    assert partial_of(out).read_bytes() == before, "the rows of the other run are kept"
-    assert run(out, names, job_for(names), resume=True) == 1
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run(out, names, job_for(names), existing="resume") == (0 if finished else 1)
 
 
 def test_rows_of_other_chips_are_not_resumed(tmp_path: Path) -> None:
@@ -169,7 +216,7 @@ def test_rows_of_other_chips_are_not_resumed(tmp_path: Path) -> None:
     run(out, names, job_for(names), most=2)
     others = [*names[:6], "another.png", *names[7:]]
     with pytest.raises(OutputError, match=r"row 7 is .* and the chip there is 'another.png'"):
-        Staging.open(out, job_for(names), others, resume=True)
+        Staging.open(out, job_for(names), others, existing="resume")
 
 
 def test_rows_without_their_job_are_not_resumed(tmp_path: Path) -> None:
@@ -177,31 +224,30 @@ def test_rows_without_their_job_are_not_resumed(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     run(out, names, job_for(names), most=2)
     job_of(out).write_text("{}")
-    with pytest.raises(OutputError, match="no job at"):
-        Staging.open(out, job_for(names), names, resume=True)
+    with pytest.raises(OutputError, match="no job of this version at"):
+        Staging.open(out, job_for(names), names, existing="resume")
     job_of(out).unlink()
-    with pytest.raises(OutputError, match="no job at"):
-        Staging.open(out, job_for(names), names, resume=True)
+    with pytest.raises(OutputError, match="no job of this version at"):
+        Staging.open(out, job_for(names), names, existing="resume")
 
 
-@pytest.mark.parametrize(
-    ("count", "changes", "told"),
-    [
-        (9, {}, "more rows than there are chips"),
-        (11, {}, "fewer rows than there are chips"),
-        (10, {"model_version": "2"}, "is of model version 0.0.1-test, not 2"),
-        (10, {"shard": (1, 1)}, "no finished shard"),
-        (10, {"columns": ("path", "model_version")}, "expected the columns path, model_version"),
-    ],
-)
-def test_a_finished_output_of_another_run_is_not_taken_for_this_one(
-    tmp_path: Path, count: int, changes: dict[str, Any], told: str
+def test_an_output_without_a_record_or_with_other_rows_is_not_taken_for_the_finished_run(
+    tmp_path: Path,
 ) -> None:
+    names = names_of(10)
     out = tmp_path / "out.csv"
-    run(out, names_of(10), job_for(names_of(10)))
-    names = names_of(count)
-    with pytest.raises(OutputError, match=told):
-        Staging.open(out, job_for(names, **changes), names, resume=True)
+    run(out, names, job_for(names))
+    rows, record = out.read_bytes(), record_path(out).read_bytes()
+    record_path(out).unlink()
+    with pytest.raises(OutputError, match=r"out\.csv\.job\.json beside it: No such file"):
+        Staging.open(out, job_for(names), names, existing="resume")
+    record_path(out).write_bytes(b"{}")
+    with pytest.raises(OutputError, match="is no record of a run by this version"):
+        Staging.open(out, job_for(names), names, existing="resume")
+    record_path(out).write_bytes(record)
+    out.write_bytes(rows.replace(b"Cargo", b"Tanker", 1))
+    with pytest.raises(OutputError, match="is not what its run has written"):
+        Staging.open(out, job_for(names), names, existing="resume")
 
 
 def test_a_chunk_that_is_not_whole_is_a_fault_of_the_program(tmp_path: Path) -> None:
@@ -213,6 +259,15 @@ def test_a_chunk_that_is_not_whole_is_a_fault_of_the_program(tmp_path: Path) -> 
             staging.finish()
 
 
+def deep(place: Path) -> Path:
+    """A folder in which out.csv may be, but no name that is ten bytes longer: paths end at 4095."""
+    place /= "deep"
+    while (left := 4085 - len(os.fsencode(place))) > 1:
+        place /= "d" * min(left - 1, 200)
+    place.mkdir(parents=True)
+    return place
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
@@ -220,15 +275,19 @@ def test_a_chunk_that_is_not_whole_is_a_fault_of_the_program(tmp_path: Path) -> 
         (lambda place: place / "missing" / "out.csv", "No such file or directory"),
         (lambda place: place / "folder.csv", "is a folder"),
         (lambda place: place / ("x" * 250 + ".csv"), "File name too long"),
+        (lambda place: place / ("x" * 236 + ".csv"), "File name too long"),  # its record's name is
+        (lambda place: deep(place) / "out.csv", "File name too long"),  # its record's path is
     ],
 )
 def test_an_output_that_cannot_be_is_told_at_once_and_leaves_nothing(
     tmp_path: Path, make: Callable[[Path], Path], told: str
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "deep").mkdir()
     with pytest.raises(OutputError, match=told):
         Staging.open(make(tmp_path), job_for([]), [])
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "folder.csv"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_all_that_a_run_makes_is_among_its_own_files(

@@ -89,6 +89,16 @@ def test_amplitude_and_its_sigma0_are_one_input() -> None:
     np.testing.assert_allclose(as_sigma0, as_amplitude, atol=2e-5)
 
 
+@pytest.mark.parametrize("factor", [0.01, 0.5, 7.0])
+def test_integers_of_sigma0_are_the_input_of_the_same_numbers_as_floats(factor: float) -> None:
+    """Their amplitudes are square roots: cut to whole numbers, clutter would be 1 dB too low."""
+    levels = np.clip(scene() ** 2 * factor, 1, 65535).astype(np.uint16)
+    as_integers = decode(npy(levels), quantity="sigma0")
+    as_floats = decode(npy(levels.astype(np.float64)), quantity="sigma0")
+    np.testing.assert_array_equal(as_integers.amplitude, as_floats.amplitude)
+    np.testing.assert_allclose(prepare(as_integers, spec()), prepare(as_floats, spec()), atol=1e-6)
+
+
 @pytest.mark.parametrize("rows_m", [2.33, 5.0, 10.0, 12.5, 20.0])
 @pytest.mark.parametrize("columns_m", [3.9, 10.0, 13.93])
 def test_a_bar_of_known_metres_has_its_true_extent(rows_m: float, columns_m: float) -> None:

@@ -24,10 +24,10 @@ from serving.multipart import boundary_of, split_parts
 from serving.refusals import (
     REQUEST_ID_HEADER,
     Refused,
+    begin_request,
     envelope,
     refusal_code,
     request_id,
-    take_request_id,
 )
 from serving.settings import Settings
 from serving.telemetry import RequestTelemetry
@@ -76,7 +76,7 @@ class RequestLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        take_request_id(scope)
+        begin_request(scope)
         reply = _Reply(scope, receive, send, self._telemetry)
         deadline = asyncio.timeout(self.settings.timeout_s)
         try:

@@ -17,6 +17,7 @@ from serving.form import Upload
 from serving.intake import Polarisation
 from serving.limits import CLASSIFY, CLASSIFY_BASE64
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
+from shipchip import __version__
 from shipchip.decode import Quantity
 
 MODEL = "/v1/model"
@@ -88,7 +89,12 @@ class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML'
         return attrs.evolve(
             spec,
             openapi="3.1.0",  # pydantic's schemas are JSON Schema 2020-12
-            info=attrs.evolve(spec.info, description=self.description),
+            info=attrs.evolve(
+                spec.info,
+                description=self.description,
+                version=__version__,
+                contact=attrs.evolve(spec.info.contact, name="The shipchip developers", email=None),
+            ),
             paths={**spec.paths, **ours},
             components={"schemas": _schemas(), "securitySchemes": _KEYS},
         )

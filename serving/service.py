@@ -42,6 +42,7 @@ async def get_model(request: Request) -> Response:
 
 
 routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"]), *page_routes()])
+routes.router.redirect_slashes = False  # see to_asgi
 
 
 class FrontedService(DocumentedService):
@@ -50,6 +51,9 @@ class FrontedService(DocumentedService):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """What a worker serves."""
         app = super().to_asgi(is_main)
+        # A redirect to the path without its last slash would be absolute: of the scheme and the
+        # path that this process sees, which a proxy may have changed. Now it is a 404.
+        app.router.redirect_slashes = False
         limited = RequestLimits(app, lambda: routes.state.service, settings)
         return logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
 

@@ -39,11 +39,26 @@ in_browser = [
 def test_the_front_door_leads_to_the_page(client: httpx.Client) -> None:
     for method in ("GET", "HEAD"):
         answer = client.request(method, "/")
-        assert (answer.status_code, answer.headers["Location"]) == (307, "/demo")
-    page = client.get("/", follow_redirects=True)
-    assert page.url.path == "/demo"
-    assert "<title>shipchip</title>" in page.text
-    assert client.get("/demo/").headers["Location"] == "/demo"
+        assert answer.status_code == 307
+    for path in ("/", "/demo/"):
+        page = client.get(path, follow_redirects=True)
+        assert page.url.path == "/demo"
+        assert "<title>shipchip</title>" in page.text
+
+
+def test_the_way_to_the_page_stays_below_the_prefix_of_a_proxy(client: httpx.Client) -> None:
+    with in_front_of(client, prefix="/ships") as proxy:
+        for path in ("/ships/", "/ships/demo/"):
+            page = httpx.get(f"{proxy.url}{path}", follow_redirects=True)
+            assert (page.status_code, page.url.path) == (200, "/ships/demo")
+
+
+@pytest.mark.parametrize("path", ["/v1/classify/", "/v1/model/", "/readyz/", "/docs.json/"])
+def test_a_slash_too_many_is_not_found_rather_than_sent_to_an_absolute_address(
+    client: httpx.Client, path: str
+) -> None:
+    answer = client.request("POST" if "classify" in path else "GET", path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -23,7 +23,7 @@ from shipchip.decode import Quantity
 MODEL = "/v1/model"
 
 Spacing = Annotated[
-    tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93,3.9"]})
+    tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93x3.87"]})
 ]
 
 _REFUSALS = {
@@ -56,7 +56,8 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     )
     pixel_spacing_m: Spacing | None = Field(
         default=None,
-        description="metres a pixel on the ground, one number or row,column; overrides the files'",
+        description="metres a pixel on the ground: 10, or row and column as 13.93x3.87; overrides "
+        "the files'",
     )
     explain: bool = Field(
         default=False, description="also return pictures of each chip and its activation map"

@@ -14,7 +14,6 @@ Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (
 """
 
 import logging
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 from shipchip import npy, picture, tiff
 from shipchip.card import Encoding
 from shipchip.errors import (
-    BadPixelSpacing,
     Blank,
     Empty,
     Negative,
@@ -40,6 +38,7 @@ from shipchip.errors import (
     UnsupportedFormat,
 )
 from shipchip.raster import DecodeLimits, Raster
+from shipchip.spacing import check_spacing
 
 Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 
@@ -47,7 +46,6 @@ Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
-_SPACING_RANGE_M = (0.01, 1000.0)
 _DECIBEL_SHARE = 0.9
 
 
@@ -98,16 +96,6 @@ def decode(
     _check_content(amplitude)
     told = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
     return Chip(amplitude, names, told, encoding)
-
-
-def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
-    """(row, column) metres from one number or a pair; BadPixelSpacing outside 0.01 to 1000 m."""
-    row, column = value if isinstance(value, tuple) else (value, value)
-    low, high = _SPACING_RANGE_M
-    for metres in (row, column):
-        if not (math.isfinite(metres) and low <= metres <= high):
-            raise BadPixelSpacing(f"pixel spacing {metres} m, expected {low} to {high} m")
-    return float(row), float(column)
 
 
 def read_file(path: Path, limits: DecodeLimits) -> bytes:

@@ -135,7 +135,7 @@ def test_aiohttp_s_file_names_come_back_as_they_were(
 
 
 @pytest.mark.parametrize(
-    ("text", "spacing"), [("20", (20, 20)), ("13.93,3.9", (13.93, 3.9)), (" 5 , 7.5 ", (5, 7.5))]
+    ("text", "spacing"), [("20", (20, 20)), ("13.93x3.9", (13.93, 3.9)), (" 5 X 7.5 ", (5, 7.5))]
 )
 def test_pixel_spacing_reaches_the_model(
     client: httpx.Client,

@@ -30,13 +30,12 @@ from shipchip.errors import (
     Empty,
     Negative,
     NonFinite,
-    NotFound,
     PolarisationMissing,
     TooLarge,
-    Unreadable,
     UnsupportedBands,
     UnsupportedFormat,
 )
+from shipchip.files import read_file
 from shipchip.raster import DecodeLimits, Raster
 from shipchip.spacing import check_spacing
 
@@ -85,7 +84,7 @@ def decode(
     given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
     if quantity not in get_args(Quantity):
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
-    data = source if isinstance(source, bytes) else read_file(Path(source), limits)
+    data = source if isinstance(source, bytes) else read_file(Path(source), limits.max_bytes)
     if not data:
         raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
     if len(data) > limits.max_bytes:
@@ -96,22 +95,6 @@ def decode(
     _check_content(amplitude)
     told = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
     return Chip(amplitude, names, told, encoding)
-
-
-def read_file(path: Path, limits: DecodeLimits) -> bytes:
-    """The bytes of a chip's file; NotFound, Unreadable or TooLarge, before anything is read."""
-    try:
-        if not path.exists():
-            raise NotFound(f"no such file: {path}")
-        if not path.is_file():
-            raise Unreadable(f"{path} is no regular file; expected a chip")
-        size = path.stat().st_size
-        if size > limits.max_bytes:
-            raise TooLarge(f"{size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
-        with path.open("rb") as file:
-            return file.read(limits.max_bytes + 1)  # it may have grown since
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise Unreadable(f"cannot read {path}: {error}") from error
 
 
 def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:

@@ -42,6 +42,6 @@ def parse_spacing(text: str) -> Spacing:
     return check_spacing((numbers[0], numbers[-1]))
 
 
-def spacing_text(value: float | Spacing) -> str:
-    """What `parse_spacing` reads as this spacing."""
+def spacing_text(value: float | Spacing | str) -> str:
+    """What `parse_spacing` reads as this spacing; text stays as it is."""
     return "x".join(str(metres) for metres in value) if isinstance(value, tuple) else str(value)

@@ -27,10 +27,13 @@ class Reply:
 
 @dataclass
 class Front:
-    """Where it is, what it will still answer itself, and who asked, when, and how many at once."""
+    """Where it is, what it will still answer itself, and who asked, when, and how many at once.
+
+    A reply that is None lets the service answer.
+    """
 
     url: str
-    replies: list[Reply]
+    replies: list[Reply | None]
     asked: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     at_once: int = 0
@@ -40,7 +43,7 @@ class Front:
 @contextmanager
 def in_front_of(
     service: httpx.Client,
-    *replies: Reply,
+    *replies: Reply | None,
     path: str = CLASSIFY,
     delay_s: float = 0,
     prefix: str = "",

@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         default=75,
         ge=1,
         le=3600,
-        description="seconds that an idle connection stays open; above what the proxy before it has",
+        description="seconds that an idle connection stays open; set it above the proxy's",
     )
     max_request_bytes: int = Field(
         default=64 * 2**20, ge=1024, description="bytes of one request's body"

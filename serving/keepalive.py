@@ -7,6 +7,7 @@ place that starts the service would have to give.
 """
 
 import logging
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,7 +25,7 @@ class KeepAlive:
         if scope["type"] == "lifespan":
             # uvicorn gives its configuration to no application, but the `receive` of the lifespan
             # is a method of the object that holds it. Each new connection reads it.
-            config = getattr(getattr(receive, "__self__", None), "config", None)
+            config: Any = getattr(getattr(receive, "__self__", None), "config", None)
             if hasattr(config, "timeout_keep_alive"):
                 config.timeout_keep_alive = self.seconds
             else:

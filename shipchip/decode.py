@@ -35,7 +35,7 @@ from shipchip.errors import (
     UnsupportedBands,
     UnsupportedFormat,
 )
-from shipchip.files import read_file
+from shipchip.files import EMPTY, read_file
 from shipchip.raster import DecodeLimits, Raster
 from shipchip.spacing import check_spacing
 
@@ -86,7 +86,7 @@ def decode(
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
     data = source if isinstance(source, bytes) else read_file(Path(source), limits.max_bytes)
     if not data:
-        raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
+        raise Empty(EMPTY)
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
     raster = _reader(data)(data, limits)

@@ -2,17 +2,21 @@
 
 from pathlib import Path
 
-from shipchip.errors import NotFound, TooLarge, Unreadable
+from shipchip.errors import Empty, NotFound, TooLarge, Unreadable
+
+EMPTY = "the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip"
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a chip's file; NotFound, Unreadable or TooLarge, before anything is read."""
+    """The bytes of a chip's file. NotFound, Unreadable, Empty or TooLarge, before it is opened."""
     try:
         if not path.exists():
             raise NotFound(f"no such file: {path}")
         if not path.is_file():
             raise Unreadable(f"{path} is no regular file; expected a chip")
         size = path.stat().st_size
+        if size == 0:  # files of /proc say so, too, and reading some of them never ends
+            raise Empty(EMPTY)
         if size > max_bytes:
             raise TooLarge(f"{size} bytes, the limit is {max_bytes}: send a smaller chip")
         with path.open("rb") as file:

@@ -13,6 +13,7 @@
     base64_form.py the same from JSON with the files in base64
     limits.py      the ASGI middleware: request ids, limits, one shape for every error
     access.py      API keys, and the web pages of other origins
+    keepalive.py   how long an idle connection stays open
     logs.py        log lines, one a request
     preflight.py   can this be served? asked before workers are started
     instance.py    what a running service shares with no other: its port, the folder of its metrics

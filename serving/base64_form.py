@@ -17,8 +17,9 @@ from serving.form import MAX_FILENAME, Form, Upload
 from serving.intake import ChipOptions, Polarisation
 from serving.refusals import Refused
 from serving.settings import Settings
-from shipchip.decode import Quantity, check_spacing
+from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
+from shipchip.spacing import Spacing, check_spacing, parse_spacing
 
 # JSON beside the base64: braces, quotes, names of files and fields.
 _ROOM_A_FILE = 2048
@@ -54,10 +55,10 @@ class Base64Form(BaseModel):
     files: list[Base64File] = Field(
         min_length=1, description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy"
     )
-    pixel_spacing_m: float | _Pair | None = Field(
+    pixel_spacing_m: float | _Pair | str | None = Field(
         default=None,
-        description="metres a pixel on the ground, one number or [row, column]; overrides the "
-        "files'",
+        description="metres a pixel on the ground: one number, [row, column], or text as in the "
+        "form; overrides the files'",
     )
     explain: bool | None = Field(
         default=None, description="also return pictures of each chip and its activation map"
@@ -163,11 +164,13 @@ def _upload(place: int, file: Base64File) -> Upload:
     return Upload(file.filename, content)
 
 
-def _spacing(value: float | list[float] | None) -> tuple[float, float] | None:
+def _spacing(value: float | list[float] | str | None) -> Spacing | None:
     if value is None:
         return None
-    numbers = value if isinstance(value, list) else [value]
     try:
+        if isinstance(value, str):
+            return parse_spacing(value)
+        numbers = value if isinstance(value, list) else [value]
         if len(numbers) not in (1, 2):
             raise BadPixelSpacing(
                 f"pixel spacing of {len(numbers)} numbers; expected metres as a number or as "

@@ -6,12 +6,13 @@ from typing import Any, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from serving.intake import ChipOptions, Polarisation, parse_spacing
+from serving.intake import ChipOptions, Polarisation
 from serving.multipart import Part
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
+from shipchip.spacing import parse_spacing
 
 MAX_FILENAME = 255
 _MAX_FIELD = 256

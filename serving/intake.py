@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from shipchip import ChipError, DecodeLimits, decode
 from shipchip.card import InputSpec
-from shipchip.decode import Quantity, check_spacing
-from shipchip.errors import BadPixelSpacing
+from shipchip.decode import Quantity
 from shipchip.prepare import prepare
 
 Polarisation = Literal["VV", "VH", "HH", "HV"]
@@ -40,19 +39,6 @@ class Failure:
 
     code: str
     message: str
-
-
-def parse_spacing(text: str) -> tuple[float, float]:
-    """(row, column) metres from "10" or "13.93,3.9"; BadPixelSpacing for anything else."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) not in (1, 2):
-        raise BadPixelSpacing(
-            f"pixel spacing {text!r}; expected metres as one number (10) or row,column (13.93,3.9)"
-        )
-    return check_spacing((numbers[0], numbers[-1]))
 
 
 def prepare_chip(

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.refusals import REQUEST_ID_HEADER, refusal_code, request_id, take_request_id
+from serving.refusals import REQUEST_ID_HEADER, begin_request, refusal_code, request_id
 from serving.settings import Settings
 
 # Asked for every few seconds by machines: their lines would hide the others.
@@ -102,7 +102,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        name = take_request_id(scope)
+        name = begin_request(scope)
         noted: dict[str, Any] = {}
         _facts.set(noted)
         status: int | None = None

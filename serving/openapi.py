@@ -17,12 +17,13 @@ from serving.form import Upload
 from serving.intake import Polarisation
 from serving.limits import CLASSIFY, CLASSIFY_BASE64
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
+from shipchip import __version__
 from shipchip.decode import Quantity
 
 MODEL = "/v1/model"
 
 Spacing = Annotated[
-    tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93,3.9"]})
+    tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93x3.87"]})
 ]
 
 _REFUSALS = {
@@ -55,7 +56,8 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     )
     pixel_spacing_m: Spacing | None = Field(
         default=None,
-        description="metres a pixel on the ground, one number or row,column; overrides the files'",
+        description="metres a pixel on the ground: 10, or row and column as 13.93x3.87; overrides "
+        "the files'",
     )
     explain: bool = Field(
         default=False, description="also return pictures of each chip and its activation map"
@@ -88,7 +90,12 @@ class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML'
         return attrs.evolve(
             spec,
             openapi="3.1.0",  # pydantic's schemas are JSON Schema 2020-12
-            info=attrs.evolve(spec.info, description=self.description),
+            info=attrs.evolve(
+                spec.info,
+                description=self.description,
+                version=__version__,
+                contact=attrs.evolve(spec.info.contact, name="The shipchip developers", email=None),
+            ),
             paths={**spec.paths, **ours},
             components={"schemas": _schemas(), "securitySchemes": _KEYS},
         )

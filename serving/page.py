@@ -4,6 +4,7 @@ BentoML answers GET / with a page that loads Google Tag Manager. Apps mounted on
 are asked before that page, so the route for / here takes its place and leads to /demo.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import Request
@@ -22,6 +23,8 @@ _FILES = {
     f"{PAGE}/table.js": ("table.js", "text/javascript; charset=utf-8"),
     f"{PAGE}/page.css": ("page.css", "text/css; charset=utf-8"),
 }
+# Relative, so that they stay below the prefix of a proxy that adds one.
+_REDIRECTS = {"/": "demo", f"{PAGE}/": "../demo"}
 _HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -44,14 +47,17 @@ _HEADERS = {
 def page_routes() -> list[Route]:
     """GET / and /demo/ lead to /demo; the page's files. A missing file is an OSError here."""
     return [
-        *(Route(path, _to_page, methods=["GET"]) for path in ("/", f"{PAGE}/")),
+        *(Route(path, _redirect(to), methods=["GET"]) for path, to in _REDIRECTS.items()),
         *(_file_route(path, name, kind) for path, (name, kind) in _FILES.items()),
     ]
 
 
-async def _to_page(request: Request) -> Response:
-    del request
-    return RedirectResponse(PAGE, 307)
+def _redirect(to: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        del request
+        return RedirectResponse(to, 307)
+
+    return answer
 
 
 def _file_route(path: str, name: str, kind: str) -> Route:

@@ -22,14 +22,16 @@ _USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _KEPT_ID = "shipchip.request_id"  # the key of the ASGI scope that keeps it
 
 
-def take_request_id(scope: MutableMapping[str, Any]) -> str:
+def begin_request(scope: MutableMapping[str, Any]) -> str:
     """The id of this request, from now on in `request_id`: the caller's where usable, else new.
 
-    Whichever middleware comes first decides; the others get the same.
+    The first middleware decides; the others get the same. It also clears `refusal_code`: uvicorn
+    starts a pipelined request in a copy of the context in which the one before it was answered.
     """
     if _KEPT_ID not in scope:
         given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         scope[_KEPT_ID] = given if _USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        refusal_code.set("")
     request_id.set(scope[_KEPT_ID])
     return request_id.get()
 

@@ -26,6 +26,7 @@ from serving.access import Cors
 from serving.engine import Engine
 from serving.form import Form, Upload
 from serving.intake import ChipOptions, Polarisation
+from serving.keepalive import KeepAlive
 from serving.limits import CLASSIFY, CLASSIFY_BASE64, RequestLimits
 from serving.openapi import MODEL, ClassifyForm, DocumentedService
 from serving.page import page_routes
@@ -43,16 +44,21 @@ async def get_model(request: Request) -> Response:
 
 
 routes = Starlette(routes=[Route(MODEL, get_model, methods=["GET"]), *page_routes()])
+routes.router.redirect_slashes = False  # see to_asgi
 
 
 class FrontedService(DocumentedService):
-    """A BentoML service behind our log, access and limits, and behind the answers to forms."""
+    """A BentoML service behind our log, access, limits, and answers to forms."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """What a worker serves."""
         app = super().to_asgi(is_main)
+        # A redirect to the path without its last slash would be absolute: of the scheme and the
+        # path that this process sees, which a proxy may have changed. Now it is a 404.
+        app.router.redirect_slashes = False
         limited = RequestLimits(app, lambda: routes.state.service, settings)
-        return logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
+        logged = logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
+        return KeepAlive(logged, settings.keep_alive_s)
 
 
 @bentoml.service(

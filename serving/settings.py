@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     timeout_s: float = Field(
         default=60, gt=0, le=3600, description="seconds for a request, its upload included"
     )
+    keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        le=3600,
+        description="seconds that an idle connection stays open; set it above the proxy's",
+    )
     max_request_bytes: int = Field(
         default=64 * 2**20, ge=1024, description="bytes of one request's body"
     )

@@ -5,20 +5,28 @@ from shipchip import ShipClassifier
 ships = ShipClassifier("models/ship.onnx")
 answer = ships.classify_file("chip.tiff")
 print(answer.label, answer.confidence, answer.prediction_set)
+
+The names below are imported when they are asked for, so that shipchip.client needs no more than the
+standard library.
 """
 
 import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 # ONNX Runtime tells its maker of models and runs (1.29 and later), if it is not told not to before
 # it is imported. Nothing here tells anybody anything.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from shipchip.card import InputSpec, ModelCard
-from shipchip.classifier import Prediction, ShipClassifier
-from shipchip.decode import Chip, decode
-from shipchip.errors import ChipError, ModelError, ShipchipError
-from shipchip.prepare import prepare
-from shipchip.raster import DecodeLimits
+if TYPE_CHECKING:
+    from shipchip.card import InputSpec, ModelCard
+    from shipchip.classifier import Prediction, ShipClassifier
+    from shipchip.decode import Chip, decode
+    from shipchip.errors import ChipError, ModelError, ShipchipError
+    from shipchip.prepare import prepare
+    from shipchip.raster import DecodeLimits
 
 __version__ = "0.1.0"
 
@@ -35,3 +43,36 @@ __all__ = [
     "decode",
     "prepare",
 ]
+
+_MODULES = {
+    "Chip": "decode",
+    "ChipError": "errors",
+    "DecodeLimits": "raster",
+    "InputSpec": "card",
+    "ModelCard": "card",
+    "ModelError": "errors",
+    "Prediction": "classifier",
+    "ShipClassifier": "classifier",
+    "ShipchipError": "errors",
+    "decode": "decode",
+    "prepare": "prepare",
+}
+
+
+class _Package(ModuleType):
+    """This module, with its names loaded when they are first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{self.__name__}.{_MODULES[name]}"), name)
+        setattr(self, name, found)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Importing the module shipchip.decode must not hide the function of the same name.
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -2,10 +2,12 @@
 
 from shipchip.client import Client
 
-for answer in Client("http://localhost:3000").classify(["a.tiff", "b.npy"], pixel_spacing_m=10):
-    print(answer.name, answer.label if answer.ok else answer.code)
+with Client("http://localhost:3000") as client:
+    for answer in client.classify(["a.tiff", "b.npy"], pixel_spacing_m=10):
+        print(answer.name, answer.label if answer.ok else answer.code)
 
-It needs the standard library alone. One request is under way at a time.
+It needs the standard library alone, and imports nothing else. A client sends one request at a time,
+all over one connection.
 """
 
 import base64
@@ -13,13 +15,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
-from shipchip.decode import Quantity, read_file
 from shipchip.errors import ChipError, ServiceError, TooLarge
-from shipchip.raster import DecodeLimits
+from shipchip.files import read_file
+from shipchip.spacing import Spacing, spacing_text
 from shipchip.transport import Transport
+
+if TYPE_CHECKING:  # it imports numpy
+    from shipchip.decode import Quantity
 
 Source = bytes | str | os.PathLike[str]
 
@@ -68,9 +73,8 @@ class _Limits:
 
 @dataclass(frozen=True)
 class _Part:
-    """A chip on its way: its place among the sources, and its part of a multipart body."""
+    """A chip on its way: its name among the sources, and its part of a multipart body."""
 
-    index: int
     name: str
     content: bytes
 
@@ -100,6 +104,17 @@ class Client:
             tries=tries,
             longest_wait_s=longest_wait_s,
         )
+        self._limits: _Limits | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next request would open another."""
+        self._transport.close()
 
     def model(self) -> dict[str, Any]:
         """GET /v1/model: the card, the file's sha256, what it runs on, the limits of a request.
@@ -112,23 +127,23 @@ class Client:
         self,
         sources: Source | Iterable[Source],
         *,
-        pixel_spacing_m: float | tuple[float, float] | None = None,
+        pixel_spacing_m: float | Spacing | str | None = None,
         polarisation: str | None = None,
-        quantity: Quantity = "auto",
+        quantity: "Quantity" = "auto",
         explain: bool = False,
-    ) -> list[Answer | Failure]:
-        """One result a path or bytes, in order; options as in `shipchip.decode`.
+    ) -> Iterator[Answer | Failure]:
+        """One result a path or bytes, in order, as they come; options as in `shipchip.decode`.
 
-        As many requests are sent as the service's limits ask for. Raises ServiceRefused where one
-        is refused, ServiceUnavailable where the service cannot be asked.
+        As many requests are sent as the service's limits ask for, each when the results of the one
+        before it have been taken. Raises ServiceRefused where one is refused, ServiceUnavailable
+        where the service cannot be asked: after all results that were given until then.
+
+        pixel_spacing_m  may be text, too: "10" or "13.93x3.87"
         """
         if isinstance(sources, bytes | str | os.PathLike):
             sources = [sources]
-        spacing: object = pixel_spacing_m
-        if isinstance(pixel_spacing_m, tuple):
-            spacing = ",".join(str(metres) for metres in pixel_spacing_m)
         options = {
-            "pixel_spacing_m": spacing,
+            "pixel_spacing_m": None if pixel_spacing_m is None else spacing_text(pixel_spacing_m),
             "polarisation": polarisation,
             "quantity": quantity,
             "explain": "true" if explain else "false",
@@ -137,67 +152,68 @@ class Client:
         given = {name: value for name, value in options.items() if value is not None}
         tail = b"".join(_field(boundary, name, value) for name, value in given.items())
         tail += f"--{boundary}--\r\n".encode()
-        limits = self._limits()
+        if self._limits is None:
+            self._limits = self._ask_limits()
+        limits = self._limits
         room = limits.request_bytes - len(tail)
-        answers: dict[int, Answer | Failure] = {}
-        parts = _parts(sources, boundary, limits.file_bytes, room, answers)
+        parts = _parts(sources, boundary, limits.file_bytes, room)
         for batch in _batches(parts, limits.files, room):
-            answers |= self._classified(batch, boundary, tail)
-        return [answers[i] for i in sorted(answers)]
+            yield from self._classified(batch, boundary, tail)
 
-    def _limits(self) -> _Limits:
+    def _ask_limits(self) -> _Limits:
         told = self.model().get("limits")
         if not isinstance(told, dict):
             raise ServiceError("GET /v1/model tells no limits; expected a shipchip of this version")
         return _Limits(told["max_files"], told["max_request_bytes"], told["max_bytes"])
 
     def _classified(
-        self, batch: Sequence[_Part], boundary: str, tail: bytes
-    ) -> dict[int, Answer | Failure]:
-        body = b"".join([*(part.content for part in batch), tail])
+        self, batch: Sequence[_Part | Failure], boundary: str, tail: bytes
+    ) -> Iterator[Answer | Failure]:
+        sent = [part for part in batch if isinstance(part, _Part)]
+        results = iter(self._results(sent, boundary, tail) if sent else [])
+        for part in batch:
+            yield part if isinstance(part, Failure) else _result(part.name, next(results))
+
+    def _results(self, sent: Sequence[_Part], boundary: str, tail: bytes) -> list[dict[str, Any]]:
+        body = b"".join([*(part.content for part in sent), tail])
         content_type = f"multipart/form-data; boundary={boundary}"
         answer = self._transport.ask("POST", "/v1/classify", body, content_type)
-        results = answer.get("results", [])
-        if len(results) != len(batch):
-            raise ServiceError(f"{len(results)} results for {len(batch)} chips; expected one each")
-        return {
-            part.index: _result(part.name, result)
-            for part, result in zip(batch, results, strict=True)
-        }
+        results: list[dict[str, Any]] = answer.get("results", [])
+        if len(results) != len(sent):
+            raise ServiceError(f"{len(results)} results for {len(sent)} chips; expected one each")
+        return results
 
 
 def _parts(
-    sources: Iterable[Source],
-    boundary: str,
-    most: int,
-    room: int,
-    answers: dict[int, Answer | Failure],
-) -> Iterator[_Part]:
-    """A part a source, read when it is asked for; what cannot be sent is answered in `answers`."""
-    limits = DecodeLimits(max_bytes=most)
+    sources: Iterable[Source], boundary: str, most: int, room: int
+) -> Iterator[_Part | Failure]:
+    """A part a source, read when it is asked for; a Failure for what cannot be sent."""
     for index, source in enumerate(sources):
         name = f"#{index + 1}" if isinstance(source, bytes) else os.fspath(source)
         try:
-            content = source if isinstance(source, bytes) else read_file(Path(source), limits)
+            content = source if isinstance(source, bytes) else read_file(Path(source), most)
             part = _file(boundary, Path(name).name, content)
             if len(content) > most or len(part) > room:
                 raise TooLarge(f"{len(content)} bytes; the service takes {min(most, room)}")
         except ChipError as error:
-            answers[index] = Failure(name, error.code, str(error))
-            continue
-        yield _Part(index, name, part)
+            yield Failure(name, error.code, str(error))
+        else:
+            yield _Part(name, part)
 
 
-def _batches(parts: Iterator[_Part], most: int, room: int) -> Iterator[list[_Part]]:
+def _batches(
+    parts: Iterator[_Part | Failure], most: int, room: int
+) -> Iterator[list[_Part | Failure]]:
     """Parts in order, at most `most` together and `room` bytes."""
-    batch: list[_Part] = []
+    batch: list[_Part | Failure] = []
     size = 0
     for part in parts:
-        if batch and (len(batch) == most or size + len(part.content) > room):
+        more = len(part.content) if isinstance(part, _Part) else 0
+        if batch and (len(batch) == most or size + more > room):
             yield batch
             batch, size = [], 0
         batch.append(part)
-        size += len(part.content)
+        size += more
     if batch:
         yield batch
 

@@ -14,7 +14,6 @@ Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (
 """
 
 import logging
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,19 +26,18 @@ from numpy.typing import NDArray
 from shipchip import npy, picture, tiff
 from shipchip.card import Encoding
 from shipchip.errors import (
-    BadPixelSpacing,
     Blank,
     Empty,
     Negative,
     NonFinite,
-    NotFound,
     PolarisationMissing,
     TooLarge,
-    Unreadable,
     UnsupportedBands,
     UnsupportedFormat,
 )
+from shipchip.files import EMPTY, read_file
 from shipchip.raster import DecodeLimits, Raster
+from shipchip.spacing import check_spacing
 
 Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 
@@ -47,7 +45,6 @@ Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
-_SPACING_RANGE_M = (0.01, 1000.0)
 _DECIBEL_SHARE = 0.9
 
 
@@ -87,9 +84,9 @@ def decode(
     given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
     if quantity not in get_args(Quantity):
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
-    data = source if isinstance(source, bytes) else read_file(Path(source), limits)
+    data = source if isinstance(source, bytes) else read_file(Path(source), limits.max_bytes)
     if not data:
-        raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
+        raise Empty(EMPTY)
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
     raster = _reader(data)(data, limits)
@@ -98,32 +95,6 @@ def decode(
     _check_content(amplitude)
     told = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
     return Chip(amplitude, names, told, encoding)
-
-
-def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
-    """(row, column) metres from one number or a pair; BadPixelSpacing outside 0.01 to 1000 m."""
-    row, column = value if isinstance(value, tuple) else (value, value)
-    low, high = _SPACING_RANGE_M
-    for metres in (row, column):
-        if not (math.isfinite(metres) and low <= metres <= high):
-            raise BadPixelSpacing(f"pixel spacing {metres} m, expected {low} to {high} m")
-    return float(row), float(column)
-
-
-def read_file(path: Path, limits: DecodeLimits) -> bytes:
-    """The bytes of a chip's file; NotFound, Unreadable or TooLarge, before anything is read."""
-    try:
-        if not path.exists():
-            raise NotFound(f"no such file: {path}")
-        if not path.is_file():
-            raise Unreadable(f"{path} is no regular file; expected a chip")
-        size = path.stat().st_size
-        if size > limits.max_bytes:
-            raise TooLarge(f"{size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
-        with path.open("rb") as file:
-            return file.read(limits.max_bytes + 1)  # it may have grown since
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise Unreadable(f"cannot read {path}: {error}") from error
 
 
 def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:

@@ -1,4 +1,7 @@
-"""JSON over HTTP with the standard library, asked again where a service is busy or not reached."""
+"""JSON over HTTP with the standard library.
+
+One connection is kept open; a request is sent again where the service is busy or not reached.
+"""
 
 import http.client
 import json
@@ -37,11 +40,19 @@ class Transport:
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ServiceError(f"address {url!r}; expected http://HOST:PORT or https://HOST")
         secure = address.scheme == "https"
-        self._kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._host, self._prefix = address.netloc.rpartition("@")[2], address.path.rstrip("/")
+        try:
+            self._connection = kind(self._host, timeout=timeout_s)
+        except http.client.InvalidURL as error:
+            raise ServiceError(f"address {url!r}: {error}") from error
         self._headers = headers
-        self._timeout_s, self._longest_wait_s = timeout_s, longest_wait_s
+        self._longest_wait_s = longest_wait_s
         self._tries = max(1, tries)
+
+    def close(self) -> None:
+        """Close the connection; the next request opens it again."""
+        self._connection.close()
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
@@ -79,13 +90,25 @@ class Transport:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> tuple[int, str | None, bytes]:
         """Status, Retry-After and body of one try."""
-        connection = self._kind(self._host, timeout=self._timeout_s)
+        reused = self._connection.sock is not None
         try:
-            connection.request(method, self._prefix + path, body, headers)
-            response = connection.getresponse()
+            return self._exchange(method, path, body, headers)
+        except ConnectionError:
+            if not reused:
+                raise
+        # The service closed the connection while it was idle: that is no try of this request.
+        return self._exchange(method, path, body, headers)
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, str | None, bytes]:
+        try:
+            self._connection.request(method, self._prefix + path, body, headers)
+            response = self._connection.getresponse()
             return response.status, response.getheader("Retry-After"), response.read()
-        finally:
-            connection.close()
+        except BaseException:  # whatever ends it, half an answer may be on its way
+            self._connection.close()
+            raise
 
 
 def _object(content: bytes) -> dict[str, Any]:

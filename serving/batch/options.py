@@ -7,13 +7,14 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from serving.intake import Polarisation, parse_spacing
+from serving.intake import Polarisation
 from serving.outputs.job import parse_shard
 from serving.outputs.place import Existing
 from serving.settings import Settings, faults
 from shipchip.classifier import Device
 from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
+from shipchip.spacing import parse_spacing
 
 
 class CannotRun(Exception):
@@ -69,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_chips(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what the chips are").add_argument
-    add("--pixel-spacing", type=_spacing, metavar="M", help="metres: 10, or row,column: 13.93,3.9")
+    add("--pixel-spacing", type=_spacing, metavar="M", help="metres: 10, or 13.93x3.87")
     add("--polarisation", type=str.upper, choices=get_args(Polarisation), help="plane to take")
     add("--quantity", choices=get_args(Quantity), default="auto", help="what the samples are")
     add(

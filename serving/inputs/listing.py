@@ -19,8 +19,8 @@ from serving.inputs.entries import Entry, Fault, InputError, sort_key
 from serving.inputs.folders import Outputs, check_listable, slashed, walk
 from serving.inputs.globs import matcher
 from serving.inputs.tars import TarStore
-from shipchip.decode import read_file
 from shipchip.errors import NotFound, UnsupportedFormat
+from shipchip.files import read_file
 from shipchip.raster import DecodeLimits
 
 _EXPECTED = "expected a folder, a chip, or a zip or tar archive"
@@ -172,7 +172,7 @@ def read_entry(entry: Entry, limits: DecodeLimits) -> bytes:
         return read_member(entry, entry.member, limits)
     if isinstance(entry.where, Fault):
         raise entry.where.kind(entry.where.message)
-    return read_file(Path(entry.path), limits)
+    return read_file(Path(entry.path), limits.max_bytes)
 
 
 def read_list(stream: BinaryIO) -> list[str]:

@@ -42,10 +42,10 @@ function askForKey({ status, code }) {
 function options() {
   const spacing = at("spacing").value.trim();
   const number = "\\d*\\.?\\d+";
-  if (spacing && !new RegExp(`^${number}(\\s*,\\s*${number})?$`).test(spacing)) {
+  if (spacing && !new RegExp(`^${number}(\\s*x\\s*${number})?$`, "i").test(spacing)) {
     at("spacing").setAttribute("aria-invalid", "true");
     at("spacing").focus();
-    say(`Pixel spacing “${spacing}” is not one number, or two with a comma between.`);
+    say(`Pixel spacing “${spacing}”: expected 10 or 13.93x3.87, with points and not commas.`);
     return null;
   }
   at("spacing").removeAttribute("aria-invalid");

@@ -108,14 +108,18 @@ export function totals(items, classes) {
   ];
 }
 
-/** RFC 4180, with the columns and the rounding of serving/rows.py, of the items that have an answer. */
+/**
+ * RFC 4180, with the columns and the rounding of serving/rows.py, of the items that have an answer.
+ * For spreadsheets: a byte order mark tells Excel that it is UTF-8, and an apostrophe before text
+ * that starts as a formula does keeps it text.
+ */
 export function csv(items, classes) {
   const columns = [
     "path", "status", "label", "confidence", ...classes.map((name) => `p_${name.toLowerCase()}`),
     "prediction_set", "in_distribution", "ood_score", "model_version", "error_code", "error_message",
   ];
   const rows = items.filter(({ result }) => result).map((item) => values(item, classes));
-  return [columns, ...rows].map((row) => `${row.map(quoted).join(",")}\r\n`).join("");
+  return `\ufeff${[columns, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("")}`;
 }
 
 function values({ path, result }, classes) {
@@ -132,10 +136,11 @@ function values({ path, result }, classes) {
 }
 
 function rounded(number) {
-  return String(Number(number.toFixed(6)));
+  return Number(number.toFixed(6));
 }
 
-function quoted(value) {
-  const text = String(value);
+function cell(value) {
+  const formula = typeof value === "string" && /^[=+\-@\t\r]/.test(value);
+  const text = formula ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -82,9 +82,9 @@ def _service() -> Iterator[Client]:
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=sys.stderr
     ) as process:
         try:
-            client = Client(f"http://127.0.0.1:{port}", tries=1)
-            _wait(client, process)
-            yield client
+            with Client(f"http://127.0.0.1:{port}", tries=1) as client:
+                _wait(client, process)
+                yield client
         finally:
             process.terminate()
 

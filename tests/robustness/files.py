@@ -43,6 +43,33 @@ def png(width: int, height: int, pixels: bytes, extra: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + data + chunk(b"IEND", b"")
 
 
+def burdened_png(chunks: bytes) -> bytes:
+    """A good chip of Cargo, with these chunks before its pixels."""
+    plain = saved(lambda f: Image.fromarray(draw_chip("Cargo")).save(f, "png"))
+    at = plain.index(b"IDAT") - 4
+    return plain[:at] + chunks + plain[at:]
+
+
+def burdened_jpeg(segments: bytes) -> bytes:
+    """The same as JPEG, with these segments at its start."""
+    plain = saved(lambda f: Image.fromarray(draw_chip("Cargo")).save(f, "jpeg"))
+    return plain[:2] + segments + plain[2:]
+
+
+def packed_text(kind: bytes, count: int = 29) -> bytes:
+    """Chunks of 1 kB that unpack to a MiB each: zTXt, iTXt or iCCP."""
+    head = b"%d\0\1\0\0\0" if kind == b"iTXt" else b"%d\0\0"
+    packed = zlib.compress(bytes(2**20 - 1), 9)
+    return b"".join(chunk(kind, head % number + packed) for number in range(count))
+
+
+def exif(entries: int) -> bytes:
+    """An EXIF segment of so many entries, up to 5,400, each of which lies far beyond its end."""
+    rows = b"".join(struct.pack(">HHLL", tag, 7, 10**6, 8) for tag in range(1, entries + 1))
+    content = b"Exif\0\0MM\0*" + struct.pack(">LH", 8, entries) + rows + bytes(4)
+    return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+
 def chunk(kind: bytes, content: bytes) -> bytes:
     """A chunk of a PNG, with its check sum."""
     check = struct.pack(">I", zlib.crc32(kind + content))

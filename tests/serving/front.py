@@ -27,10 +27,13 @@ class Reply:
 
 @dataclass
 class Front:
-    """Where it is, what it will still answer itself, and who asked, when, and how many at once."""
+    """Where it is, what it will still answer itself, and who asked, when, and how many at once.
+
+    A reply that is None lets the service answer.
+    """
 
     url: str
-    replies: list[Reply]
+    replies: list[Reply | None]
     asked: list[dict[str, str]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     at_once: int = 0
@@ -39,11 +42,16 @@ class Front:
 
 @contextmanager
 def in_front_of(
-    service: httpx.Client, *replies: Reply, path: str = CLASSIFY, delay_s: float = 0
+    service: httpx.Client,
+    *replies: Reply | None,
+    path: str = CLASSIFY,
+    delay_s: float = 0,
+    prefix: str = "",
 ) -> Iterator[Front]:
     """Answers the first requests for `path` by `replies`; the service answers all others.
 
     delay_s  how much longer an answer for `path` takes
+    prefix   of every path here, taken off before the service is asked; other paths are a 404
     """
     front, lock = Front("", list(replies)), Lock()
 
@@ -69,8 +77,12 @@ def in_front_of(
             self._write(reply or self._pass_on(method, body))
 
         def _pass_on(self, method: str, body: bytes | None) -> Reply:
+            if not self.path.startswith(prefix):
+                return Reply(404)
             kept = {k: v for k, v in self.headers.items() if k in ("Content-Type", "Authorization")}
-            answer = service.request(method, self.path, content=body, headers=kept)
+            answer = service.request(
+                method, self.path.removeprefix(prefix), content=body, headers=kept
+            )
             headers = {k: v for k, v in answer.headers.items() if k != "content-length"}
             return Reply(answer.status_code, headers, answer.content)
 

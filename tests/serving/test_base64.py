@@ -29,7 +29,8 @@ FILE = encoded(b"x")
     [
         ({}, {}),
         ({"pixel_spacing_m": 20}, {"pixel_spacing_m": "20"}),
-        ({"pixel_spacing_m": [13.93, 3.9]}, {"pixel_spacing_m": "13.93,3.9"}),
+        ({"pixel_spacing_m": [13.93, 3.9]}, {"pixel_spacing_m": "13.93x3.9"}),
+        ({"pixel_spacing_m": "13.93x3.9"}, {"pixel_spacing_m": "13.93x3.9"}),
         ({"quantity": "sigma0"}, {"quantity": "sigma0"}),
         ({"explain": True}, {"explain": "true"}),
         ({"polarisation": "VH"}, {"polarisation": "VH"}),
@@ -109,7 +110,8 @@ def test_a_malformed_body_is_400(client: httpx.Client, body: str, code: str) -> 
 @pytest.mark.parametrize(
     ("option", "code"),
     [
-        ({"pixel_spacing_m": "10"}, "bad_pixel_spacing"),
+        ({"pixel_spacing_m": "10,5"}, "bad_pixel_spacing"),
+        ({"pixel_spacing_m": "ten"}, "bad_pixel_spacing"),
         ({"pixel_spacing_m": True}, "bad_pixel_spacing"),
         ({"pixel_spacing_m": []}, "bad_pixel_spacing"),
         ({"pixel_spacing_m": [1, 2, 3]}, "bad_pixel_spacing"),

@@ -180,7 +180,7 @@ def test_spacing_and_quantity_reach_the_model(
     good: Path, tmp_path: Path, ships: ShipClassifier
 ) -> None:
     out = tmp_path / "out.csv"
-    options = ["--pixel-spacing", "13.93,3.9", "--quantity", "sigma0"]
+    options = ["--pixel-spacing", "13.93x3.9", "--quantity", "sigma0"]
     main([str(good), "--out", str(out), *options])
     expected = ships.classify_file(
         good / "Tanker.png", pixel_spacing_m=(13.93, 3.9), quantity="sigma0"
@@ -273,13 +273,16 @@ def test_a_model_that_is_not_the_one_of_its_sum_is_refused(
     assert not (tmp_path / "o.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "told"), [("ten", "expected metres as one number"), ("10,5", "has a comma; write")]
+)
 def test_a_bad_spacing_is_a_usage_error(
-    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([str(good), "--out", str(tmp_path / "o.csv"), "--pixel-spacing", "ten"])
+        main([str(good), "--out", str(tmp_path / "o.csv"), "--pixel-spacing", text])
     assert stopped.value.code == 2
-    assert "expected metres as one number" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
 
 
 def test_a_run_that_fails_leaves_an_earlier_output_as_it_was(good: Path, tmp_path: Path) -> None:

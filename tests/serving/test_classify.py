@@ -1,8 +1,10 @@
 """POST /v1/classify and its neighbours, over real HTTP: what a client may count on."""
 
+import asyncio
 import io
 import re
 
+import aiohttp
 import httpx
 import numpy as np
 import pytest
@@ -114,8 +116,26 @@ def test_file_names_come_back_as_they_were_sent(
     assert [r["filename"] for r in response.json()["results"]] == names
 
 
+def test_aiohttp_s_file_names_come_back_as_they_were(
+    client: httpx.Client, png: dict[str, bytes]
+) -> None:
+    names = ["with space.png", "Schiff 船.png", 'quote".png', "100%.png"]
+
+    async def ask() -> list[str]:
+        form = aiohttp.FormData()
+        for name in names:
+            form.add_field("files", png["Cargo"], filename=name)
+        async with (
+            aiohttp.ClientSession(str(client.base_url)) as session,
+            session.post("/v1/classify", data=form) as response,
+        ):
+            return [result["filename"] for result in (await response.json())["results"]]
+
+    assert asyncio.run(ask()) == names
+
+
 @pytest.mark.parametrize(
-    ("text", "spacing"), [("20", (20, 20)), ("13.93,3.9", (13.93, 3.9)), (" 5 , 7.5 ", (5, 7.5))]
+    ("text", "spacing"), [("20", (20, 20)), ("13.93x3.9", (13.93, 3.9)), (" 5 X 7.5 ", (5, 7.5))]
 )
 def test_pixel_spacing_reaches_the_model(
     client: httpx.Client,

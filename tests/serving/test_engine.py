@@ -105,16 +105,30 @@ async def classify_one(engine: Engine, chip: bytes) -> list[str]:
     return [*threads, *(r.label if isinstance(r, Prediction) else r.code for r in results)]
 
 
-@pytest.mark.parametrize(
-    ("side", "thread"), [(64, "MainThread"), (128, "MainThread"), (129, "decode")]
-)
-def test_one_small_chip_is_decoded_at_once_and_a_larger_one_off_the_loop(
-    engine: Engine, side: int, thread: str
-) -> None:
+@pytest.mark.parametrize("side", [16, 256])
+def test_no_chip_however_small_is_decoded_on_the_event_loop(engine: Engine, side: int) -> None:
     file = io.BytesIO()
     Image.fromarray(draw_chip("Cargo", height=side, width=side)).save(file, "png")
-    assert len(file.getvalue()) < 2**15
-    assert asyncio.run(classify_one(engine, file.getvalue())) == [thread, "Cargo"]
+    assert asyncio.run(classify_one(engine, file.getvalue()))[0] == "decode"
+
+
+@pytest.mark.parametrize("chips", [1, 40])
+def test_a_request_that_an_engine_s_end_cuts_off_is_refused_whatever_its_parts(
+    engine: Engine, png: dict[str, bytes], chips: int
+) -> None:
+    """40 chips are decoded in two parts, each of which is refused."""
+
+    async def play() -> None:
+        asked = engine.classify([png["Cargo"]] * chips, ChipOptions(), explain=False)
+        request = asyncio.create_task(asked)
+        for _ in range(3):  # until its parts are being decoded
+            await asyncio.sleep(0)
+        engine.close()
+        with pytest.raises(Refused) as refused:
+            await request
+        assert (refused.value.status, refused.value.code) == (503, "closing")
+
+    asyncio.run(play())
 
 
 def test_a_long_request_is_prepared_in_parts_and_answered_in_order(

@@ -1,10 +1,13 @@
 """/docs.json is true: what is drawn from it is answered as it says."""
 
 import json
+import re
+import tomllib
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -12,6 +15,7 @@ from pydantic import BaseModel
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip import ModelCard
 from tests.serving.schemas import drawn
+from tests.serving.server import ROOT
 
 MODELS: dict[str, type[BaseModel]] = {
     "ClassifyResponse": ClassifyResponse,
@@ -52,6 +56,19 @@ def test_every_path_of_ours_is_there_with_every_status_it_has(document: dict[str
     for path, (method, statuses) in OURS.items():
         assert set(document["paths"][path]) == {method}
         assert set(document["paths"][path][method]["responses"]) == {str(s) for s in statuses}
+
+
+def test_every_path_stands_in_the_manual_and_the_other_way_round(document: dict[str, Any]) -> None:
+    manual = (ROOT / "docs" / "api.md").read_text()
+    told = set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", manual, re.MULTILINE))
+    assert told == {*document["paths"], "/docs.json", "/demo"}
+
+
+def test_the_document_is_of_this_release_and_of_its_makers(document: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    makers = yaml.safe_load((ROOT / "CITATION.cff").read_text())["authors"]
+    assert document["info"]["version"] == project["version"]
+    assert [document["info"]["contact"]] == makers
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

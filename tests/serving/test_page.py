@@ -1,8 +1,12 @@
 """/demo: its headers over HTTP, and in a real browser what a person sees and does."""
 
+import codecs
 import csv
 import io
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,11 +43,26 @@ in_browser = [
 def test_the_front_door_leads_to_the_page(client: httpx.Client) -> None:
     for method in ("GET", "HEAD"):
         answer = client.request(method, "/")
-        assert (answer.status_code, answer.headers["Location"]) == (307, "/demo")
-    page = client.get("/", follow_redirects=True)
-    assert page.url.path == "/demo"
-    assert "<title>shipchip</title>" in page.text
-    assert client.get("/demo/").headers["Location"] == "/demo"
+        assert answer.status_code == 307
+    for path in ("/", "/demo/"):
+        page = client.get(path, follow_redirects=True)
+        assert page.url.path == "/demo"
+        assert "<title>shipchip</title>" in page.text
+
+
+def test_the_way_to_the_page_stays_below_the_prefix_of_a_proxy(client: httpx.Client) -> None:
+    with in_front_of(client, prefix="/ships") as proxy:
+        for path in ("/ships/", "/ships/demo/"):
+            page = httpx.get(f"{proxy.url}{path}", follow_redirects=True)
+            assert (page.status_code, page.url.path) == (200, "/ships/demo")
+
+
+@pytest.mark.parametrize("path", ["/v1/classify/", "/v1/model/", "/readyz/", "/docs.json/"])
+def test_a_slash_too_many_is_not_found_rather_than_sent_to_an_absolute_address(
+    client: httpx.Client, path: str
+) -> None:
+    answer = client.request("POST" if "classify" in path else "GET", path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -75,6 +94,26 @@ def test_no_file_of_the_page_names_another_server() -> None:
 def test_the_page_s_form_takes_what_the_service_takes(client: httpx.Client) -> None:
     limits = client.get("/v1/model").json()["limits"]
     assert limits == {"max_files": 16, "max_request_bytes": 2**20, "max_bytes": 2**19}
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
+def test_the_csv_is_safe_to_open_in_a_spreadsheet(tmp_path: Path) -> None:
+    """The page's own function, without a browser."""
+    names = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png", "a=b.png", "船.png"]
+    module = tmp_path / "table.mjs"
+    module.write_bytes((ROOT / "serving" / "page" / "table.js").read_bytes())
+    error = {"code": "corrupt", "message": '-1, "quoted"'}
+    items = [{"path": name, "result": {"status": "error", "error": error}} for name in names]
+    script = f"import {{ csv }} from {json.dumps(str(module))};" + (
+        f"process.stdout.write(csv({json.dumps(items)}, ['Cargo']))"
+    )
+    ran = subprocess.run(
+        ["node", "--input-type=module", "--eval", script], capture_output=True, check=True
+    )
+    assert ran.stdout.startswith(codecs.BOM_UTF8)
+    rows = list(csv.DictReader(io.StringIO(ran.stdout.decode("utf-8-sig"), newline="")))
+    assert [row["path"] for row in rows] == [f"'{name}" for name in names[:6]] + names[6:]
+    assert {row["error_message"] for row in rows} == {'\'-1, "quoted"'}
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +267,7 @@ class TestInTheBrowser:
         tab.choose("#files", chips)
         finished(tab, 3)
         tab.click("#csv")
-        text = tab.downloaded("shipchip.csv").decode()
+        text = tab.downloaded("shipchip.csv").decode("utf-8-sig")
         assert text.count("\r\n") == text.count("\n") == 4
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
         assert list(rows[0]) == COLUMNS
@@ -321,11 +360,11 @@ class TestInTheBrowser:
     ) -> None:
         path = tmp_path / "two.npy"
         np.save(path, np.stack([draw_chip("Cargo"), draw_chip("Fishing")]))  # (VH, VV)
-        tab.run("document.querySelector('#spacing').value = '13.93, 3.9'")
+        tab.run("document.querySelector('#spacing').value = '13.93 x 3.9'")
         tab.run("document.querySelector('#polarisation').value = 'VH'")
         tab.choose("#files", [path])
         finished(tab, 1)
-        given = {"pixel_spacing_m": "13.93,3.9", "polarisation": "VH"}
+        given = {"pixel_spacing_m": "13.93x3.9", "polarisation": "VH"}
         upload = [("files", (path.name, path.read_bytes()))]
         expected = client.post("/v1/classify", files=upload, data=given).json()["results"][0]
         assert tab.text("tbody .c-label") == [expected["label"]]

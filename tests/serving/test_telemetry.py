@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -139,6 +140,23 @@ def test_every_metric_of_ours_is_on_the_dashboard(figures: Figures) -> None:
     ours = {name for name, _ in figures if name.startswith("shipchip_")}
     families = {re.sub("_(bucket|sum|count|total)$", "", name) for name in ours}
     assert {name for name in families if name not in text} == set()
+
+
+def test_an_answer_after_a_refusal_on_one_connection_is_counted_without_its_code(
+    service: httpx.Client, figures: Figures
+) -> None:
+    """Pipelined: uvicorn starts the second request in the context that the first one left."""
+    before = of(figures, "shipchip_requests_total")
+    bad = service.build_request("POST", "/v1/classify", files=[("files", ("empty.png", b""))])
+    post = "POST /v1/classify HTTP/1.1\r\nHost: a\r\n"
+    length, kind = bad.headers["Content-Length"], bad.headers["Content-Type"]
+    head = f"{post}Connection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    address = (service.base_url.host, service.base_url.port)
+    with socket.create_connection(address, 20) as raw, raw.makefile("rb") as answers:
+        raw.sendall(f"{post}Content-Length: 0\r\n\r\n{head}".encode() + bad.read())
+        assert re.findall(rb"HTTP/1.1 (\d+)", answers.read()) == [b"400", b"422"]
+    after = of(read(service.get("/metrics").text), "shipchip_requests_total")
+    assert after == {**before, ("wrong_content_type", "400"): 6, ("", "422"): 1}
 
 
 def test_the_training_mix_counts_all_chips_that_were_learnt_from() -> None:

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from shipchip import ChipError, decode
+from tests.robustness.files import burdened_jpeg, burdened_png, chunk, exif, packed_text
 from tests.shipchip.inputs import grey8, npy, picture, raw_tiff, tiff
 
 SECONDS = 1.0
@@ -164,6 +166,13 @@ EXPENSIVE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a TIFF of many widths": (wide_of_many, "corrupt"),
     "a TIFF as wide as a fraction": (wide_as_a_fraction, "corrupt"),
     "a progressive JPEG of 5000 scans": (lambda: progressive(5000), "corrupt"),
+    "a PNG of a million chunks": (lambda: burdened_png(chunk(b"teXt", b"") * 10**6), "corrupt"),
+    "a PNG of a million pieces of pixels": (
+        lambda: burdened_png(chunk(b"IDAT", b"") * 10**6),
+        "corrupt",
+    ),
+    "a JPEG of a million comments": (lambda: burdened_jpeg(b"\xff\xfe\0\2" * 10**6), "corrupt"),
+    "a JPEG of four million fill bytes": (lambda: burdened_jpeg(b"\xff" * 4 * 10**6), "ok"),
     "65535 geo keys": (lambda: geo_keys(65_535), "ok"),
     "the largest colour PNG": (
         lambda: png(2048, 2048, colour=2, data=zlib.compress(bytes(2048 * (1 + 3 * 2048)))),
@@ -184,6 +193,51 @@ def test_a_small_file_costs_little(name: str) -> None:
     assert code == expected
     assert seconds < 3 * SECONDS, "a busy machine may take thrice the second that is meant"
     assert most < BYTES
+
+
+BESIDE: dict[str, Callable[[], bytes]] = {
+    "compressed text in a PNG": lambda: burdened_png(packed_text(b"zTXt")),
+    "international text in a PNG": lambda: burdened_png(packed_text(b"iTXt")),
+    "colour profiles in a PNG": lambda: burdened_png(packed_text(b"iCCP")),
+    "text after the pixels of a PNG": lambda: (
+        burdened_png(b"")[:-12] + packed_text(b"zTXt") + chunk(b"IEND", b"")
+    ),
+    "an EXIF block of a JPEG": lambda: burdened_jpeg(exif(2500)),
+    "an EXIF block behind bytes that belong to nothing": lambda: burdened_jpeg(
+        b"\xff\xfe\0\2junk\xff\0" + exif(2500)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_stands_beside_the_pixels_is_not_unpacked(name: str) -> None:
+    """Pillow warns of each entry of such an EXIF block, and a warning is an error in these tests.
+
+    31 kB of text are 30 MB once unpacked.
+    """
+    content = BESIDE[name]()
+    plain = burdened_png(b"") if name.endswith("PNG") else burdened_jpeg(b"")
+    code, _, most = cost(content)
+    assert code == "ok"
+    assert most < cost(plain)[2] + 10 * len(content)
+    assert (decode(content).amplitude == decode(plain).amplitude).all()
+
+
+def test_pixels_are_the_same_with_all_that_may_stand_beside_them() -> None:
+    image = Image.fromarray(grey8())
+    notes = PngInfo()
+    notes.add_text("Comment", "a ship", zip=True)
+    tags = Image.Exif()
+    tags[0x010E] = "a ship"
+    png_beside = {"pnginfo": notes, "icc_profile": b"profile" * 99, "exif": tags, "dpi": (72, 72)}
+    jpeg_beside = {"comment": "a ship", "icc_profile": b"profile" * 20_000, "exif": tags}
+    for kind, beside in (("PNG", png_beside), ("JPEG", jpeg_beside)):
+        bare, full = io.BytesIO(), io.BytesIO()
+        image.save(bare, kind)
+        image.save(full, kind, **beside)
+        assert len(full.getvalue()) > len(bare.getvalue())
+        amplitude = decode(full.getvalue()).amplitude
+        assert (amplitude == decode(bare.getvalue()).amplitude).all()
 
 
 def test_decoding_opens_no_other_file_and_no_connection(tmp_path: Path) -> None:

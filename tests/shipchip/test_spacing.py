@@ -5,8 +5,8 @@ import math
 import pytest
 
 from shipchip import ChipError, decode
-from shipchip.decode import check_spacing
 from shipchip.errors import BadPixelSpacing
+from shipchip.spacing import check_spacing, parse_spacing, spacing_text
 from tests.shipchip.inputs import geo_tags, scene, sigma0, tiff
 
 
@@ -98,3 +98,25 @@ def test_bad_spacing_is_an_error_of_the_chip(value: float | tuple[float, float])
 def test_one_number_is_both_axes() -> None:
     assert check_spacing(10) == (10.0, 10.0)
     assert check_spacing((13.93, 3.9)) == (13.93, 3.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "spacing"),
+    [("10", (10, 10)), ("10.5", (10.5, 10.5)), ("13.93x3.87", (13.93, 3.87)), (" 5 X 7 ", (5, 7))],
+)
+def test_a_spacing_is_read_as_it_is_written(text: str, spacing: tuple[float, float]) -> None:
+    assert parse_spacing(text) == spacing
+    assert parse_spacing(spacing_text(spacing)) == spacing
+
+
+@pytest.mark.parametrize("text", ["10,5", "13,93x3,87", "13.93,3.87", ","])
+def test_a_comma_is_refused_with_the_way_to_write_it(text: str) -> None:
+    with pytest.raises(ChipError, match=r"has a comma; write .*13\.93x3\.87") as caught:
+        parse_spacing(text)
+    assert caught.value.code == "bad_pixel_spacing"
+
+
+@pytest.mark.parametrize("text", ["", "ten", "x", "10x", "1x2x3", "[1 2]"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ChipError, match="expected metres as one number"):
+        parse_spacing(text)

@@ -49,6 +49,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 _PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
 _SPACING_RANGE_M = (0.01, 1000.0)
 _DECIBEL_SHARE = 0.9
+_EMPTY = "the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ def decode(
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
     data = source if isinstance(source, bytes) else read_file(Path(source), limits)
     if not data:
-        raise Empty("the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip")
+        raise Empty(_EMPTY)
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
     raster = _reader(data)(data, limits)
@@ -111,13 +112,15 @@ def check_spacing(value: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def read_file(path: Path, limits: DecodeLimits) -> bytes:
-    """The bytes of a chip's file; NotFound, Unreadable or TooLarge, before anything is read."""
+    """The bytes of a chip's file. NotFound, Unreadable, Empty or TooLarge, before it is opened."""
     try:
         if not path.exists():
             raise NotFound(f"no such file: {path}")
         if not path.is_file():
             raise Unreadable(f"{path} is no regular file; expected a chip")
         size = path.stat().st_size
+        if size == 0:  # files of /proc say so, too, and reading some of them never ends
+            raise Empty(_EMPTY)
         if size > limits.max_bytes:
             raise TooLarge(f"{size} bytes, the limit is {limits.max_bytes}: send a smaller chip")
         with path.open("rb") as file:

@@ -54,6 +54,15 @@ class Entry:
         return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
+def tidy(member: str) -> str:
+    """A member's name with single forward slashes and no `.` between them.
+
+    `tar cf A.tar .` writes `./a.tif`, Windows programs write `Patch\\a.tif`, and a list may name
+    `A.zip//a.tif`.
+    """
+    return "/".join(part for part in member.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def sort_key(name: str) -> bytes:
     """What entries are sorted by: os.fsencode(name) where the file system speaks UTF-8, as nearly
     all do, and defined for any member's name where it does not."""

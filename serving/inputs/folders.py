@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from serving.inputs.entries import InputError
 from shipchip.opensarship import CHIP_FOLDER, scene_of
+from shipchip.sidecars import is_sidecar
 
 
 class Outputs:
@@ -29,7 +30,7 @@ class Found(NamedTuple):
 
 
 def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
-    """Everything below `folder` that is no folder, and folders that cannot be listed.
+    """Everything below `folder` that is no folder, and folders that cannot be listed; no sidecars.
 
     Links to folders are not followed. Of a scene of OpenSARShip only `Patch/` is entered. A folder
     that cannot be listed comes after what was found in it before it failed.
@@ -44,7 +45,10 @@ def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
                 for item in items:
                     if outputs.hold(place, item.name):
                         continue
-                    if item.is_dir(follow_symlinks=False):
+                    is_folder = item.is_dir(follow_symlinks=False)
+                    if is_sidecar(f"{item.name}/" if is_folder else item.name):
+                        continue
+                    if is_folder:
                         below.append(item.path)
                     else:
                         files.append(Found(item.path))

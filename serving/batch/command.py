@@ -2,7 +2,7 @@
 
 Every file gives one row, in the order of its path, whatever it is. Exit status: 0 every chip was
 classified, 1 some were not (their rows say why), 2 could not run (one line says why), 130
-interrupted.
+interrupted (143 by SIGTERM).
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serving.batch.ending import CANNOT_RUN, status_of
 from serving.batch.local import WorkerDied, classify_here
 from serving.batch.options import CannotRun, make_parser, settings_of
 from serving.batch.progress import Tally, progress
@@ -28,7 +29,7 @@ from serving.outputs.pipe import PipeClosed, to_stdout
 from serving.outputs.scores import Scores
 from serving.outputs.staging import Staging, own_files
 from serving.preflight import check_sha256
-from serving.rows import OutputError, Row, columns
+from serving.rows import OutputError, Row, columns, readable
 from shipchip import ModelError, ShipClassifier, __version__
 
 Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
@@ -45,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args, console)
     except (CannotRun, InputError, ModelError, OutputError, WorkerDied) as error:
         console.print(f"serving.batch: {' '.join(str(error).split())}")  # one line, always
-        return 2
+        return CANNOT_RUN
     except PipeClosed:
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         hint = "" if args.out == "-" else "; --resume goes on with it"
         console.print(f"serving.batch: interrupted; {args.out} is not finished{hint}")
-        return 130
+        return status_of(interrupt)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     ships = work.open()
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:
-        entries = _entries(args, out, stack.enter_context(TarStore(work.limits)))
+        store = stack.enter_context(TarStore(work.limits, named=args.engine == "ray"))
+        entries = _entries(args, out, store)
         job = _job(args, work, ships, entries, settings.batch_size)
         engine = _engine(args, work, ships, stack)
         if out is None:
@@ -111,7 +113,7 @@ def _stream(
     told: _Told,
     console: Console,
 ) -> None:
-    write = to_stdout(job.columns, args.format)
+    write = to_stdout(job.columns, "plain-csv" if args.plain_csv else args.format)
     remaining = _of(job, entries)
     with progress(console, len(job.span), 0) as advance:
         for rows in engine(_chunks(job, entries, 0)):
@@ -155,12 +157,15 @@ def _engine(
 
 
 def _entries(args: argparse.Namespace, out: Path | None, store: TarStore) -> list[Entry]:
-    sources = [*args.sources, *_listed(args.list)]
+    sources, listed = args.sources, _listed(args.list)
+    if args.expand_list:
+        sources, listed = [*sources, *listed], []
     without = [p for p in (args.maps, args.crops_by_label) if p is not None]
     if out is not None:
         without += own_files(out)
-    entries = list_entries(sources, patterns=args.glob, without=without, store=store)
+    entries = list_entries(sources, listed=listed, patterns=args.glob, without=without, store=store)
     if not entries:
+        sources = [*sources, *listed]
         asked = " ".join(sources[:3]) + (" ..." if len(sources) > 3 else "")
         raise CannotRun(f"no files in {asked}; expected chips (PNG, JPEG, TIFF or .npy)")
     return entries
@@ -170,6 +175,8 @@ def _listed(place: str | None) -> list[str]:
     if place is None:
         return []
     if place == "-":
+        if sys.stdin is None:
+            raise CannotRun("cannot read the list: standard input is closed")
         return read_list(sys.stdin.buffer)
     try:
         with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
@@ -189,9 +196,10 @@ def _job(
         "pixel_spacing": args.pixel_spacing,
         "polarisation": args.polarisation,
         "quantity": args.quantity,
-        "maps": args.maps and str(args.maps),
-        "crops_by_label": args.crops_by_label and str(args.crops_by_label),
+        "maps": args.maps and readable(str(args.maps)),
+        "crops_by_label": args.crops_by_label and readable(str(args.crops_by_label)),
         "copy": args.copy,
+        "plain_csv": args.plain_csv,
         "max_bytes": work.limits.max_bytes,
         "max_pixels": work.limits.max_pixels,
         "provider": ships.provider,
@@ -227,6 +235,10 @@ def _check(args: argparse.Namespace, out: Path | None) -> None:
         raise CannotRun("--resume and --shard need a file as --out")
     if args.ray_address and args.engine != "ray":
         raise CannotRun("--ray-address needs --engine ray")
+    if args.expand_list and args.list is None:
+        raise CannotRun("--expand-list needs --list")
+    if args.plain_csv and (args.format if out is None else out.suffix.lower()[1:]) != "csv":
+        raise CannotRun("--plain-csv needs a CSV: --out with the ending .csv, or --out -")
     if args.copy and args.crops_by_label is None:
         raise CannotRun("--copy needs --crops-by-label")
     if out is not None:

@@ -39,6 +39,11 @@ class Job(BaseModel):
     columns: tuple[str, ...]
 
     @property
+    def plain_csv(self) -> bool:
+        """Whether a CSV is not written for spreadsheets."""
+        return bool(self.options.get("plain_csv"))
+
+    @property
     def span(self) -> range:
         """The numbers of the entries that this run, or this shard of it, gives rows for."""
         chunks = -(-self.entries // self.chunk)

@@ -56,7 +56,7 @@ def merge(out: Path, shards: Sequence[Path]) -> int:
     Holds a bounded number of rows at a time. Raises OutputError for shards that are missing,
     there twice, unfinished, damaged or of another run, naming them; `out` is as it was then.
     """
-    target = format_of(out)
+    format_of(out)
     if out.is_dir():
         raise OutputError(f"the output {out} is a folder; expected a file name")
     if out.resolve() in {path.resolve() for path in shards}:
@@ -65,9 +65,10 @@ def merge(out: Path, shards: Sequence[Path]) -> int:
     ordered = _in_order(parts)
     for part in ordered:
         _check_whole(part)
-    names = ordered[0].record.job.columns
+    job = ordered[0].record.job
+    target = format_of(out, plain_csv=job.plain_csv)
     try:
-        write_whole(out, lambda file: target.write(file, names, _rows(ordered)))
+        write_whole(out, lambda file: target.write(file, job.columns, _rows(ordered)))
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
     return sum(part.record.rows for part in ordered)

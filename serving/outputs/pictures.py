@@ -57,7 +57,7 @@ def sort_crop(
     where it is: None for a copy of what is empty, is no regular file or may not be read, of which
     the row tells already. Raises OutputError where the folder cannot be written.
     """
-    place = folder / _cut(_harmless(label or FAILED))
+    place = folder / _on_disk(_cut(_harmless(label or FAILED)))
     if place.is_symlink():  # it may lead out of the folder
         raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
     path = place / file_name(index, name)
@@ -84,12 +84,17 @@ def file_name(index: int, name: str) -> str:
     stem, dot, ending = base.rpartition(".")
     if not stem or len(ending.encode()) >= _LONGEST_ENDING:
         stem, dot, ending = base, "", ""
-    return f"{index:08d}-{_cut(stem)}{dot}{ending}"
+    return _on_disk(f"{index:08d}-{_cut(stem)}{dot}{ending}")
 
 
 def _harmless(text: str) -> str:
     """Neither a separator nor a hidden name, nor what a shell or a terminal takes for its own."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text.lstrip(".")) or "_"
+
+
+def _on_disk(name: str) -> str:
+    """A name that is UTF-8 on disk whatever the locale: a member may have any name."""
+    return os.fsdecode(name.encode())
 
 
 def _cut(text: str) -> str:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
@@ -64,12 +65,12 @@ def start(model: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
 
 def batch(
-    model: Path, *arguments: str, cwd: Path = ROOT, **env: str
+    model: Path, *arguments: str, cwd: Path = ROOT, env: Mapping[str, str] = MappingProxyType({})
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*COMMAND, *arguments],
         cwd=cwd,
-        env=environment(model) | {"PYTHONPATH": str(ROOT)} | env,
+        env={**environment(model), "PYTHONPATH": str(ROOT), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -105,23 +106,28 @@ def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.parametrize("gap", [0, 0.02, 0.1])
+@pytest.mark.parametrize("stuck", [True, False])
 def test_ctrl_c_twice_while_workers_start_ends_the_run_and_its_workers(
-    start: Callable[..., "subprocess.Popen[str]"], chips: Path, tmp_path: Path, gap: float
+    start: Callable[..., "subprocess.Popen[str]"], chips: Path, tmp_path: Path, stuck: bool
 ) -> None:
     process = start(chips, "--out", tmp_path / "out.csv")
     wait_for(lambda: len(workers(process)) == 2)
     children = psutil.Process(process.pid).children()
+    for worker in workers(process):
+        if stuck:
+            worker.suspend()
+    time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(gap)
-    os.killpg(process.pid, signal.SIGINT)
-    # The second one is left to the kernel: a shell says 130 then, too.
+    time.sleep(0.3)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+    # The kernel acts on a second one: a shell says 130 then, too.
     assert process.wait(20) in (130, -signal.SIGINT)
     _, alive = psutil.wait_procs(children, timeout=20)
     assert alive == []
 
 
-def test_ctrl_c_does_not_wait_for_workers_that_are_stuck(
+def test_ctrl_c_once_ends_the_run_though_its_workers_are_stuck(
     start: Callable[..., "subprocess.Popen[str]"], chips: Path, tmp_path: Path
 ) -> None:
     process = start(chips, "--out", tmp_path / "out.csv")
@@ -133,6 +139,37 @@ def test_ctrl_c_does_not_wait_for_workers_that_are_stuck(
     assert process.returncode == 130
     assert said.startswith("serving.batch: interrupted; ")
     assert said.count("\n") == 1
+
+
+def test_a_second_ctrl_c_ends_even_a_run_that_takes_no_notice_of_the_first(model: Path) -> None:
+    script = """
+import sys, time
+import serving.batch.command as command
+from serving.batch.ending import run_guarded
+
+def take_no_notice(*_):
+    for _ in range(2):
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except BaseException:
+            pass
+
+command._check = take_no_notice
+sys.exit(run_guarded())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "chips", "--out", "-"],
+        cwd=ROOT,
+        env=environment(model),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == -signal.SIGINT
 
 
 def test_ctrl_c_while_modules_are_imported_is_one_line(
@@ -233,14 +270,14 @@ def test_an_archive_s_names_need_not_fit_the_locale(
 ) -> None:
     archive = write_zip(tmp_path / "z.zip", {"船.png": png["Cargo"], "b.png": png["Tanker"]})
     (tmp_path / "list").write_text(f"{archive}/船.png\n{archive}/b.png\n", encoding="utf-8")
-    written = []
+    written: list[tuple[list[Path], bytes]] = []
     for locale in (ASCII, {"LC_ALL": "C.UTF-8"}):
         for source in ([str(archive)], ["--list", str(tmp_path / "list")]):
             place = tmp_path / str(len(written))
             pictures = ["--maps", str(place / "maps"), "--crops-by-label", str(place / "crops")]
             place.mkdir()
             more = ["--out", str(place / "out.csv"), "--batch-size", "1", *pictures]
-            done = batch(model, *source, *more, **locale)
+            done = batch(model, *source, *more, env=locale)
             assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
             files = sorted(path.relative_to(place) for path in place.rglob("*.png"))
             written.append((files, (place / "out.csv").read_bytes()))

@@ -1,17 +1,16 @@
-"""CSV that spreadsheets open as it is meant.
+"""CSV that spreadsheets open correctly.
 
-A spreadsheet takes a cell that starts with = + - @ for a formula, and a file name may start so; a
-text cell of that kind gets an apostrophe before it. It takes a file without a byte order mark for
-one of the system's code page, and garbles names that are not ASCII; so there is one. The page's CSV
-follows the same rule (serving/page/table.js).
+Spreadsheets run a cell that starts with = + - or @ as a formula, and file names may start so:
+such a text gets an apostrophe before it. They read a file without a byte order mark in the system's
+code page, which garbles names that are not ASCII: so there is a mark. The page's CSV follows the
+same rule (serving/page/table.js).
 """
 
 import re
 
 MARK = "\ufeff"
 
-# With apostrophes before it already: without them, a name that starts with '= could not be told
-# from one that starts with =.
+# With any apostrophes before it: otherwise the names '=a and =a would be the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 

@@ -1,6 +1,6 @@
 """Chips in folders, archives and lists -> one row a chip: `python -m serving.batch`.
 
-    ending.py    the first thing that runs: signals, standard error, errors that nobody caught
+    ending.py    the first thing that runs: signals, standard error, uncaught errors
     command.py   the command line: what is asked, what is said at the end, the exit status
     work.py      what is done with a chunk of entries, whoever does it
     local.py     chunks over the processes of this machine

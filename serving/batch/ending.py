@@ -1,7 +1,7 @@
 """How `python -m serving.batch` ends, whatever happens: with an exit status that can be trusted.
 
-Status 1 means that some chips failed, so nothing else may end in it: Python's own status for an
-error that nobody caught is 1, too. Only the standard library is imported here, because the first
+Status 1 means that some chips failed. Python's own status for an uncaught error is 1 as well, so
+every error is caught here. Only the standard library is imported at the top, because the first
 Ctrl-C may come while everything else is still being imported.
 """
 
@@ -53,7 +53,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
-    """An exception in the middle of an import may come out as another one."""
+    """While modules are imported, where an exception may surface as another or be swallowed."""
     _say("interrupted")
     os._exit(128 + number)
 
@@ -63,8 +63,8 @@ def _say(what: str) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open 0, 1 and 2 where they are closed. An output file would get the number, and with it what
-    libraries write to standard error."""
+    """Open descriptors 0, 1 and 2 where they are closed. Else an output file would get the number 2,
+    and libraries would write their messages into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

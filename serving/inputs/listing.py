@@ -36,8 +36,8 @@ def list_entries(
     """Entries of all sources, sorted by `sort_key` of their names, without repeats.
 
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
-    listed    more of them, but folders and archives are entries that fail: a list that was read in
-              a wrong way may name / or .
+    listed    chips and members of archives; a folder or an archive here is an entry that fails,
+              because a list in the wrong encoding may name / or .
     patterns  globs (serving.inputs.globs), matched against paths below a folder or in an archive,
               where an archive in a folder counts as a folder; what is named itself needs no match
     without   outputs, which are never entries
@@ -92,8 +92,8 @@ def _of_source(
 
 def _of_listed(name: str, outputs: Outputs) -> Iterator[Entry]:
     if _is(Path.is_dir, name) or (is_archive_name(name) and _is(Path.is_file, name)):
-        told = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
-        yield Entry(name, None, Fault(Unreadable, told))
+        message = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
+        yield Entry(name, None, Fault(Unreadable, message))
     elif not outputs.hold(*os.path.split(name)):
         yield Entry(name)
 
@@ -124,7 +124,7 @@ def _below(folder: str, keep: Keep) -> Keep:
 
 
 def _is_member(source: str, inside: dict[str, set[str]]) -> bool:
-    """Whether a source stands in an archive; it is put to the others of that archive then."""
+    """Whether a source names a member of an archive; if so, it is added to `inside`."""
     archive = _archive_before(source)
     if archive:
         inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
@@ -164,8 +164,11 @@ def _named_members(archive: str, names: set[str], store: TarStore | None) -> Ite
 
 
 def _spelling(member: str) -> bytes:
-    """What the spellings of one member have in common. As bytes: where the locale is not UTF-8, the
-    names of a list have escapes in place of characters, and those of an archive do not."""
+    """A key that is the same for every spelling of one member.
+
+    Bytes, because in a locale that is not UTF-8 names from a list hold surrogate escapes where
+    names from an archive hold characters.
+    """
     return sort_key(tidy(member))
 
 

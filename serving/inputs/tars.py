@@ -88,7 +88,7 @@ class UnpackedTape(Tape):
 class TarStore:
     """The chips of compressed tars, in one temporary file that goes when the block ends.
 
-    The file has no name unless it must: so nothing is left of it however the process ends.
+    The file has no name unless it must, so nothing is left of it however the process ends.
 
     A compressed tar can only be read from its start: to read chips in any order, and in several
     processes, they must be copied out once. Members over `limits.max_bytes` are not.

@@ -1,4 +1,4 @@
-"""A CSV opens in a spreadsheet as it is meant, and gives back what was written."""
+"""A CSV opens correctly in a spreadsheet, and gives back what was written."""
 
 import csv
 import io
@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.outputs.formats import format_of
+from serving.outputs.merge import merge
 from serving.rows import Row
 from serving.spreadsheet import MARK, guarded, unguarded
-from tests.serving.outputs import COLUMNS, job_for, names_of, rows_of, run
+from tests.serving.outputs import COLUMNS, job_for, names_of, rows_of, run, undisturbed
 
 STARTS = "=+-@\t\r"
 # Names of all kinds, most of them with the characters that matter at their start.
@@ -68,8 +69,13 @@ def test_messages_and_labels_are_cells_too_and_numbers_are_numbers(tmp_path: Pat
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_the_form_is_part_of_the_run(tmp_path: Path, plain: bool) -> None:
+def test_a_run_keeps_its_form_in_shards_and_merged(tmp_path: Path, plain: bool) -> None:
     names = names_of(20)
-    job = job_for(names, options={"plain_csv": plain})
-    run(tmp_path / "out.csv", names, job)
-    assert (tmp_path / "out.csv").read_bytes().startswith(MARK.encode()) != plain
+    form = {"plain_csv": plain}
+    shards = [tmp_path / f"{i}.csv" for i in (1, 2)]
+    for i, shard in enumerate(shards, 1):
+        run(shard, names, job_for(names, options=form, shard=(i, 2)))
+    merge(tmp_path / "merged.csv", shards)
+    whole = undisturbed(tmp_path, ".csv", names, options=form)
+    assert (tmp_path / "merged.csv").read_bytes() == whole
+    assert whole.startswith(MARK.encode()) != plain

@@ -63,8 +63,8 @@ def _say(what: str) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open descriptors 0, 1 and 2 where they are closed. Else an output file would get the number 2,
-    and libraries would write their messages into it."""
+    """Open descriptors 0, 1 and 2 where they are closed. Otherwise an output file may get number 2,
+    and libraries write their messages into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -24,6 +24,7 @@
     page.py        the page /demo, whose files are in page/
     service.py     the BentoML service: endpoints, nothing else
     rows.py        the columns of a batch
+    spreadsheet.py CSV that spreadsheets open correctly
     inputs/        what a batch reads: folders, archives, lists
     outputs/       where its rows go: formats, staging and resume, merging, scores, pictures
     batch/         the command line over many chips, and its engines

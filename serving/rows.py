@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from serving.intake import Failure
+from serving.spreadsheet import MARK, guarded
 from shipchip import ModelCard, Prediction
 
 Row = dict[str, Any]
@@ -75,12 +75,24 @@ def partial_of(out: Path) -> Path:
 
 
 def csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
-    """A function that writes one row as CSV; the header is written at once."""
+    """A function that writes one row as CSV for spreadsheets; the header is written at once."""
+    file.write(MARK)
+    return _csv_writer(file, names, guarded)
+
+
+def plain_csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
+    """The same without a byte order mark, every text as it is."""
+    return _csv_writer(file, names, str)
+
+
+def _csv_writer(
+    file: TextIO, names: Sequence[str], cell: Callable[[str], str]
+) -> Callable[[Row], None]:
     # The dialect of RFC 4180: with "\n" alone as its end of line, Python before 3.13 leaves a
     # "\r" in a file name unquoted, and readers break the row there.
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(names)
-    return lambda row: writer.writerow([_csv_value(row[name]) for name in names])
+    return lambda row: writer.writerow([_csv_value(row[name], cell) for name in names])
 
 
 def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
@@ -95,10 +107,12 @@ def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
 
 def readable(text: str) -> str:
     r"""Names need not be UTF-8, outputs must be: a byte that is not becomes \xff."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _csv_value(value: Any) -> Any:
+def _csv_value(value: Any, cell: Callable[[str], str]) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "|".join(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        value = "|".join(value)
+    return cell(value) if isinstance(value, str) else value

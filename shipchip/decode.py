@@ -46,6 +46,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
 _DECIBEL_SHARE = 0.9
+_EMPTY = "the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip"
 
 
 @dataclass(frozen=True, eq=False)

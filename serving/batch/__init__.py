@@ -1,5 +1,6 @@
 """Chips in folders, archives and lists -> one row a chip: `python -m serving.batch`.
 
+    ending.py    the first thing that runs: signals, standard error, uncaught errors
     command.py   the command line: what is asked, what is said at the end, the exit status
     job.py       what run it is: all that its rows depend on
     work.py      what is done with a chunk of entries, whoever does it

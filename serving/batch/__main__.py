@@ -3,6 +3,6 @@
 import sys
 
 if __name__ == "__main__":  # worker processes import this module, too, under another name
-    from serving.batch.command import main
+    from serving.batch.ending import run_guarded
 
-    sys.exit(main())
+    sys.exit(run_guarded())

@@ -8,6 +8,7 @@ Every machine must see the chips, the model and this package under the same path
 
 import logging
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,10 +32,12 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
     """A Ray at `address`, or one started here with so many cores. CannotRun where there is none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         raise CannotRun(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
+    signal.signal(signal.SIGTERM, terminate)  # Ray's own would exit with status 1
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

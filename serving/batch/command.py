@@ -2,7 +2,7 @@
 
 Every file gives one row, in the order of its path, whatever it is. Exit status: 0 every chip was
 classified, 1 some were not (their rows say why), 2 could not run (one line says why), 130
-interrupted.
+interrupted (143 by SIGTERM).
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serving.batch.ending import CANNOT_RUN, status_of
 from serving.batch.job import make_job
 from serving.batch.local import WorkerDied, classify_here
 from serving.batch.options import (
@@ -61,13 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(args, console)
     except (CannotRun, InputError, ModelError, OutputError, WorkerDied) as error:
         console.print(f"serving.batch: {' '.join(str(error).split())}")  # one line, always
-        return 2
+        return CANNOT_RUN
     except PipeClosed:
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         hint = "" if args.out == "-" else "; --resume goes on with it"
         console.print(f"serving.batch: interrupted; {args.out} is not finished{hint}")
-        return 130
+        return status_of(interrupt)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -88,7 +89,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     work = replace(work, sha256=ships.sha256)
     told = _Told(ships.classes if args.labelled else None)
     with ExitStack() as stack:
-        entries = _entries(args, out, stack.enter_context(TarStore(work.limits)), console)
+        store = stack.enter_context(TarStore(work.limits, named=args.engine == "ray"))
+        entries = _entries(args, out, store, console)
         job = make_job(args, work, ships, entries, settings.batch_size)
         engine = _engine(args, work, ships, stack)
         if out is None:
@@ -124,7 +126,7 @@ def _stream(
     told: _Told,
     console: Console,
 ) -> None:
-    write = to_stdout(job.columns, args.format)
+    write = to_stdout(job.columns, "plain-csv" if args.plain_csv else args.format)
     remaining = _of(job, entries)
     with progress(console, len(job.span), 0) as advance:
         for rows in engine(_chunks(job, entries, 0)):
@@ -183,18 +185,24 @@ def _with_folders(args: argparse.Namespace, engine: Engine) -> Engine:
 def _entries(
     args: argparse.Namespace, out: Path | None, store: TarStore, console: Console
 ) -> list[Entry]:
-    sources = [*args.sources, *_listed(args.list)]
+    sources, listed = args.sources, _listed(args.list)
+    if args.expand_list:
+        sources, listed = [*sources, *listed], []
     without = [*picture_folders(args), *(() if out is None else own_files(out))]
     left_out: list[str] = []
     entries = list_entries(
-        sources, patterns=args.glob, without=without, left_out=left_out.append, store=store
+        sources,
+        listed=listed,
+        patterns=args.glob,
+        without=without,
+        left_out=left_out.append,
+        store=store,
     )
     outputs = _few(dict.fromkeys(left_out))
     if not entries:
         other = f" but what earlier runs wrote ({outputs})" if outputs else ""
-        raise CannotRun(
-            f"no files in {_few(sources)}{other}; expected chips (PNG, JPEG, TIFF or .npy)"
-        )
+        asked = _few([*sources, *listed])
+        raise CannotRun(f"no files in {asked}{other}; expected chips (PNG, JPEG, TIFF or .npy)")
     if outputs:
         console.print(f"left out, because earlier runs wrote it: {outputs}")
     return entries
@@ -210,6 +218,8 @@ def _listed(place: str | None) -> list[str]:
     if place is None:
         return []
     if place == "-":
+        if sys.stdin is None:
+            raise CannotRun("cannot read the list: standard input is closed")
         return read_list(sys.stdin.buffer)
     try:
         with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
@@ -236,6 +246,10 @@ def _check(args: argparse.Namespace, out: Path | None) -> None:
         raise CannotRun("--resume, --overwrite and --shard need a file as --out")
     if args.ray_address and args.engine != "ray":
         raise CannotRun("--ray-address needs --engine ray")
+    if args.expand_list and args.list is None:
+        raise CannotRun("--expand-list needs --list")
+    if args.plain_csv and (args.format if out is None else out.suffix.lower()[1:]) != "csv":
+        raise CannotRun("--plain-csv needs a CSV: --out with the ending .csv, or --out -")
     if args.copy and args.crops_by_label is None:
         raise CannotRun("--copy needs --crops-by-label")
     if out is not None:

@@ -25,6 +25,7 @@ def make_job(
         "maps": args.maps and readable(str(args.maps)),
         "crops_by_label": args.crops_by_label and readable(str(args.crops_by_label)),
         "copy": args.copy,
+        "plain_csv": args.plain_csv,
         "max_bytes": work.limits.max_bytes,
         "max_pixels": work.limits.max_pixels,
         "provider": ships.provider,

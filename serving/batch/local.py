@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import chain, islice
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import TypeVar
 
 from serving.batch.work import Chunk, Prepared, Work
@@ -70,7 +70,7 @@ def _spread(
     ahead: deque[tuple[Chunk, Future[Done]]] = deque()
     try:
         for chunk in chunks:
-            with _interrupts_held():
+            with _signals_held():
                 ahead.append((chunk, pool.submit(task, chunk)))
             if len(ahead) > 2 * workers:
                 yield _first(ahead)
@@ -80,20 +80,27 @@ def _spread(
         raise WorkerDied(
             "a worker process has died, perhaps for want of memory: give fewer --workers"
         ) from error
+    except BaseException:
+        # Nobody wants their rows any more: do not wait until they have started, or are done.
+        for worker in active_children():
+            worker.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C goes to all processes of a terminal: those that start here never see it, and what it
-    means is for this process to decide, after the block.
+def _signals_held() -> Iterator[None]:
+    """No interrupt while worker processes are made; it comes after the block.
+
+    The workers inherit this. Ctrl-C goes to all processes of a terminal, and they never see it:
+    what it means is for this process to decide.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
@@ -107,7 +114,8 @@ _spec: InputSpec
 
 
 def _begin(begin: Callable[[], None]) -> None:
-    """In a worker process, first: it must not outlive a parent that was killed."""
+    """In a worker process, first: it can be terminated, and does not outlive its parent."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begin()
 

@@ -53,10 +53,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("sources", nargs="*", metavar="SOURCE", help="folders, zip or tar archives, or chips")
-    add("--list", metavar="FILE", help="more of them, a path a line (or NUL apart); - reads them")
+    add("--list", metavar="FILE", help="more chips, a path a line (or NUL apart); - reads them")
+    add("--expand-list", action="store_true", help="read folders and archives that --list names")
     add("--glob", action="append", default=[], metavar="PATTERN", help="only these: '*.tif'")
     add("--out", required=True, metavar="FILE", help=".csv, .jsonl or .parquet; - prints CSV")
     add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
+    add("--plain-csv", action="store_true", help="no byte order mark, no apostrophe before = + - @")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
         "--resume", action="store_true", help="go on where a run that was killed has ended"

@@ -1,7 +1,8 @@
 """serving.inputs: what a batch run reads, from folders, archives and lists.
 
 entries.py   an entry: a chip to be, with its name; errors about inputs
-listing.py   sources -> sorted entries; an entry -> bytes; lists of names
+listing.py   sources -> sorted entries; an entry -> bytes
+lists.py     a list of names, in whatever encoding it says
 folders.py   what stands in a folder; the outputs of runs in it
 globs.py     patterns over paths
 archives.py  zip and tar archives: members as entries, and what damage means
@@ -15,7 +16,8 @@ with TarStore(limits) as store:
 """
 
 from serving.inputs.entries import Entry, InputError, sort_key, stamp_of
-from serving.inputs.listing import list_entries, read_entry, read_list
+from serving.inputs.listing import list_entries, read_entry
+from serving.inputs.lists import read_list
 from serving.inputs.scenes import label_of, options_of
 from serving.inputs.tars import TarStore
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from serving.inputs.entries import Entry, Fault
+from serving.inputs.entries import Entry, Fault, tidy
 from serving.inputs.scenes import without_copies
 from serving.inputs.tars import TarStore, read_span, tar_members
 from serving.inputs.zips import read_zip_member, zip_members
@@ -26,6 +26,7 @@ from shipchip.errors import (
     UnsupportedFormat,
 )
 from shipchip.raster import DecodeLimits
+from shipchip.sidecars import is_sidecar
 
 ARCHIVE_SUFFIXES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
@@ -59,7 +60,7 @@ def is_archive_name(path: str) -> bool:
 def archive_entries(
     path: str, keep: Keep, store: TarStore | None, left_out: Callable[[str], object]
 ) -> list[Entry]:
-    """The chips to `keep` of an archive that was met, without what macOS adds to archives.
+    """The chips to `keep` of an archive that was met, without sidecars.
 
     Folders of pictures that a batch has written are left out, and `left_out` is called with each.
     Of a scene of OpenSARShip, only those under `Patch/`. What cannot be read, and what is no
@@ -91,8 +92,11 @@ def all_members(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
         return [Entry(path, None, Fault(UnsupportedFormat, told))]
     found: dict[str | None, Entry] = {}
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):  # a pipe would be waited for
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
             return [Entry(path)]
+        if status.st_size == 0:  # so would some files of /proc
+            raise EOFError("it is empty")
         for entry in _members(path, keep, store):
             found[entry.member] = entry
     except _DAMAGED as error:
@@ -103,8 +107,6 @@ def all_members(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
 def _members(path: str, keep: Keep, store: TarStore | None) -> Iterator[Entry]:
     with Path(path).open("rb") as file:
         head = file.read(2)
-    if not head:
-        raise EOFError("it is empty")
     if head == b"PK" or path.lower().endswith(".zip"):
         return zip_members(path)
     return tar_members(path, keep, store)
@@ -125,15 +127,11 @@ def _fault(path: str, error: BaseException, found: int) -> Fault:
 
 
 def _wanted(keep: Keep) -> Keep:
-    """`keep` of tidy names, but nothing that macOS adds: its folders' settings, and resource forks,
-    which are no chips though they end as one."""
+    """`keep` of tidy names, but no sidecars."""
 
     def wanted(member: str) -> bool:
-        parts = [part for part in member.replace("\\", "/").split("/") if part not in ("", ".")]
-        last = parts[-1] if parts else ""
-        if "__MACOSX" in parts or last == ".DS_Store" or last.startswith("._"):
-            return False
-        return keep("/".join(parts))
+        name = tidy(member)
+        return not is_sidecar(name) and keep(name)
 
     return wanted
 

@@ -73,6 +73,15 @@ def stamp_of(entry: Entry) -> Stamp | None:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
+def tidy(member: str) -> str:
+    """A member's name with single forward slashes and no `.` between them.
+
+    `tar cf A.tar .` writes `./a.tif`, Windows programs write `Patch\\a.tif`, and a list may name
+    `A.zip//a.tif`.
+    """
+    return "/".join(part for part in member.replace("\\", "/").split("/") if part not in ("", "."))
+
+
 def sort_key(name: str) -> bytes:
     """What entries are sorted by: os.fsencode(name) where the file system speaks UTF-8, as nearly
     all do, and defined for any member's name where it does not."""

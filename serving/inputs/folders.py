@@ -9,6 +9,7 @@ from serving.inputs.entries import InputError
 from serving.outputs.marker import MARKER
 from serving.outputs.place import is_beside_output, is_output
 from shipchip.opensarship import CHIP_FOLDER, scene_of
+from shipchip.sidecars import is_sidecar
 
 
 class Outputs:
@@ -52,7 +53,7 @@ class Found(NamedTuple):
 
 
 def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
-    """Everything below `folder` that is no folder, and folders that cannot be listed.
+    """Everything below `folder` that is no folder, and folders that cannot be listed; no sidecars.
 
     Links to folders are not followed. Folders of pictures are left out, and of a scene of
     OpenSARShip only `Patch/` is entered. A folder that cannot be listed comes after what was found
@@ -72,7 +73,10 @@ def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
                         break
                     if outputs.hold(place, item.name):
                         continue
-                    if item.is_dir(follow_symlinks=False):
+                    is_folder = item.is_dir(follow_symlinks=False)
+                    if is_sidecar(f"{item.name}/" if is_folder else item.name):
+                        continue
+                    if is_folder:
                         below.append(item.path)
                     else:
                         files.append(Found(item.path))

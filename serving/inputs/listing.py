@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 from serving.inputs.archives import (
     Keep,
@@ -15,11 +14,11 @@ from serving.inputs.archives import (
     is_archive_name,
     read_member,
 )
-from serving.inputs.entries import Entry, Fault, InputError, sort_key
+from serving.inputs.entries import Entry, Fault, InputError, sort_key, tidy
 from serving.inputs.folders import Outputs, check_listable, slashed, walk
 from serving.inputs.globs import matcher
 from serving.inputs.tars import TarStore
-from shipchip.errors import NotFound, UnsupportedFormat
+from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
 from shipchip.files import read_file
 from shipchip.raster import DecodeLimits
 
@@ -29,6 +28,7 @@ _EXPECTED = "expected a folder, a chip, or a zip or tar archive"
 def list_entries(
     sources: Sequence[str],
     *,
+    listed: Sequence[str] = (),
     patterns: Sequence[str] = (),
     without: Collection[Path] = (),
     left_out: Callable[[str], object] = lambda _: None,
@@ -37,6 +37,8 @@ def list_entries(
     """Entries of all sources, sorted by `sort_key` of their names, without repeats.
 
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
+    listed    chips and members of archives; a folder or an archive here is an entry that fails,
+              because a list in the wrong encoding may name / or .
     patterns  globs (serving.inputs.globs), matched against paths below a folder or in an archive,
               where an archive in a folder counts as a folder; what is named itself needs no match
     without   outputs of this run, which are never entries
@@ -52,17 +54,18 @@ def list_entries(
     outputs = Outputs(without, left_out)
     inside: dict[str, set[str]] = {}
     found: list[Entry] = []
+    everything = [*sources, *listed]
+    if len(everything) == 1:
+        _check_only(everything[0])
     for source in sources:
-        if len(sources) == 1:
-            _check_only(source)
-        archive = _archive_before(source)
-        if archive:
-            inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
-        else:
+        if not _is_member(source, inside):
             found += _of_source(source, keep, outputs, store)
+    for name in listed:
+        if not _is_member(name, inside):
+            found += _of_listed(name, outputs)
     for archive, names in inside.items():
         found += _named_members(archive, names, store)
-    if len(found) == 1 and list(sources) == [found[0].path]:
+    if len(found) == 1 and everything == [found[0].path]:
         _refuse_fault(found[0])
     return _in_order(found)
 
@@ -81,7 +84,7 @@ def _of_source(
     source: str, keep: Keep, outputs: Outputs, store: TarStore | None
 ) -> Iterator[Entry]:
     folder, name = os.path.split(source)
-    if _is_folder(source):
+    if _is(Path.is_dir, source):
         if not outputs.hold_folder(source):
             yield from _of_folder(source, keep, outputs, store)
     elif outputs.hold_folder(folder) or outputs.hold(folder, name):
@@ -92,9 +95,17 @@ def _of_source(
         yield Entry(source)
 
 
-def _is_folder(path: str) -> bool:
+def _of_listed(name: str, outputs: Outputs) -> Iterator[Entry]:
+    if _is(Path.is_dir, name) or (is_archive_name(name) and _is(Path.is_file, name)):
+        message = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
+        yield Entry(name, None, Fault(Unreadable, message))
+    elif not outputs.hold(*os.path.split(name)):
+        yield Entry(name)
+
+
+def _is(kind: Callable[[Path], bool], path: str) -> bool:
     try:
-        return Path(path).is_dir()
+        return kind(Path(path))
     except OSError:  # one that may not be looked at; reading it will say why
         return False
 
@@ -117,6 +128,14 @@ def _below(folder: str, keep: Keep) -> Keep:
     return lambda member: keep(f"{folder}/{member}")
 
 
+def _is_member(source: str, inside: dict[str, set[str]]) -> bool:
+    """Whether a source names a member of an archive; if so, it is added to `inside`."""
+    archive = _archive_before(source)
+    if archive:
+        inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
+    return bool(archive)
+
+
 def _archive_before(source: str) -> str:
     """The archive in whose inside a source stands, "" for any other source."""
     try:
@@ -134,13 +153,28 @@ def _archive_before(source: str) -> str:
 
 
 def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[Entry]:
-    """The members of these names; those that are not there, or not read, are said to be missing."""
-    members = {entry.member: entry for entry in all_members(archive, names.__contains__, store)}
+    """The members of these names, however they are spelt, under the names that the archive has.
+
+    Those that are not there, or cannot be read, are entries that fail.
+    """
+    wanted = {_spelling(name) for name in names}
+    entries = all_members(archive, lambda member: _spelling(member) in wanted, store)
+    members = {entry.member: entry for entry in entries}
+    spelt = {_spelling(entry.member): entry for entry in entries if entry.member is not None}
     broken = members.get(None)
     missing = Fault(NotFound, f"no such member in {archive}")
     fault = broken.where if broken and isinstance(broken.where, Fault) else missing
     for name in names:
-        yield members.get(name) or Entry(archive, name, fault)
+        yield members.get(name) or spelt.get(_spelling(name)) or Entry(archive, name, fault)
+
+
+def _spelling(member: str) -> bytes:
+    """A key that is the same for every spelling of one member.
+
+    Bytes, because in a locale that is not UTF-8 names from a list hold surrogate escapes where
+    names from an archive hold characters.
+    """
+    return sort_key(tidy(member))
 
 
 def _check_only(source: str) -> None:
@@ -173,25 +207,3 @@ def read_entry(entry: Entry, limits: DecodeLimits) -> bytes:
     if isinstance(entry.where, Fault):
         raise entry.where.kind(entry.where.message)
     return read_file(Path(entry.path), limits.max_bytes)
-
-
-def read_list(stream: BinaryIO) -> list[str]:
-    """Names from a list: one a line, or each ended by a NUL where there is a NUL at all.
-
-    Blank lines, a byte order mark and the carriage returns of Windows do not count. Bytes that are
-    no UTF-8 are kept as os.fsdecode gives them.
-    """
-    data = stream.read()
-    if b"\0" in data:
-        return [os.fsdecode(name) for name in _split(data, b"\0") if name]
-    lines = (line.removesuffix(b"\r") for line in _split(data.removeprefix(b"\xef\xbb\xbf"), b"\n"))
-    return [os.fsdecode(line) for line in lines if line.strip()]
-
-
-def _split(data: bytes, separator: bytes) -> Iterator[bytes]:
-    """bytes.split, one after the other: a list of millions is in memory but once."""
-    start = 0
-    while (end := data.find(separator, start)) >= 0:
-        yield data[start:end]
-        start = end + 1
-    yield data[start:]

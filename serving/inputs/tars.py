@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO, Self, cast
+from typing import IO, Self, cast
 
 from serving.inputs.entries import Entry, Fault, InputError, Span
 from shipchip.errors import TooLarge, Truncated, Unreadable
@@ -88,10 +88,14 @@ class UnpackedTape(Tape):
 class TarStore:
     """The chips of compressed tars, in one temporary file that goes when the block ends.
 
+    The file has no name unless it must, so nothing is left of it however the process ends.
+
     A compressed tar can only be read from its start: to read chips in any order, and in several
     processes, they must be copied out once. Members over `limits.max_bytes` are not.
 
     folder  where the file is made, once it is needed; default: the system's, set by TMPDIR
+    named   whether the file keeps its name, for processes on other machines; others of this user
+            reach it through /proc, as long as this process lives
 
     Its bounds, past which InputError is raised: `most_bytes` copied in all; a tar that unpacks to
     more than `most_ratio` times its size, beyond the first `always_bytes`.
@@ -101,10 +105,12 @@ class TarStore:
     most_ratio = 200
     always_bytes = 2**30
 
-    def __init__(self, limits: DecodeLimits, folder: Path | None = None) -> None:
+    def __init__(
+        self, limits: DecodeLimits, folder: Path | None = None, *, named: bool = False
+    ) -> None:
         self.limits = limits
-        self._folder = folder
-        self._file: BinaryIO | None = None
+        self._folder, self._named = folder, named
+        self._file: IO[bytes] | None = None
         self._path = ""
         self._size = 0
 
@@ -114,7 +120,6 @@ class TarStore:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
-            Path(self._path).unlink(missing_ok=True)
             self._file = None
 
     def bound(self, compressed: int) -> int:
@@ -130,12 +135,10 @@ class TarStore:
                 "and give the folder"
             )
         try:
-            if self._file is None:
-                number, self._path = tempfile.mkstemp(".chips", "shipchip-", self._folder)
-                self._file = os.fdopen(number, "wb", buffering=0)
+            file = self._file = self._file or self._opened()
             left = memoryview(content)
             while left:
-                left = left[self._file.write(left) :]
+                left = left[file.write(left) :]
         except OSError as error:
             where = self._folder or tempfile.gettempdir()
             raise InputError(
@@ -143,6 +146,17 @@ class TarStore:
                 "TMPDIR to a place with room, or unpack the tar and give the folder"
             ) from error
         return Span(self._path, offset, len(content))
+
+    def _opened(self) -> IO[bytes]:
+        if self._named:
+            named = tempfile.NamedTemporaryFile(  # noqa: SIM115 (closed with the store)
+                buffering=0, prefix="shipchip-", suffix=".chips", dir=self._folder
+            )
+            self._path = named.name
+            return cast(IO[bytes], named)
+        file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
+        self._path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        return file
 
 
 def tar_members(path: str, keep: Callable[[str], bool], store: TarStore | None) -> Iterator[Entry]:

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
 from serving.outputs import parquet
-from serving.rows import OutputError, Row, csv_writer, jsonl_writer, kind_of
+from serving.rows import (
+    OutputError,
+    Row,
+    csv_writer,
+    jsonl_writer,
+    kind_of,
+    plain_csv_writer,
+)
+from serving.spreadsheet import MARK, unguarded
 
-TextFormat = Literal["csv", "jsonl"]
+TextFormat = Literal["csv", "plain-csv", "jsonl"]
 
 _BLOCK = 1024  # rows that are rendered at once
 _LONGEST_FIELD = 2**20  # a path of 4 KiB with a member of 64 KiB, every byte of it as \xff
@@ -47,9 +55,14 @@ class Format:
     read: Callable[[Path, Sequence[str]], Iterator[Row]]
 
 
-def format_of(path: Path) -> Format:
-    """By the file's ending. OutputError where none is known, or where pyarrow would be needed."""
+def format_of(path: Path, *, plain_csv: bool = False) -> Format:
+    """By the file's ending. OutputError where none is known, or where pyarrow would be needed.
+
+    A CSV is written for spreadsheets, unless it is to be a `plain_csv`; both are read.
+    """
     found = _FORMATS.get(path.suffix.lower())
+    if found is _FORMATS[".csv"] and plain_csv:
+        return _PLAIN_CSV
     if found is None:
         raise OutputError(f"output {path.name!r}; expected an ending of {', '.join(_FORMATS)}")
     if found is _FORMATS[".parquet"]:
@@ -87,17 +100,25 @@ def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[Row]:
 def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Row]:
     number = 0
     before = csv.field_size_limit(_LONGEST_FIELD)  # of the whole process: others keep theirs
-    with path.open(encoding="utf-8", newline="") as file:
+    text = unguarded if _is_marked(path) else str
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
             if next(reader, None) != list(names):
                 raise ValueError(f"expected the columns {', '.join(names)}")
             for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
-                yield _typed(fields, names)
+                yield _typed([text(field) for field in fields], names)
         except (ValueError, csv.Error) as error:
             raise _damaged(path, number, error) from error
         finally:
             csv.field_size_limit(before)
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a CSV was written for spreadsheets."""
+    mark = MARK.encode()
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def _typed(fields: Sequence[str], names: Sequence[str]) -> Row:
@@ -128,6 +149,7 @@ def _damaged(path: Path, row: int, error: Exception) -> OutputError:
 _FLAGS = {"true": True, "false": False}
 _TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[Row], None]]] = {
     "csv": csv_writer,
+    "plain-csv": plain_csv_writer,
     "jsonl": jsonl_writer,
 }
 _FORMATS = {
@@ -135,4 +157,5 @@ _FORMATS = {
     ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
     ".parquet": Format(parquet.write, parquet.read),
 }
+_PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
 ENDINGS = tuple(_FORMATS)

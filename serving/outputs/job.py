@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -44,6 +43,11 @@ class Job(BaseModel):
     columns: tuple[str, ...]
 
     @property
+    def plain_csv(self) -> bool:
+        """Whether a CSV is not written for spreadsheets."""
+        return bool(self.options.get("plain_csv"))
+
+    @property
     def span(self) -> range:
         """The numbers of the entries that this run, or this shard of it, gives rows for."""
         chunks = -(-self.entries // self.chunk)
@@ -56,7 +60,7 @@ def hash_names(names: Iterable[str]) -> str:
     """SHA-256 over names in their order, each with its length before it."""
     digest = hashlib.sha256()
     for name in names:
-        content = os.fsencode(name)
+        content = name.encode("utf-8", "surrogateescape")  # as os.fsencode does, in any locale
         digest.update(len(content).to_bytes(8, "big") + content)
     return digest.hexdigest()
 

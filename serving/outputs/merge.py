@@ -61,12 +61,12 @@ def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> i
     if out.resolve() in {path.resolve() for path in shards}:
         raise OutputError(f"the output {out} is one of the shards; give another --out")
     check_place(out, existing)
-    target = format_of(out)
     parts = [_Part(path, read_record(path)) for path in shards]
     ordered = _in_order(parts)
     for part in ordered:
         _check_whole(part)
     job = _common(ordered[0])
+    target = format_of(out, plain_csv=job.plain_csv)
     with explained(out):
         digest = write_whole(out, lambda file: target.write(file, job.columns, _rows(ordered)))
         write_record(out, job, digest)

@@ -8,6 +8,7 @@ values, for worker processes, and doing one again gives the same file.
 import io
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,10 +54,10 @@ def sort_crop(
     """Put the chip of entry `index` into `folder`/`label`, or /failed where it has no label.
 
     A path becomes a symbolic link to it, or with `copy` a copy; bytes always are copied. Returns
-    where it is: None for a copy of what is no regular file or may not be read, of which the row
-    tells already. Raises OutputError where the folder cannot be written.
+    where it is: None for a copy of what is empty, is no regular file or may not be read, of which
+    the row tells already. Raises OutputError where the folder cannot be written.
     """
-    place = folder / _cut(_harmless(label or FAILED))
+    place = folder / _on_disk(_cut(_harmless(label or FAILED)))
     if place.is_symlink():  # it may lead out of the folder
         raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
     path = place / file_name(index, name)
@@ -66,7 +67,7 @@ def sort_crop(
         elif not copy:
             temporary.symlink_to(chip.absolute())
         else:
-            content = _open_regular(chip)
+            content = _open_readable(chip)
             if content is None:
                 return None
             with os.fdopen(content, "rb") as source, temporary.open("xb") as target:
@@ -83,7 +84,7 @@ def file_name(index: int, name: str) -> str:
     stem, dot, ending = base.rpartition(".")
     if not stem or len(ending.encode()) >= _LONGEST_ENDING:
         stem, dot, ending = base, "", ""
-    return f"{index:08d}-{_cut(stem)}{dot}{ending}"
+    return _on_disk(f"{index:08d}-{_cut(stem)}{dot}{ending}")
 
 
 def _harmless(text: str) -> str:
@@ -91,20 +92,25 @@ def _harmless(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text.lstrip(".")) or "_"
 
 
+def _on_disk(name: str) -> str:
+    """A name that is UTF-8 on disk whatever the locale: a member may have any name."""
+    return os.fsdecode(name.encode())
+
+
 def _cut(text: str) -> str:
     return text.encode()[:_LONGEST_STEM].decode("utf-8", "ignore")
 
 
-def _open_regular(path: Path) -> int | None:
-    """A descriptor for reading, got without waiting for the other end of a pipe."""
+def _open_readable(path: Path) -> int | None:
+    """A descriptor of a regular file that is not empty; others are not opened, because reading a
+    pipe, a device or a file of /proc (which has a size of 0) may never end."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            return None
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be a pipe by now
     except OSError:
         return None
-    if os.path.isfile(descriptor):  # noqa: PTH113 (a descriptor, not a path)
-        return descriptor
-    os.close(descriptor)
-    return None
 
 
 def _write_new(path: Path, content: bytes) -> None:

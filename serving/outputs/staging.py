@@ -39,7 +39,7 @@ class Staging:
         self.out, self.job, self.done = out, job, done
         self.finished = file is None
         self._file = file
-        self._format = format_of(out)
+        self._format = format_of(out, plain_csv=job.plain_csv)
         self._render = Renderer("jsonl", job.columns)
 
     @classmethod

@@ -19,6 +19,8 @@ ODD = [
     "k船.png",
     "l\udcffm.png",
     "n\u2028o",
+    "=1+1.png",
+    "'=1+1.png",
 ]
 
 

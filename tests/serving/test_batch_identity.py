@@ -100,7 +100,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def paths(out: Path) -> list[str]:
-    with out.open(newline="", encoding="utf-8") as file:
+    with out.open(newline="", encoding="utf-8-sig") as file:
         return [row["path"] for row in csv.DictReader(file)]
 
 

@@ -67,7 +67,18 @@ def test_a_tar_gives_the_same_compressed_or_not(
     entries = list_entries([str(path)], store=store)
     assert [e.name for e in entries] == [f"{path}/{name}" for name in sorted(CHIPS)]
     assert contents(entries) == CHIPS
-    assert bool(list((tmp_path / "store").iterdir())) == (mode != "w")
+    assert list((tmp_path / "store").iterdir()) == []  # a copy has no name that could be left
+
+
+def test_a_copy_for_other_machines_has_a_name_until_the_store_is_closed(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "t.tgz", CHIPS, "w:gz")
+    (tmp_path / "store").mkdir()
+    with TarStore(LIMITS, tmp_path / "store", named=True) as store:
+        entries = list_entries([str(path)], store=store)
+        (copy,) = (tmp_path / "store").iterdir()
+        assert copy.stat().st_mode & 0o077 == 0
+        assert contents(entries) == CHIPS
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])

@@ -14,6 +14,7 @@ import pytest
 from serving.outputs import parquet
 from serving.outputs.formats import Renderer, format_of
 from serving.rows import OutputError, Row, csv_writer, jsonl_writer, kind_of
+from serving.spreadsheet import MARK
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
@@ -48,7 +49,7 @@ def test_bytes_are_those_of_the_plain_writers(tmp_path: Path, ending: str) -> No
 def test_csv_is_rfc_4180_with_joined_sets_and_small_booleans(tmp_path: Path) -> None:
     path = write(tmp_path / "out.csv", rows_of(names_of(9)))
     assert path.read_bytes().count(b"\r\n") >= 10
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[3]["prediction_set"] == "Cargo|Fishing|Tanker"
     assert (rows[0]["in_distribution"], rows[1]["in_distribution"]) == ("false", "true")
@@ -126,10 +127,10 @@ def test_damage_is_told_with_its_file(tmp_path: Path, ending: str) -> None:
 )
 def test_a_csv_that_was_edited_is_told_with_its_row(tmp_path: Path, field: str, told: str) -> None:
     path = write(tmp_path / "out.csv", rows_of(names_of(5)))
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
     rows[2][COLUMNS.index(field)] = told
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows(rows)
     with pytest.raises(OutputError, match=r"row 2: .*" + told):
         list(format_of(path).read(path, COLUMNS))
@@ -147,7 +148,7 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
     content = render(()) + render(rows[:2]) + render(()) + render(rows[2:])
     assert [json.loads(line) for line in content.splitlines()] == rows
     render = Renderer("csv", COLUMNS)
-    assert render(()).decode() == ",".join(COLUMNS) + "\r\n"
+    assert render(()).decode() == MARK + ",".join(COLUMNS) + "\r\n"
 
 
 def test_every_column_has_a_kind() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from serving.outputs.pipe import to_stdout
 from serving.rows import OutputError
+from serving.spreadsheet import MARK
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
@@ -41,7 +42,7 @@ def command(kind: str, times: int) -> list[str]:
 def test_rows_come_as_csv_or_json_lines(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     rows = rows_of(names_of(9))
     write = to_stdout(COLUMNS)
-    assert capsysbinary.readouterr().out.decode() == ",".join(COLUMNS) + "\r\n", "at once"
+    assert capsysbinary.readouterr().out.decode() == MARK + ",".join(COLUMNS) + "\r\n", "at once"
     write(rows[:4])
     first = capsysbinary.readouterr().out
     assert first.startswith(rows[0]["path"].encode()), "without waiting for more"
@@ -79,7 +80,7 @@ def test_a_reader_that_goes_ends_the_run_quietly(unbuffered: dict[str, str]) -> 
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline().startswith(b"path,status")
+        assert process.stdout.readline().startswith(MARK.encode() + b"path,status")
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (141, b"")

@@ -46,7 +46,7 @@ def test_a_finished_run_leaves_its_output_and_the_record_of_it_and_nothing_else(
 
 def test_an_output_without_rows_has_its_header(tmp_path: Path) -> None:
     run(tmp_path / "out.csv", [], job_for([]))
-    assert (tmp_path / "out.csv").read_text().startswith("path,status,label,confidence,p_cargo,")
+    assert (tmp_path / "out.csv").read_text("utf-8-sig").startswith("path,status,label,confidence,")
     run(tmp_path / "out.jsonl", [], job_for([]))
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 

@@ -1,0 +1,92 @@
+"""How `python -m serving.batch` ends, whatever happens: with an exit status that can be trusted.
+
+Status 1 means that some chips failed. Python's own status for an uncaught error is 1 as well, so
+every error is caught here. Only the standard library is imported at the top, because the first
+Ctrl-C may come while everything else is still being imported.
+"""
+
+import io
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+CANNOT_RUN = 2
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_guarded() -> int:
+    """The command of sys.argv; its exit status."""
+    _open_closed_streams()
+    sys.stderr = io.TextIOWrapper(_Messages(), errors="backslashreplace", line_buffering=True)
+    signal.signal(signal.SIGINT, _end_at_once)
+    try:
+        from serving.batch.command import main  # noqa: PLC0415 (see the module)
+
+        for stop in _STOPS:
+            signal.signal(stop, _interrupt)
+        return main()
+    except KeyboardInterrupt as interrupt:
+        _say("interrupted")
+        return status_of(interrupt)
+    except Exception as error:  # noqa: BLE001 (the last resort)
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        _say(f"a fault of the program: {found}")
+        sys.excepthook(type(error), error, error.__traceback__)
+        return CANNOT_RUN
+    finally:
+        for stop in _STOPS:
+            signal.signal(stop, signal.SIG_DFL)
+
+
+def status_of(interrupt: KeyboardInterrupt) -> int:
+    """The exit status after an interrupt, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """End in order. A second signal is left to the kernel: it ends the process in any state."""
+    for stop in _STOPS:
+        signal.signal(stop, signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
+
+
+def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
+    """While modules are imported, where an exception may surface as another or be swallowed."""
+    _say("interrupted")
+    os._exit(128 + number)
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"serving.batch: {what}\n")
+
+
+def _open_closed_streams() -> None:
+    """Open descriptors 0, 1 and 2 where they are closed. Otherwise an output file may get number 2,
+    and libraries write their messages into it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+class _Messages(io.RawIOBase):
+    """Standard error, which may be full or closed: that must not change how a run ends."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2
+
+    def isatty(self) -> bool:
+        return os.isatty(2)
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[os.write(2, left) :]
+        except OSError:
+            pass  # there is nowhere to say so
+        return len(content)

@@ -23,6 +23,7 @@ from training.options import (
     other_source,
     pretraining_record,
     run_config,
+    run_name,
     scribe_of,
     sources_of,
     weights_dir,
@@ -41,7 +42,7 @@ from training.pretraining import check_not_tested, other_chips
 from training.pretraining import pretrain as learn_features
 from training.provenance import identity
 from training.quantise import convert
-from training.sides import all_records, index, load
+from training.sides import all_records, distinct, index, load
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.strangers import strangers
@@ -58,10 +59,12 @@ def train(options: argparse.Namespace, console: Console) -> None:
 
 def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     config, sources = run_config(options), sources_of(options.data, options)
+    name = run_name(options)
     large_enough(config)
-    items = team.agree(lambda: index(all_records(sources), config))
-    _say_data(sources, items, console, console)
     store = options.runs / "store"
+    found = distinct(sources, config, store, console, team)
+    items = team.agree(lambda: index(found, config))
+    _say_data(sources, items, console, console)
     sides = load(sources, items, config, store, console, team)
     strange = strangers(options.ood, config.input, store, console) if options.ood else None
     weights = weights_dir(options)
@@ -73,9 +76,9 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     start = partial(untrained, pretrained=options.pretrained, weights=weights)
     start(config)  # weights that are missing or do not fit are refused before anything is written
     pretraining = pretraining_record(options, config, weights)
-    recipe = {"name": options.name, "config": config.model_dump(mode="json")}
+    recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
-    folder = options.runs / f"{options.name}-{identity(recipe | data)}"
+    folder = options.runs / f"{name}-{identity(recipe | data)}"
     if team.agree(folder.exists):
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
@@ -86,7 +89,7 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     if team.writes:
         write_curves(half, history)
         record = training_record(items, config, pretraining)
-        card = finish(learnt, sides, config, record, half, options.name, strange)
+        card = finish(learnt, sides, config, record, half, name, strange)
         clear_stages(half)
         half.replace(folder)
         Console().print(report.scores_table(card.metrics["sources"]))
@@ -101,6 +104,9 @@ def data(options: argparse.Namespace, console: Console) -> None:
         task = progress.add_task("reading every chip", total=len(items))
         records = [item.record for item in items]
         problems = verify(sources, records, partial(progress.advance, task))
+    if not problems:
+        found = distinct(sources, config, options.runs / "store", console)
+        items = index(found, config)
     _say_data(sources, items, Console(), console)
     for problem in problems[:10]:
         told = f"{problem.source} {problem.key}: {problem.code}: {problem.message}"
@@ -138,9 +144,11 @@ def matrix(options: argparse.Namespace, console: Console) -> None:
 def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     config = matrix_config(options)
     sources = sources_of(options.data, options)
-    items = team.agree(lambda: index(all_records(sources), config.run))
+    store = options.runs / "store"
+    found = distinct(sources, config.run, store, console, team)
+    items = team.agree(lambda: index(found, config.run))
     _say_data(sources, items, console, console)
-    sides = load(sources, items, config.run, options.runs / "store", console, team)
+    sides = load(sources, items, config.run, store, console, team)
     _pretrain_all(config, items, options, console, team)
     name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
     folder = options.out or options.runs / name
@@ -216,5 +224,5 @@ def _say_data(
     sources: list[Source], items: list[splits.Item], table: Console, console: Console
 ) -> None:
     table.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
-    for line in notes(sources):
+    for line in notes(sources, [item.record for item in items]):
         console.print(line, highlight=False, soft_wrap=True)

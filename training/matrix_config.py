@@ -1,7 +1,7 @@
 """What a matrix runs: the paper's models, data sets and protocols, and the sweeps beside them."""
 
 from itertools import permutations
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
@@ -63,13 +63,13 @@ class MatrixConfig(Frozen):
     vgg_width: float = Field(default=0.5, gt=0, le=1)
     run: RunConfig = RunConfig()
 
-    @field_validator("sets")
+    @field_validator("sets", "variants")
     @classmethod
-    def _names_are_folders(cls, sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for name in sets:
+    def _names_are_folders(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
             if not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"a set's name is letters, digits, - and _, found {name!r}")
-        return sets
+                raise ValueError(f"such a name is letters, digits, - and _, found {name!r}")
+        return named
 
     @model_validator(mode="after")
     def _chips_are_large_enough(self) -> "MatrixConfig":

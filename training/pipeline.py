@@ -206,6 +206,7 @@ def training_record(
     return {
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
+        "split_version": splits.SPLIT_VERSION,
         "config": config.model_dump(mode="json"),
         "git_commit": GIT_COMMIT,
         "seed": config.seed,

@@ -31,12 +31,13 @@ def sides_of_card(
     items = index(distinct(sources, config, store, console), config)
     found = splits.manifest_sha256(items)
     if found != expected:
-        _check_split_version(card)
+        here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
+        if here == then:
+            _check_split_version(card)
         raise DataInvalid(
             f"these are not the chips that {card.name} {card.version} was trained on: found "
-            f"{_told(splits.counts(items))}, manifest {found[:12]}; expected "
-            f"{_told(card.training.get('sources'))}, manifest {expected[:12]}; give the same "
-            "folders of data as in training, or train again on these"
+            f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
+            "same folders of data as in training, or train again on these"
         )
     return config, items, load(sources, items, config, store, console)
 

@@ -3,7 +3,7 @@
 from itertools import permutations
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shipchip.card import Frozen
 from training.config import (
@@ -12,6 +12,7 @@ from training.config import (
     ImbalanceConfig,
     ModelConfig,
     RunConfig,
+    Seed,
     StageConfig,
     check_size,
 )
@@ -54,7 +55,7 @@ class MatrixConfig(Frozen):
     """
 
     models: tuple[ModelName, ...] = Field(default=MODELS, min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     sets: dict[str, tuple[str, ...]] = Field(default=PAPER_SETS, min_length=1)
     variants: dict[str, Variant] = Field(default={"default": Variant()}, min_length=1)
     depth: int = Field(default=3, ge=1, le=3)

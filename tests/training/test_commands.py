@@ -77,17 +77,27 @@ def test_data_prints_the_counts_of_the_readme(
     words = ["--manifest", str(tmp_path / "m.jsonl"), "--runs", str(tmp_path)]
     assert run.main(["data", *sources, *words]) == 0
     rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
-    counts = {(r[0], r[1]): int(r[2]) for r in rows if len(r) == 7 and r[2].isdigit()}
-    assert counts["fusar", "Cargo"] == 587
-    assert counts["fusar", "Fishing"] == 226
-    assert counts["fusar", "Tanker"] == 62
-    assert counts["opensarship_slc", "Cargo"] == 563
-    assert counts["opensarship_slc", "Tanker"] == 85
+    table = {(r[0], r[1]): list(map(int, r[2:])) for r in rows if len(r) == 7 and r[3].isdigit()}
+    assert {key: (row[0], row[-1]) for key, row in table.items()} == {
+        ("fusar", "Cargo"): (587, 583),
+        ("fusar", "Fishing"): (226, 225),
+        ("fusar", "Tanker"): (62, 62),
+        ("opensarship", "Cargo"): (157, 157),
+        ("opensarship", "Tanker"): (88, 88),
+        ("opensarship_slc", "Cargo"): (563, 563),
+        ("opensarship_slc", "Tanker"): (85, 85),
+    }
+    assert table.pop(("fusar", "Tanker"))[1:4] == [38, 4, 20]  # four blocks, one holds half
+    for _, train, validation, test, used in table.values():
+        assert train / used == pytest.approx(0.7, abs=0.04)
+        assert validation / used == pytest.approx(0.1, abs=0.04)
+        assert test / used == pytest.approx(0.2, abs=0.04)
     sides: dict[str, set[str]] = {}
     for line in (tmp_path / "m.jsonl").read_text().splitlines():
         item = json.loads(line)
         sides.setdefault(item["group"], set()).add(item["split"])
     assert all(len(split) == 1 for split in sides.values())
+    assert len(sides) == 931
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,7 @@ def test_data_prints_the_counts_of_the_readme(
         (["matrix", "--simulated", "--smoke", "--seeds", "0"], "'seeds'.*at least 1"),
         (["matrix", "--simulated", "--smoke", "--seed", "-1"], "'seeds.0'.*greater than or equal"),
         (["--simulated", "--smoke", "--seed", "-1"], "config_invalid: .*'seed'.*greater than or"),
+        (["--simulated", "--smoke", "--seed", f"{2**64}"], "config_invalid: .*'seed'.*less than"),
         (
             ["--simulated", "--smoke", "--name", "../../x"],
             r"config_invalid: --name is '\.\./\.\./x'",

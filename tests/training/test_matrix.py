@@ -281,5 +281,7 @@ def test_a_config_says_what_cannot_be() -> None:
         MatrixConfig(seeds=(0, 0))
     with pytest.raises(ValueError, match="such a name is letters, digits"):
         MatrixConfig(sets={"../up": ("*",)})
+    with pytest.raises(ValueError, match="such a name is letters, digits"):
+        MatrixConfig(variants={"../up": Variant()})
     with pytest.raises(ValueError, match="Extra inputs"):
         Variant.model_validate({"loss": "focal"})

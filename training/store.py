@@ -162,8 +162,8 @@ def _allocate(descriptor: int, size: int, path: Path) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        told = f"{error.strerror}: prepared chips take {size / 2**20:.1f} MB"
-        raise OSError(error.errno, told, str(path.parent)) from error
+        message = f"{error.strerror}: prepared chips take {size / 2**20:.1f} MB"
+        raise OSError(error.errno, message, str(path.parent)) from error
 
 
 def _is_finished(path: Path) -> bool:

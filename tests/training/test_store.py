@@ -77,7 +77,7 @@ def test_two_commands_at_once_prepare_each_chip_once(tmp_path: Path) -> None:
         assert np.array_equal(prepared[20 * row], prepare(SOURCE.read(record), SPEC))
 
 
-def test_a_disk_without_room_is_told_before_anything_is_decoded(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_reported_before_anything_is_decoded(tmp_path: Path) -> None:
     size = 4 * SPEC.size**2 * len(SOURCE.index())
     process = command(tmp_path / "store", limit=size // 2)
     out, error = process.communicate(timeout=60)

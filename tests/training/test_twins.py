@@ -1,4 +1,4 @@
-"""One picture in two files is one chip; nearly one picture is told."""
+"""One picture in two files is one chip; nearly equal pictures are reported."""
 
 import io
 import json
@@ -88,7 +88,7 @@ def test_the_ships_of_equal_chips_are_one(tmp_path: Path) -> None:
     assert (twin or group["Cargo/copy.png"]) == other
 
 
-def test_chips_that_nearly_look_alike_are_told(
+def test_chips_that_nearly_look_alike_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chips = own_chips(tmp_path, {"Cargo/near.jpg": picture(pixels(3), "JPEG")})

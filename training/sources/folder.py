@@ -133,8 +133,8 @@ class FolderSource:
         return records
 
     def _groups(self, names: list[str]) -> dict[str, str]:
-        if self._told:
-            missing = [n for n in names if n not in self._told]
+        if self._rows:
+            missing = [n for n in names if n not in self._rows]
             if missing:
                 raise DataInvalid(
                     f"{self._table_path} lacks {len(missing)} chips, the first is {missing[0]}; "
@@ -142,10 +142,10 @@ class FolderSource:
                 )
             files: dict[str, list[Row]] = defaultdict(list)
             for n in names:
-                files[_chip_name(n)].append(self._told[n])
+                files[_chip_name(n)].append(self._rows[n])
             for rows in files.values():
                 check_agreed(rows, self._table_path)
-            return {n: self._told[n].group for n in names}
+            return {n: self._rows[n].group for n in names}
         bare = {n: _chip_name(n) for n in names}
         places = {n: _PLACE.search(PurePosixPath(b).name) for n, b in bare.items()}
         groups = {n: bare[n] for n, place in places.items() if place is None}
@@ -154,7 +154,7 @@ class FolderSource:
         return groups | _clusters(self._placed)
 
     @cached_property
-    def _told(self) -> dict[str, Row]:
+    def _rows(self) -> dict[str, Row]:
         """Rows of groups.csv by chip name; empty where the file is absent."""
         if not self._table:
             return {}
@@ -214,7 +214,7 @@ def _chip_name(name: str) -> str:
 
 
 def _is_complex(content: bytes) -> bool:
-    """Whether these are complex samples; what cannot be decoded is told later, and is not."""
+    """Whether these are complex samples; what cannot be decoded is reported later, and is not."""
     try:
         return decode(content).encoding == "complex"
     except ChipError:

@@ -26,11 +26,11 @@ def parse_groups(content: bytes, name: str, where: str) -> dict[str, Row]:
 
     Raises DataInvalid where it is no table, lacks the columns or a group, or contradicts itself.
     """
-    told: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     for row in _rows(content, where):
         for chip in {PurePosixPath(row.path), PurePosixPath(name).parent / row.path}:
-            check_agreed([told.setdefault(str(chip), row), row], where)
-    return told
+            check_agreed([rows.setdefault(str(chip), row), row], where)
+    return rows
 
 
 def check_agreed(rows: Iterable[Row], where: str) -> None:
@@ -53,8 +53,8 @@ def _rows(content: bytes, where: str) -> list[Row]:
         raise DataInvalid(f"{where} is no table ({error})") from error
     if not rows or not {"path", "group"} <= set(rows[0][1]):
         raise DataInvalid(f"{where} needs the columns path,group")
-    told = [Row(n, row["path"].replace("\\", "/"), row["group"].strip()) for n, row in rows]
-    empty = next((row for row in told if not row.group), None)
+    parsed = [Row(n, row["path"].replace("\\", "/"), row["group"].strip()) for n, row in rows]
+    empty = next((row for row in parsed if not row.group), None)
     if empty:
         raise DataInvalid(f"{where} gives {empty.path} no group in line {empty.line}; name one")
-    return told
+    return parsed

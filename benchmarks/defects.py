@@ -22,7 +22,7 @@ from training.final_test import final_chips, final_logits
 from training.loop import evaluate
 from training.metrics import macro_f1
 from training.models import ChipNet, build, device_of_choice
-from training.sides import SealedTest, Sides, all_records, index, load
+from training.sides import SealedTest, Sides, distinct, index, load
 from training.sources.discover import discover
 from training.sources.record import CLASSES
 from training.splits import SPLITS, Item, SplitName
@@ -41,7 +41,7 @@ class Bench:
         self.config = RunConfig(model=ModelConfig(name="cnn", width=1.0), input=spec)
         self.epochs, self.store, self.console = epochs, runs / "store", console
         self.sources = discover(data)
-        self.items = index(all_records(self.sources), self.config)
+        self.items = index(distinct(self.sources, self.config, self.store, console), self.config)
         self._sides = load(self.sources, self.items, self.config, self.store, console)
 
     def sides(self, items: list[Item] | None = None) -> Sides:

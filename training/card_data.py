@@ -9,7 +9,7 @@ from shipchip.card import ModelCard
 from training import splits
 from training.config import RunConfig, validated
 from training.errors import ConfigInvalid, DataInvalid
-from training.sides import Sides, all_records, index, load
+from training.sides import Sides, distinct, index, load
 from training.sources.record import Source
 from training.splits import Item
 
@@ -32,16 +32,30 @@ def sides_of_card(
     """
     expected = _text_of(card, "manifest_sha256")
     config = config_of_card(card)
-    items = index(all_records(sources), config)
+    items = index(distinct(sources, config, store, console), config)
     found = splits.manifest_sha256(items)
     if found != expected:
+        here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
+        if here == then:
+            _check_split_version(card)
         raise DataInvalid(
             f"these are not the chips that {card.name} {card.version} was trained on: found "
-            f"{_told(splits.counts(items))}, manifest {found[:12]}; expected "
-            f"{_told(card.training.get('sources'))}, manifest {expected[:12]}; give the same "
-            "folders of data as in training, or train again on these"
+            f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
+            "same folders of data as in training, or train again on these"
         )
     return config, items, load(sources, items, config, store, console)
+
+
+def _check_split_version(card: ModelCard) -> None:
+    """DataInvalid where another version dealt the chips to training, validation and test."""
+    version = card.training.get("split_version", 1)  # files of before there was a second
+    if version != splits.SPLIT_VERSION:
+        raise DataInvalid(
+            f"{card.name} {card.version} was trained on split {version}, and this version makes "
+            f"split {splits.SPLIT_VERSION}: its test side holds chips that the model was trained "
+            "on, so no figure of it would be true; use the version that made the file (commit "
+            f"{str(card.training.get('git_commit', 'unknown'))[:12]}), or train it again"
+        )
 
 
 def config_of_card(card: ModelCard) -> RunConfig:

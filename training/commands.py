@@ -30,6 +30,7 @@ from training.options import (
     matrix_config,
     other_source,
     run_config,
+    run_name,
     scribe_of,
     sources_of,
     weights_dir,
@@ -51,7 +52,7 @@ from training.pretraining import pretrain as learn_features
 from training.provenance import identity, made_by
 from training.quantise import convert
 from training.run_folder import admitted, locked, makers_of
-from training.sides import Sides, all_records, index, load
+from training.sides import Sides, all_records, distinct, index, load
 from training.sources.record import Source
 from training.sources.simulated import SimulatedSource
 from training.strangers import strangers
@@ -69,20 +70,22 @@ def train(options: argparse.Namespace, console: Console) -> None:
 
 def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     config, sources = run_config(options), sources_of(options.data, options)
+    name = run_name(options)
     large_enough(config)
     check_pretraining(options)
-    items = team.agree(lambda: index(all_records(sources), config))
-    _say_data(sources, items, console, console)
     store = options.runs / "store"
+    found = distinct(sources, config, store, console, team)
+    items = team.agree(lambda: index(found, config))
+    _say_data(sources, items, console, console)
     sides = load(sources, items, config, store, console, team)
     planned = plan(sides, config)
     for stage, why in planned.skipped.items():
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     strange = strangers(options.ood, config.input, store, console) if options.ood else None
     start, pretraining = _features(options, config, items, console, team)
-    recipe = {"name": options.name, "config": config.model_dump(mode="json")}
+    recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
-    folder = options.runs / f"{options.name}-{identity(recipe | data)}"
+    folder = options.runs / f"{name}-{identity(recipe | data)}"
     half = half_of(folder)
     with locked(folder if team.agree(folder.exists) else half, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
@@ -98,7 +101,7 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
         learnt, history = learn_all(sides, runs, half, start, console, team, scribe)
         if team.writes:
             write_curves(half, history)
-            card = finish(learnt, sides, config, record, half, options.name, strange)
+            card = finish(learnt, sides, config, record, half, name, strange)
             half.replace(folder)  # from here on it is finished, whatever kills the process
             clear_stages(folder)
             _say_model(card, folder, console)
@@ -156,6 +159,9 @@ def data(options: argparse.Namespace, console: Console) -> None:
         task = progress.add_task("reading every chip", total=len(items))
         records = [item.record for item in items]
         problems = verify(sources, records, partial(progress.advance, task))
+    if not problems:
+        found = distinct(sources, config, options.runs / "store", console)
+        items = index(found, config)
     _say_data(sources, items, Console(), console)
     for problem in problems[:10]:
         told = f"{problem.source} {problem.key}: {problem.code}: {problem.message}"
@@ -194,9 +200,11 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     config = matrix_config(options)
     check_pretraining(options, config.models)
     sources = sources_of(options.data, options)
-    items = team.agree(lambda: index(all_records(sources), config.run))
+    store = options.runs / "store"
+    found = distinct(sources, config.run, store, console, team)
+    items = team.agree(lambda: index(found, config.run))
     _say_data(sources, items, console, console)
-    sides = load(sources, items, config.run, options.runs / "store", console, team)
+    sides = load(sources, items, config.run, store, console, team)
     _pretrain_all(config, items, options, console, team)
     name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
     folder = options.out or options.runs / name
@@ -277,5 +285,5 @@ def _say_data(
     sources: list[Source], items: list[splits.Item], table: Console, console: Console
 ) -> None:
     table.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
-    for line in notes(sources):
+    for line in notes(sources, [item.record for item in items]):
         console.print(line, highlight=False, soft_wrap=True)

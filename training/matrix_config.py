@@ -1,9 +1,9 @@
 """What a matrix runs: the paper's models, data sets and protocols, and the sweeps beside them."""
 
 from itertools import permutations
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shipchip.card import Frozen
 from training.config import (
@@ -12,6 +12,7 @@ from training.config import (
     ImbalanceConfig,
     ModelConfig,
     RunConfig,
+    Seed,
     StageConfig,
     check_size,
 )
@@ -57,7 +58,7 @@ class MatrixConfig(Frozen):
     """
 
     models: tuple[ModelName, ...] = Field(default=MODELS, min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     sets: dict[str, tuple[str, ...]] = Field(default=PAPER_SETS, min_length=1)
     variants: dict[str, Variant] = Field(default={"default": Variant()}, min_length=1)
     depth: int = Field(default=3, ge=1, le=3)
@@ -66,13 +67,13 @@ class MatrixConfig(Frozen):
     vgg_width: float = Field(default=0.5, gt=0, le=1)
     run: RunConfig = RunConfig()
 
-    @field_validator("sets")
+    @field_validator("sets", "variants")
     @classmethod
-    def _names_are_folders(cls, sets: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for name in sets:
+    def _names_are_folders(cls, named: dict[str, Any]) -> dict[str, Any]:
+        for name in named:
             if not name.replace("-", "").replace("_", "").isalnum():
-                raise ValueError(f"a set's name is letters, digits, - and _, found {name!r}")
-        return sets
+                raise ValueError(f"such a name is letters, digits, - and _, found {name!r}")
+        return named
 
     @model_validator(mode="after")
     def _chips_are_large_enough(self) -> "MatrixConfig":

@@ -1,6 +1,7 @@
 """What the options of a command stand for: configs, sources, folders."""
 
 import argparse
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -23,7 +24,20 @@ def run_config(options: argparse.Namespace) -> RunConfig:
         config = simulated_config(options.smoke)
     else:
         config = RECIPE
-    return config if options.seed is None else config.model_copy(update={"seed": options.seed})
+    if options.seed is None:
+        return config
+    return validated(config.model_dump() | {"seed": options.seed}, RunConfig, "the options")
+
+
+def run_name(options: argparse.Namespace) -> str:
+    """The model's name, which also starts the name of the run's folder."""
+    name: str = options.name
+    if not re.fullmatch(r"\w[\w.+ -]{0,99}", name):
+        raise ConfigInvalid(
+            f"--name is {name!r}; expected letters, digits, spaces and . _ + -, the first a letter "
+            "or digit, because it names a folder below --runs"
+        )
+    return name
 
 
 def large_enough(config: RunConfig) -> None:

@@ -227,6 +227,7 @@ def training_record(
         "record": RECORD,
         "sources": splits.counts(items),
         "manifest_sha256": splits.manifest_sha256(items),
+        "split_version": splits.SPLIT_VERSION,
         "config": config.model_dump(mode="json"),
         "git_commit": makers[-1]["code"],
         "made_by": makers,

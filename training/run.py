@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--simulated", action="store_true", help="draw chips, no download")
     data.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     data.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
+    data.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
     data.set_defaults(run=commands.data, seed=None)
     pretrain = add.add_parser("pretrain", help="learn features on other SAR chips")
     pretrain.add_argument("chips", type=Path, help="class folders or a zip of them, not ships")

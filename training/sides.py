@@ -14,6 +14,7 @@ from training.parallel import ALONE, Team
 from training.sources.record import CLASSES, Record, Source, drop_repeats
 from training.splits import Item
 from training.store import Prepared, prepare_all
+from training.twins import drop_twins, near_twins
 
 
 class SealedTest:
@@ -45,6 +46,35 @@ class Sides:
 def all_records(sources: list[Source]) -> list[Record]:
     """Every chip of all sources, byte-identical repeats included."""
     return [record for source in sources for record in source.index()]
+
+
+def distinct(
+    sources: list[Source],
+    config: RunConfig,
+    store: Path,
+    console: Console,
+    team: Team = ALONE,
+) -> list[Record]:
+    """Every chip once: neither a file of the same bytes nor one of the same pixels is there twice.
+
+    Says which chips nearly look like one of another ship. Raises Leak or DataInvalid as `index`
+    does before any chip is decoded, DataInvalid where one cannot be.
+    """
+    found = drop_repeats(all_records(sources))
+    index(found, config)
+    chips = prepare_with_progress(sources, found, config, store, console, CLASSES, team)
+    kept = drop_twins(chips)
+    near = near_twins(chips, kept)
+    if near:
+        one, other = near[0]
+        console.print(
+            f"{len(near)} pairs of chips look almost the same but count as different ships, the "
+            f"first is {one.source} {one.key} and {other.source} {other.key}; if they show one "
+            "ship, its chips may stand on two sides: leave one out, or say so in groups.csv",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return kept
 
 
 def index(found: list[Record], config: RunConfig) -> list[Item]:

@@ -6,14 +6,20 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-import numpy as np
-
 from training.config import SplitConfig
 from training.errors import DataInvalid, Leak
 from training.sources.record import CLASSES, Record
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Stratum = tuple[str, str]  # source and class
+
+# Raise it where the same chips would stand on other sides than before; it is in the card.
+SPLIT_VERSION = 2
+
+# Groups of more chips than this are dealt by size, not by hash. A number and not a share of the
+# class, so that no group becomes a large one because other ships were added or left out.
+LARGE = 10
 
 
 @dataclass(frozen=True)
@@ -25,52 +31,99 @@ class Item:
 
 
 def split_records(records: list[Record], config: SplitConfig) -> list[Item]:
-    """Ship-disjoint, stratified by source and class, in the order of `records`.
+    """Ship-disjoint sides for every chip, in the order of `records`, stable as data grow.
 
-    Largest groups are placed first, each where its class lacks most, so that a class of a few
-    groups still stands on every side; scikit-learn's StratifiedGroupKFold leaves folds without
-    one (FUSAR's Tanker chips here are four blocks, one of which holds half of them).
-    A group placed for one source stays there for all. Raises DataInvalid where a class has fewer
-    than three groups in every source, so that it cannot be trained, chosen and tested.
+    A group of up to LARGE chips stands where a hash of its name and the seed puts it, whatever
+    other ships there are. Larger groups, such as FUSAR-Ship's blocks, would upset the shares if
+    dealt by chance: the largest comes first, and each goes where its class lacks most, so it
+    depends on larger groups only. A class of a source that then misses a side gets one group there.
+    Raises DataInvalid where a class has too few groups to be trained, chosen and tested.
     """
-    sides: dict[str, SplitName] = {}
-    for stratum in _strata(records):
-        groups = Counter(record.group for record in stratum)
-        _place(groups, sides, config, np.random.default_rng([config.seed, len(stratum)]))
+    strata: dict[Stratum, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        strata[record.source, record.label][record.group] += 1
+    sizes = Counter(record.group for record in records)
+    sides = {group: _side(place_of(group, config.seed), config) for group in sizes}
+    large = [group for group, chips in sizes.items() if chips > LARGE]
+    large.sort(key=lambda group: (-sizes[group], place_of(group, config.seed)))
+    sides |= _deal_large(large, strata, config)
+    for stratum in sorted(strata):
+        _fill_empty_sides(strata[stratum], strata, sides, config)
     items = [Item(record, sides[record.group]) for record in records]
     check_no_leak(items)
     _check_classes(items)
     return items
 
 
-def _strata(records: list[Record]) -> list[list[Record]]:
-    strata: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in records:
-        strata[record.source, record.label].append(record)
-    # Rarest first: their groups are the hardest to place well.
-    return sorted(strata.values(), key=lambda s: (len(s), s[0].source, s[0].label))
+def place_of(group: str, seed: int) -> float:
+    """Where the hash of a group and the seed falls in [0, 1)."""
+    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _place(
+def _ranges(config: SplitConfig) -> dict[SplitName, tuple[float, float]]:
+    """The part of [0, 1) that belongs to each side."""
+    tested = config.test + config.validation
+    return {
+        "train": (tested, 1.0),
+        "validation": (config.test, tested),
+        "test": (0.0, config.test),
+    }
+
+
+def _side(place: float, config: SplitConfig) -> SplitName:
+    ranges = _ranges(config)
+    return next((side for side, (low, high) in ranges.items() if low <= place < high), "train")
+
+
+def _deal_large(
+    groups: list[str], strata: dict[Stratum, Counter[str]], config: SplitConfig
+) -> dict[str, SplitName]:
+    """Each group, largest first, on the side that lacks most of the chips dealt so far in the
+    stratum that holds most of the group."""
+    share = {side: high - low for side, (low, high) in _ranges(config).items()}
+    placed: dict[Stratum, Counter[SplitName]] = defaultdict(Counter)
+    sides: dict[str, SplitName] = {}
+    for group in groups:
+        own = {stratum: chips[group] for stratum, chips in strata.items() if group in chips}
+        home = max(sorted(own), key=lambda stratum: own[stratum])
+        total = placed[home].total() + own[home]
+        lacking = {side: share[side] * total - placed[home][side] for side in SPLITS}
+        sides[group] = max(SPLITS, key=lambda side: lacking[side])
+        for stratum, chips in own.items():
+            placed[stratum][sides[group]] += chips
+    return sides
+
+
+def _fill_empty_sides(
     groups: Counter[str],
+    strata: dict[Stratum, Counter[str]],
     sides: dict[str, SplitName],
     config: SplitConfig,
-    rng: np.random.Generator,
 ) -> None:
-    share = {"validation": config.validation, "test": config.test}
-    share["train"] = 1 - sum(share.values())
-    placed = dict.fromkeys(SPLITS, 0)
-    for group in groups.keys() & sides.keys():
-        placed[sides[group]] += groups[group]
-    free = [group for group in sorted(groups) if group not in sides]
-    rng.shuffle(free)
-    for position, group in enumerate(sorted(free, key=lambda g: -groups[g])):
-        # The last groups go to sides that have none yet, however little those lack.
-        empty = [side for side in SPLITS if not placed[side]]
-        choices = empty if 0 < len(free) - position <= len(empty) else list(SPLITS)
-        lacking = {side: share[side] * groups.total() - placed[side] for side in choices}
-        sides[group] = max(choices, key=lambda side: lacking[side])
-        placed[sides[group]] += groups[group]
+    """Move one group to each side that a stratum misses: of the groups that no stratum needs where
+    they are, small ones first, the one whose hash is nearest to the side."""
+    for side, (low, high) in _ranges(config).items():
+        if any(sides[group] == side for group in groups):
+            continue
+        needed = _needed(strata, sides)
+        spare = [group for group in groups if group not in needed]
+        if spare:
+            places = {group: place_of(group, config.seed) for group in spare}
+            chosen = min(
+                spare,
+                key=lambda g: (groups[g] > LARGE, max(low - places[g], places[g] - high), g),
+            )
+            sides[chosen] = side
+
+
+def _needed(strata: dict[Stratum, Counter[str]], sides: dict[str, SplitName]) -> set[str]:
+    """Groups that are the only one of a stratum on their side."""
+    needed = set()
+    for groups in strata.values():
+        on_side = Counter(sides[group] for group in groups)
+        needed |= {group for group in groups if on_side[sides[group]] == 1}
+    return needed
 
 
 def check_no_leak(items: list[Item]) -> None:

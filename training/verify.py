@@ -39,22 +39,28 @@ def verify(
     return problems
 
 
-def notes(sources: Sequence[Source]) -> list[str]:
+def notes(sources: Sequence[Source], kept: Sequence[Record] | None = None) -> list[str]:
     """One line each, starting with the source's name: repeats, classes that it lacks, and what it
     says of itself. Raises DataInvalid as the sources' `index` does.
+
+    kept  the chips that are used, by default all but byte-identical repeats
     """
     everything = [record for source in sources for record in source.index()]
-    kept = drop_repeats(everything)
-    labels = {record.sha256: record.label for record in kept}
-    left = Counter(r.source for r in everything) - Counter(r.source for r in kept)
+    unlike = drop_repeats(everything)
+    labels = {record.sha256: record.label for record in unlike}
+    count = Counter(record.source for record in everything)
+    repeats = count - Counter(record.source for record in unlike)
+    twins = count - repeats - Counter(r.source for r in (unlike if kept is None else kept))
     disputed = Counter(r.source for r in everything if r.label != labels[r.sha256])
     lines = []
     for source in sources:
         own = []
-        if left[source.name]:
+        if repeats[source.name]:
             otherwise = disputed[source.name]
             extra = f" ({otherwise} of them stand under another class here)" if otherwise else ""
-            own.append(f"{left[source.name]} byte-identical repeats are left out{extra}")
+            own.append(f"{repeats[source.name]} byte-identical repeats are left out{extra}")
+        if twins[source.name]:
+            own.append(f"{twins[source.name]} chips with the pixels of another file are left out")
         found = {record.label for record in everything if record.source == source.name}
         own += [f"there is no {label} chip" for label in CLASSES if label not in found]
         lines += [f"{source.name}: {line}" for line in (*own, *source.notes())]

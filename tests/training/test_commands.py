@@ -47,10 +47,11 @@ def test_data_prints_what_was_found_and_writes_the_manifest(
     chips = own_chips(tmp_path)
     (chips / "Cargo" / "copy.tif").write_bytes((chips / "Cargo" / "0.tif").read_bytes())
     manifest = tmp_path / "new" / "manifest.jsonl"
-    assert run.main(["data", str(chips), "--manifest", str(manifest)]) == 0
+    words = ["data", str(chips), "--manifest", str(manifest), "--runs", str(tmp_path / "runs")]
+    assert run.main(words) == 0
     told = capsys.readouterr()
     (cargo,) = [line for line in told.out.splitlines() if "Cargo" in line]
-    assert [word for word in cargo.split() if word.isdigit()] == ["11", "7", "1", "2", "10"]
+    assert [word for word in cargo.split() if word.isdigit()] == ["11", "8", "1", "1", "10"]
     assert "own: there is no Fishing chip" in told.err
     assert "own: 1 byte-identical repeats are left out" in told.err
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
@@ -76,19 +77,30 @@ def test_data_prints_the_counts_of_the_readme(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = [str(data / name) for name in ("fusar", "opensarship", "opensarship_slc")]
-    assert run.main(["data", *sources, "--manifest", str(tmp_path / "m.jsonl")]) == 0
+    words = ["--manifest", str(tmp_path / "m.jsonl"), "--runs", str(tmp_path)]
+    assert run.main(["data", *sources, *words]) == 0
     rows = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
-    counts = {(r[0], r[1]): int(r[2]) for r in rows if len(r) == 7 and r[2].isdigit()}
-    assert counts["fusar", "Cargo"] == 587
-    assert counts["fusar", "Fishing"] == 226
-    assert counts["fusar", "Tanker"] == 62
-    assert counts["opensarship_slc", "Cargo"] == 563
-    assert counts["opensarship_slc", "Tanker"] == 85
+    table = {(r[0], r[1]): list(map(int, r[2:])) for r in rows if len(r) == 7 and r[3].isdigit()}
+    assert {key: (row[0], row[-1]) for key, row in table.items()} == {
+        ("fusar", "Cargo"): (587, 583),
+        ("fusar", "Fishing"): (226, 225),
+        ("fusar", "Tanker"): (62, 62),
+        ("opensarship", "Cargo"): (157, 157),
+        ("opensarship", "Tanker"): (88, 88),
+        ("opensarship_slc", "Cargo"): (563, 563),
+        ("opensarship_slc", "Tanker"): (85, 85),
+    }
+    assert table.pop(("fusar", "Tanker"))[1:4] == [38, 4, 20]  # four blocks, one holds half
+    for _, train, validation, test, used in table.values():
+        assert train / used == pytest.approx(0.7, abs=0.04)
+        assert validation / used == pytest.approx(0.1, abs=0.04)
+        assert test / used == pytest.approx(0.2, abs=0.04)
     sides: dict[str, set[str]] = {}
     for line in (tmp_path / "m.jsonl").read_text().splitlines():
         item = json.loads(line)
         sides.setdefault(item["group"], set()).add(item["split"])
     assert all(len(split) == 1 for split in sides.values())
+    assert len(sides) == 931
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,20 @@ def test_data_prints_the_counts_of_the_readme(
         (["--smoke"], "--smoke goes with --simulated"),
         (["matrix", "--simulated", "--smoke", "--seeds", "0"], "'seeds'.*at least 1"),
         (["matrix", "--simulated", "--smoke", "--seed", "-1"], "'seeds.0'.*greater than or equal"),
+        (["--simulated", "--smoke", "--seed", "-1"], "config_invalid: .*'seed'.*greater than or"),
+        (["--simulated", "--smoke", "--seed", f"{2**64}"], "config_invalid: .*'seed'.*less than"),
+        (
+            ["--simulated", "--smoke", "--name", "../../x"],
+            r"config_invalid: --name is '\.\./\.\./x'",
+        ),
+        (
+            ["--simulated", "--smoke", "--name", ".."],
+            "config_invalid: --name is .*; expected letters",
+        ),
+        (
+            ["--simulated", "--smoke", "--name", ""],
+            "config_invalid: --name is ''; expected letters",
+        ),
         (["data", "nowhere"], "data_missing: .*nowhere"),
         (["trian"], "unknown command 'trian'; expected one of train, data"),
         (["matrix", "--simulated", "--smoke", "--seeds", "2", "--seed", "1"], "exclude each other"),

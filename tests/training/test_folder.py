@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.training.archives import tiff, write_folder, write_rar, write_zip
+from tests.training.test_evaluation import npy
 from training.errors import DataInvalid
 from training.sources.discover import discover
 from training.sources.folder import FolderSource
@@ -26,14 +28,47 @@ def test_chips_near_each_other_in_the_scene_are_one_group(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("stem", ["Cargo/a", "Cargo/Cargo_x100_y100"])
-def test_files_of_one_chip_by_polarisation_are_one_group(tmp_path: Path, stem: str) -> None:
-    chips = {f"{stem}_vv.tif": tiff(1), f"{stem}_VH.tif": tiff(2), "Tanker/c.tif": tiff(3)}
+@pytest.mark.parametrize("other", ["_VH.tif", "_vh.png", "_vh.npy", ".png"])
+def test_files_of_one_chip_are_one_group(tmp_path: Path, stem: str, other: str) -> None:
+    chips = {f"{stem}_vv.tif": tiff(1), f"{stem}{other}": tiff(2), "Tanker/c.tif": tiff(3)}
     source = FolderSource(write_folder(tmp_path / "own", chips))
     groups = {r.key: r.group for r in source.index()}
-    assert groups[f"{stem}_vv.tif"] == groups[f"{stem}_VH.tif"] != groups["Tanker/c.tif"]
+    assert groups[f"{stem}_vv.tif"] == groups[f"{stem}{other}"] != groups["Tanker/c.tif"]
+
+
+def test_the_polarisation_is_told_by_the_file_name(tmp_path: Path) -> None:
+    source = FolderSource(write_folder(tmp_path / "own", OWN | {"Cargo/d_VH.tif": tiff(4)}))
     planes = {r.key: source.read(r).polarisations for r in source.index()}
-    assert planes[f"{stem}_VH.tif"] == ("VH",)
+    assert planes["Cargo/d_VH.tif"] == ("VH",)
     assert planes["Tanker/c.tif"] == ("unknown",)
+
+
+def test_a_chip_nearer_to_an_old_one_does_not_rename_its_group(tmp_path: Path) -> None:
+    names = ["Cargo_x100_y100", "Cargo_x900_y100", "Tanker_x130_y100"]
+    chips = {f"{name[:6].strip('_')}/{name}.tif": tiff(k) for k, name in enumerate(names)}
+    own = write_folder(tmp_path / "own", dict(list(chips.items())[:2]))
+    before = {r.key: r.group for r in FolderSource(own).index()}
+    write_folder(own, chips)
+    assert {r.key: r.group for r in FolderSource(own).index()}.items() >= before.items()
+
+
+@pytest.mark.parametrize("place", ["Cargo_x100_y100", "Cargo_x9000_y9000_vv"])
+def test_slc_and_grd_chips_named_by_their_place_need_groups_csv(tmp_path: Path, place: str) -> None:
+    # One ship has other coordinates in the two products, so its chips would count as two ships.
+    amplitudes = np.random.default_rng(0).random((16, 16), np.float32)
+    chips = {
+        f"Cargo/{place}.npy": npy(amplitudes.astype(np.complex64)),
+        "Cargo/Cargo_x400_y80.npy": npy(amplitudes),
+        "Tanker/c.tif": tiff(3),
+    }
+    own = write_folder(tmp_path / "own", chips)
+    with pytest.raises(
+        DataInvalid, match=rf"complex chips \(Cargo/{place}.* amplitudes .*x400_y80"
+    ):
+        FolderSource(own).index()
+    table = "".join(f"{name},1\n" for name in chips)
+    (own / "groups.csv").write_text(f"path,group\n{table}")
+    assert {r.group for r in FolderSource(own).index()} == {"own:1"}
 
 
 def test_chips_that_name_no_ship_stand_for_themselves_and_it_is_said(tmp_path: Path) -> None:
@@ -60,11 +95,27 @@ def test_groups_csv_says_which_chips_show_one_ship(tmp_path: Path) -> None:
         ("path,group\nCargo/a.tif,\n", r"gives Cargo/a\.tif no group"),
         ("file,ship\nCargo/a.tif,x\n", "needs the columns path,group"),
         (f"path,group\n{'x' * 200_000},x\n", "is no table"),
+        (
+            "path,group\nCargo/a.tif,x\nCargo/b.tif,x\nCargo\\a.tif,y\n",
+            r"one chip into two groups: line 2 says that Cargo/a\.tif is of x, line 4 that .* of y",
+        ),
+        (
+            "path,group\nCargo/b.tif,x\n./Cargo/b.tif,y\n",
+            r"line 2 says that Cargo/b\.tif is of x, line 3 that \./Cargo/b\.tif is of y",
+        ),
     ],
 )
 def test_a_groups_csv_that_does_not_fit_is_refused(tmp_path: Path, table: str, said: str) -> None:
     own = write_folder(tmp_path / "own", OWN | {"groups.csv": table.encode()})
     with pytest.raises(DataInvalid, match=said):
+        FolderSource(own).index()
+
+
+def test_a_groups_csv_that_splits_the_files_of_one_chip_is_refused(tmp_path: Path) -> None:
+    chips = {"Cargo/a_vv.tif": tiff(1), "Tanker/c.tif": tiff(2), "Cargo/a_vh.png": tiff(3)}
+    rows = "".join(f"{name},{number}\n" for number, name in enumerate(chips))
+    own = write_folder(tmp_path / "own", chips | {"groups.csv": f"path,group\n{rows}".encode()})
+    with pytest.raises(DataInvalid, match=r"line \d .* Cargo/a_v..* line \d that Cargo/a_v"):
         FolderSource(own).index()
 
 

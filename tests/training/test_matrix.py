@@ -398,7 +398,9 @@ def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:
 def test_a_config_says_what_cannot_be() -> None:
     with pytest.raises(ValueError, match=r"seeds stand twice in \(0, 0\)"):
         MatrixConfig(seeds=(0, 0))
-    with pytest.raises(ValueError, match="a set's name is letters, digits"):
+    with pytest.raises(ValueError, match="such a name is letters, digits"):
         MatrixConfig(sets={"../up": ("*",)})
+    with pytest.raises(ValueError, match="such a name is letters, digits"):
+        MatrixConfig(variants={"../up": Variant()})
     with pytest.raises(ValueError, match="Extra inputs"):
         Variant.model_validate({"loss": "focal"})

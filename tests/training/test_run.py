@@ -134,4 +134,4 @@ def test_chips_that_cannot_be_read_are_counted_and_leave_no_store(tmp_path: Path
     source = Broken({"Cargo": 2}, seed=0, size=32)
     with pytest.raises(DataInvalid, match="3 of 3 chips cannot be read, the first is simulated"):
         prepare_all([source], source.index(), simulated_config(True).input, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".lock"]

@@ -40,12 +40,16 @@ _RAR_TOOL = (
 
 
 class Archive:
-    """Members of a zip, a rar or a folder, by their names with forward slashes."""
+    """Members of a zip, a rar or a folder, by their names with forward slashes.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    apart  folders, by their real paths, whose content is not this archive's
+    """
+
+    def __init__(self, path: Path, apart: frozenset[Path] = frozenset()) -> None:
         if not path.exists():
             raise DataMissing(f"no such archive or folder: {path}")
+        self.path = located(path)
+        self._apart = apart
 
     @cached_property
     def names(self) -> list[str]:
@@ -106,7 +110,7 @@ class Archive:
     def _open(self) -> Members:
         """Members by what the file holds, whatever its name ends in."""
         if self.path.is_dir():
-            return FolderMembers(self.path)
+            return FolderMembers(self.path, self._apart)
         with self.path.open("rb") as file:
             head = file.read(8)
         if head.startswith(b"PK"):
@@ -125,6 +129,12 @@ class Archive:
                 "archive without a password"
             )
         return members
+
+
+def located(path: Path) -> Path:
+    """The same path however it was written: a folder's real one; a file keeps the name of a link to
+    it, because that name may tell what the file is."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def is_archive_name(path: Path) -> bool:

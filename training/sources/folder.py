@@ -1,27 +1,27 @@
 """Chips in folders named after their class: a folder, or a zip or rar of it, read in place.
 
-Which chips show one ship is told, in this order, by
-  - `groups.csv` at the top: columns path,group (path as in the archive);
+Which chips show one ship is decided, in this order, by
+  - `groups.csv` beside the class folders: columns path,group;
   - names that end in scene coordinates, as OpenSARShip's do (Cargo_x10004_y2630): chips whose
     centres lie within a chip's width of each other show the same water;
-  - names that differ in the polarisation at their end alone (a_vv, a_vh);
+  - names that differ in polarisation and ending alone (a_vv.tif, a_vh.png);
   - nothing: then each chip stands for itself, and `notes` says how many do.
 """
 
-import csv
 import hashlib
-import io
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from shipchip.decode import Chip, decode
+from shipchip.errors import ChipError
 from training.errors import DataInvalid
 from training.sources import polarisation
 from training.sources.archive import Archive, children, is_archive_name
+from training.sources.groups import Row, check_agreed, parse_groups
 from training.sources.record import CLASSES, Record
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -35,8 +35,8 @@ class FolderSource:
     classes    the folder names taken; None takes every folder that holds chips
     extent_m   None, or: every chip is said to span this many metres (its longer side), for chips
                that are not ships at sea and have no common scale
+    apart      folders inside that are other sources, by their real paths
     ungrouped  after `index`: chips of which nothing tells the ship
-    placed     after `index`: chips grouped by their place in the scene
     """
 
     def __init__(
@@ -44,17 +44,22 @@ class FolderSource:
         path: Path,
         classes: tuple[str, ...] | None = CLASSES,
         extent_m: float | None = None,
+        apart: frozenset[Path] = frozenset(),
     ) -> None:
-        self.archive = Archive(path)
-        self.name = path.stem if is_archive_name(path) else (path.name or path.resolve().name)
+        self.archive = Archive(path, apart)
+        path = self.archive.path
+        self.name = path.stem if is_archive_name(path) else path.name
         self._classes = classes
         self._extent_m = extent_m
-        self.ungrouped = self.placed = 0
+        self.ungrouped = 0
+        self._placed: dict[str, tuple[int, int]] = {}
 
     @staticmethod
     def recognises(path: Path, classes: tuple[str, ...] = CLASSES) -> bool:
-        """Whether this folder or archive holds at least two class folders at its top."""
-        return len(top_folders(path) & set(classes)) >= 2
+        """Whether this folder, or any folder in this archive, holds at least two class folders."""
+        if path.is_dir():
+            return len(top_folders(path) & set(classes)) >= 2
+        return is_archive_name(path) and bool(_homes(Archive(path), classes))
 
     def index(self) -> list[Record]:
         """Chips by sorted name; DataInvalid where there is none, or groups.csv lacks one."""
@@ -83,10 +88,10 @@ class FolderSource:
                 f"{self.ungrouped} chips name no ship, so each stands for itself; add groups.csv "
                 "(path,group) if some show the same one"
             )
-        if self.placed:
+        if self._placed:
             lines.append(
-                f"{self.placed} chips name no ship, so chips near each other in the scene stand "
-                "for one"
+                f"{len(self._placed)} chips name no ship, so chips near each other in the scene "
+                "stand for one"
             )
         others = [PurePosixPath(n) for n in self.archive.names if n not in chips]
         unread = Counter(o.suffix for o in others if _label(str(o), self._classes))
@@ -109,55 +114,72 @@ class FolderSource:
                 f"{wanted}; put some there"
             )
         groups = self._groups(list(chips))
-        return [
-            Record(
-                self.name,
-                name,
-                label,
-                f"{self.name}:{groups[name]}",
-                hashlib.sha256(self.archive.read(name)).hexdigest(),
+        kinds: dict[bool, str] = {}
+        records = []
+        for name, label in chips.items():
+            content = self.archive.read(name)
+            if name in self._placed and self._classes is not None:
+                kinds.setdefault(_is_complex(content), name)
+            digest = hashlib.sha256(content).hexdigest()
+            records.append(Record(self.name, name, label, f"{self.name}:{groups[name]}", digest))
+        if len(kinds) > 1:
+            raise DataInvalid(
+                f"{self.archive.path} holds complex chips ({kinds[True]}) and amplitudes "
+                f"({kinds[False]}) that name their place, but a ship has other coordinates in an "
+                "SLC than in a GRD product, so it could not be known again; say by groups.csv "
+                "(path,group) which chips show one ship, or give them as two folders that show "
+                "different ships"
             )
-            for name, label in chips.items()
-        ]
+        return records
 
     def _groups(self, names: list[str]) -> dict[str, str]:
-        if self._told:
-            missing = [n for n in names if n not in self._told]
+        if self._rows:
+            missing = [n for n in names if n not in self._rows]
             if missing:
                 raise DataInvalid(
-                    f"{self.archive.path}: groups.csv lacks {len(missing)} chips, "
-                    f"the first is {missing[0]}; add them"
+                    f"{self._table_path} lacks {len(missing)} chips, the first is {missing[0]}; "
+                    "add them"
                 )
-            return {n: self._told[n] for n in names}
-        bare = {n: _without_polarisation(n) for n in names}
-        places = {n: _PLACE.search(PurePosixPath(b).stem) for n, b in bare.items()}
+            files: dict[str, list[Row]] = defaultdict(list)
+            for n in names:
+                files[_chip_name(n)].append(self._rows[n])
+            for rows in files.values():
+                check_agreed(rows, self._table_path)
+            return {n: self._rows[n].group for n in names}
+        bare = {n: _chip_name(n) for n in names}
+        places = {n: _PLACE.search(PurePosixPath(b).name) for n, b in bare.items()}
         groups = {n: bare[n] for n, place in places.items() if place is None}
         self.ungrouped = len(groups)
-        placed = {n: (int(m[1]), int(m[2])) for n, m in places.items() if m}
-        self.placed = len(placed)
-        return groups | _clusters(placed)
+        self._placed = {n: (int(m[1]), int(m[2])) for n, m in places.items() if m}
+        return groups | _clusters(self._placed)
 
     @cached_property
-    def _told(self) -> dict[str, str]:
-        """Group by chip name, from groups.csv; empty where the file is absent."""
-        top = self.archive.wrapper
-        where = next((n for n in (f"{top}groups.csv", "groups.csv") if n in self.archive.names), "")
-        if not where:
+    def _rows(self) -> dict[str, Row]:
+        """Rows of groups.csv by chip name; empty where the file is absent."""
+        if not self._table:
             return {}
-        text = self.archive.read(where).decode("utf-8-sig", errors="replace")
-        try:
-            rows = list(csv.DictReader(io.StringIO(text), restval=""))
-        except csv.Error as error:
-            raise DataInvalid(f"{self.archive.path}: groups.csv is no table ({error})") from error
-        if not rows or not {"path", "group"} <= set(rows[0]):
-            raise DataInvalid(f"{self.archive.path}: groups.csv needs the columns path,group")
-        told = {row["path"].replace("\\", "/"): row["group"].strip() for row in rows}
-        empty = [path for path, group in told.items() if not group]
-        if empty:
+        return parse_groups(self.archive.read(self._table), self._table, self._table_path)
+
+    @property
+    def _table_path(self) -> str:
+        return f"{self.archive.path}: {self._table}"
+
+    @cached_property
+    def _table(self) -> str:
+        """The name of groups.csv; empty where there is none. DataInvalid for one in any other place
+        than beside the class folders or at the top, because it would not be clear what it is of."""
+        homes = _homes(self.archive, self._classes or ())
+        places = ["", self.archive.wrapper, *(homes if len(homes) == 1 else ())]
+        wanted = {f"{place.rstrip('/')}/groups.csv".lstrip("/") for place in places}
+        found = [n for n in self.archive.names if PurePosixPath(n).name == "groups.csv"]
+        beside = [name for name in found if name in wanted]
+        if len(beside) < len(found) or len(beside) > 1:
+            other = next((name for name in found if name not in wanted), found[-1])
             raise DataInvalid(
-                f"{self.archive.path}: groups.csv gives {empty[0]} no group; name one"
+                f"{self.archive.path}: {other} is not the one groups.csv beside the class folders; "
+                "join all rows into that, or move the folder out and give it as well"
             )
-        return told | {f"{top}{path}": group for path, group in told.items()}
+        return beside[0] if beside else ""
 
 
 def top_folders(path: Path) -> set[str]:
@@ -176,9 +198,27 @@ def top_folders(path: Path) -> set[str]:
     return {folder.split("/")[1] for folder in archive.folders - {wrapper}}
 
 
-def _without_polarisation(name: str) -> str:
+def _homes(archive: Archive, classes: tuple[str, ...]) -> list[str]:
+    """Folders of an archive that hold at least two class folders; "." is its top."""
+    held: dict[str, set[str]] = defaultdict(set)
+    for folder in map(PurePosixPath, archive.folders):
+        if folder.name in classes:
+            held[str(folder.parent)].add(folder.name)
+    return sorted(home for home, labels in held.items() if len(labels) >= 2)
+
+
+def _chip_name(name: str) -> str:
+    """What files of one chip have in common: the name without polarisation and ending."""
     path = PurePosixPath(name)
-    return str(path.with_name(polarisation.without(path.stem) + path.suffix))
+    return str(path.with_name(polarisation.without(path.stem)))
+
+
+def _is_complex(content: bytes) -> bool:
+    """Whether these are complex samples; what cannot be decoded is reported later, and is not."""
+    try:
+        return decode(content).encoding == "complex"
+    except ChipError:
+        return False
 
 
 def _label(name: str, classes: tuple[str, ...] | None) -> str:
@@ -190,11 +230,12 @@ def _label(name: str, classes: tuple[str, ...] | None) -> str:
 
 
 def _clusters(placed: dict[str, tuple[int, int]]) -> dict[str, str]:
-    """Chips joined while their centres are within _NEAR_SAMPLES of another's on both axes."""
+    """Chips joined while their centres are within _NEAR_SAMPLES of another's on both axes; each
+    group is named by its first chip."""
     names = list(placed)
     points = np.array([placed[n] for n in names]).reshape(-1, 2)
     label = np.arange(len(names))
-    for i, point in enumerate(points):
+    for point in points:
         near = (np.abs(points - point) <= _NEAR_SAMPLES).all(axis=1)
-        label[np.isin(label, label[near])] = label[i]
+        label[np.isin(label, label[near])] = label[near].min()
     return {name: names[k] for name, k in zip(names, label, strict=True)}

@@ -17,6 +17,7 @@ from shipchip.decode import Chip, decode
 from training.errors import DataInvalid
 from training.sources import polarisation
 from training.sources.archive import Archive, is_archive_name
+from training.sources.folder import SUFFIXES
 from training.sources.fusar_meta import Meta, parse_meta, polarisation_of, spacing_m
 from training.sources.record import CLASSES, Record, mmsi_group
 
@@ -34,12 +35,15 @@ _CHIP = re.compile(r"Ship_(C\d+S\d+)N(\d+)\.tiff?$", re.IGNORECASE)
 
 
 class FusarSource:
-    """The release as a zip or rar, or as the folder it unpacks to, under any name."""
+    """The release as a zip or rar, or as the folder it unpacks to, under any name.
+
+    apart  folders inside that are other sources, by their real paths
+    """
 
     name = "fusar"
 
-    def __init__(self, path: Path) -> None:
-        self.archive = Archive(path)
+    def __init__(self, path: Path, apart: frozenset[Path] = frozenset()) -> None:
+        self.archive = Archive(path, apart)
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -102,6 +106,7 @@ class FusarSource:
                 f"{self.archive.path} holds no Category/SubCategory/Ship_CxxSyyNzzzz.tiff chips "
                 f"of {', '.join(CLASSES)}; expected FUSAR-Ship 1.0 as it is downloaded"
             )
+        _check_no_other_chips(self.archive, chips)
         if self._meta and not any(PurePosixPath(n).stem in self._meta for n in chips):
             raise DataInvalid(
                 f"{self.archive.path}: meta.csv names none of the {len(chips)} chips; expected "
@@ -152,6 +157,25 @@ def _chips(names: list[str]) -> dict[str, str]:
         if ours:
             return ours
     return {}
+
+
+def _check_no_other_chips(archive: Archive, chips: dict[str, str]) -> None:
+    """DataInvalid where chips that are not the release's stand in its class folders."""
+    tops = {PurePosixPath(*PurePosixPath(chip).parts[:-1]) for chip in chips}
+    others = [
+        name
+        for name in map(PurePosixPath, archive.names)
+        if name.suffix.lower() in SUFFIXES
+        and str(name) not in chips
+        and set(name.parts[:-1]) & set(CLASSES)
+        and (not _CHIP.search(name.name) or any(name.parent in top.parents for top in tops))
+    ]
+    if others:
+        raise DataInvalid(
+            f"{archive.path}: folder {others[0].parent} of FUSAR-Ship holds {len(others)} chips "
+            f"that are not named or placed as FUSAR-Ship's, the first is {others[0].name}; move "
+            "your own chips into class folders elsewhere"
+        )
 
 
 def _run(folder: PurePosixPath, code: str) -> tuple[str, str]:

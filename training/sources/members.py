@@ -41,16 +41,23 @@ class Members(Protocol):
 
 
 class FolderMembers:
-    """Regular files below a folder. One that may not be listed is an error, not an empty one."""
+    """Regular files below a folder, links to other folders followed, each folder once.
+
+    One that may not be listed is an error, not an empty one.
+    apart  folders that are left out, by their real paths
+    """
 
     locked = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, apart: frozenset[Path] = frozenset()) -> None:
         self._path = path
         self.folders: list[str] = []
         self._files: dict[str, Path] = {}
-        for where, folders, files in os.walk(path, onerror=_refuse):
+        seen = {path.resolve(), *apart}
+        for where, folders, files in os.walk(path, onerror=_refuse, followlinks=True):
             here = Path(where)
+            folders.sort()
+            folders[:] = [name for name in folders if _first(here / name, seen)]
             self.folders += [(here / name).relative_to(path).as_posix() for name in folders]
             for file in (here / name for name in files):
                 # A dangling link is kept, to fail by name when it is read; a pipe would hang.
@@ -66,6 +73,15 @@ class FolderMembers:
 
     def read(self, name: str) -> bytes:
         return self._files[name].read_bytes()
+
+
+def _first(folder: Path, seen: set[Path]) -> bool:
+    """Whether this folder is met for the first time; links can lead to one twice, or in circles."""
+    real = folder.resolve()
+    if real in seen:
+        return False
+    seen.add(real)
+    return True
 
 
 def _refuse(error: OSError) -> None:

@@ -8,13 +8,14 @@ GRD and the SLC product of one data-take show the same ships.
 import hashlib
 from collections import Counter
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
 from shipchip.opensarship import chip_of, scene_of
 from training.errors import DataInvalid, DataMissing
 from training.sources import polarisation
-from training.sources.archive import Archive, is_archive_name
+from training.sources.archive import Archive, is_archive_name, located
 from training.sources.record import CLASSES, Record
 from training.sources.shiplist import Ship, ShipList, parse_ships
 
@@ -27,7 +28,7 @@ class OpenSarShipScene:
         if scene is None:
             raise DataInvalid(f"{path.name} is not named as a Sentinel-1 scene")
         self.archive = Archive(path)
-        self.name = name or path.name
+        self.name = name or self.archive.path.name
         self.scene, self.data_take = scene, scene.data_take
 
     @staticmethod
@@ -92,7 +93,7 @@ class OpenSarShipSource:
     def __init__(self, paths: list[Path]) -> None:
         if not paths:
             raise DataMissing("no OpenSARShip scene archives (S1A_IW_*.zip)")
-        scenes = (OpenSarShipScene(path, name) for path, name in _names(sorted(paths)))
+        scenes = (OpenSarShipScene(path, name) for path, name in _names(paths))
         self._scenes = {scene.name: scene for scene in scenes}
 
     def index(self) -> list[Record]:
@@ -160,15 +161,17 @@ def _check_data_takes(scenes: list[OpenSarShipScene]) -> None:
 
 
 def _names(paths: list[Path]) -> list[tuple[Path, str]]:
-    """Paths with unique names: the file's own, else with its folder, else the whole path."""
-    own = Counter(path.name for path in paths)
-    longer = Counter(f"{path.parent.name}/{path.name}" for path in paths)
-    named = []
-    for path in paths:
-        with_folder = f"{path.parent.name}/{path.name}"
-        full = with_folder if longer[with_folder] == 1 else path.resolve().as_posix()
-        named.append((path, path.name if own[path.name] == 1 else full))
-    return named
+    """Paths with unique names, by name: as few parts from the end as tell them apart, so that a
+    name does not depend on where the data are kept."""
+    parts = [located(path).parts for path in paths]
+
+    def name_of(own: tuple[str, ...]) -> str:
+        lengths = range(1, len(own) + 1)
+        tail = next(n for n in lengths if sum(p[-n:] == own[-n:] for p in parts) == 1)
+        return "/".join(own[-tail:])
+
+    named = [(path, name_of(own)) for path, own in zip(paths, parts, strict=True)]
+    return sorted(named, key=itemgetter(1))
 
 
 def _some(names: list[str]) -> str:

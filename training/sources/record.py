@@ -1,7 +1,7 @@
 """What a source tells of a chip, and how to read it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -76,23 +76,26 @@ def mmsi_group(mmsi: str | None) -> str | None:
     return f"{_MMSI}{number}" if number else None
 
 
-def drop_repeats(records: Iterable[Record]) -> list[Record]:
-    """Records without byte-identical repeats, whose groups become one; the first of each stays.
+def drop_repeats(records: Iterable[Record], contents: Sequence[str] | None = None) -> list[Record]:
+    """Records without repeats, whose groups become one; the first of each stays.
+
+    contents  of each record in turn, equal for repeats; by default the bytes of their files
 
     A repeat tells that two groups show one scene. FUSAR-Ship holds some scenes twice, about 218
     index numbers apart: the neighbours of a repeat are near-copies and must stay on one side of a
     split, though they are not repeats themselves.
     """
     everything = list(records)
-    joined = join_groups_of_repeats(everything)
+    sums = contents or [record.sha256 for record in everything]
+    joined = join_groups_of_repeats(everything, sums)
     first: dict[str, Record] = {}
-    for record in everything:
-        first.setdefault(record.sha256, record)
+    for record, content in zip(everything, sums, strict=True):
+        first.setdefault(content, record)
     return [replace(record, group=joined[record.group]) for record in first.values()]
 
 
-def join_groups_of_repeats(records: list[Record]) -> dict[str, str]:
-    """Group -> joined group: groups that share a byte-identical chip are one, named by the first.
+def join_groups_of_repeats(records: Sequence[Record], contents: Sequence[str]) -> dict[str, str]:
+    """Group -> joined group: groups that share a chip of one content are one, named by the first.
 
     An MMSI comes before other names, so that chips of the ship in other sources still join it.
     """
@@ -107,8 +110,8 @@ def join_groups_of_repeats(records: list[Record]) -> dict[str, str]:
         return not group.startswith(_MMSI), group
 
     seen: dict[str, str] = {}
-    for record in records:
-        other = seen.setdefault(record.sha256, record.group)
+    for record, content in zip(records, contents, strict=True):
+        other = seen.setdefault(content, record.group)
         first, second = sorted((root(other), root(record.group)), key=rank)
         parent[second] = first
     return {record.group: root(record.group) for record in records}

@@ -166,8 +166,9 @@ def _sets(sets: Mapping[str, Any]) -> Iterator[Row]:
     for name, share in sets["coverage"].items():
         yield Row(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share['chips']} chips")
         if "by_ship" in share:  # cards of earlier versions count chips alone
-            ships = f"{share['ships']} ships"
-            yield Row(f"sets hold {name}, by ship", share["by_ship"], _SHARE, note=ships)
+            by_ship = share["by_ship"]
+            note = f"{by_ship['ships']} ships"
+            yield Row(f"sets hold {name}, by ship", by_ship, _SHARE, note=note)
     yield Row("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
 
 

@@ -176,8 +176,8 @@ def _score(marked: Marked, seed: int) -> dict[str, Any]:
 def sets(marked: Marked, seed: int) -> dict[str, Any]:
     """Coverage of the classes that are present, and mean size of the sets.
 
-    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, at which
-    the sets aim.
+    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
+    what the sets are fitted for.
     """
     member, labels, groups = marked.answers.member, marked.labels, marked.groups
     held = member[np.arange(len(labels)), labels]
@@ -186,7 +186,6 @@ def sets(marked: Marked, seed: int) -> dict[str, Any]:
             **mean_by_ship(held[labels == k], list(groups[labels == k]), seed),
             "chips": int((labels == k).sum()),
             "by_ship": mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
-            "ships": len(set(groups[labels == k])),
         }
         for k, name in enumerate(marked.classes)
         if (labels == k).any()

@@ -53,7 +53,7 @@ def test_coverage_by_ship_stands_beside_coverage_by_chip() -> None:
 def test_a_card_without_coverage_by_ship_has_no_such_row() -> None:
     older = metrics()
     for share in older["sets"]["coverage"].values():
-        del share["by_ship"], share["ships"]
+        del share["by_ship"]
     assert not [row.what for row in bars.rows(older, 1) if "by ship" in row.what]
 
 

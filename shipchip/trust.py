@@ -3,6 +3,7 @@
 The constants come from the card's TrustSpec; training.trust_fit fits them on validation chips.
 """
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from shipchip.card import OodSpec, TrustSpec
 
 Floats = NDArray[np.floating]
+
+_ROUNDING = 1e-9  # of sums of shares: 0.9 * 10 must be 9, and not a little more
 
 
 def probabilities(logits: Floats, temperature: float) -> NDArray[np.float64]:
@@ -33,12 +36,35 @@ def prediction_sets(probs: Floats, quantiles: Floats) -> NDArray[np.bool_]:
     return member
 
 
-def conformal_quantile(scores: Floats, coverage: float) -> float:
-    """The ceil((n + 1) coverage)-th smallest of n scores; 1.0 (everything) when n is too small."""
-    ordered = np.sort(np.asarray(scores))
-    # Rounded first: 100 * 0.55 is 55.00000000000001, and its ceil would be 56.
-    rank = int(np.ceil(round((len(ordered) + 1) * coverage, 9)))
-    return 1.0 if rank > len(ordered) else float(ordered[rank - 1])
+def conformal_quantile(scores: Floats, ships: NDArray[np.str_], coverage: float) -> float:
+    """The smallest score that covers a chip of a new ship with probability `coverage`.
+
+    scores  (N,) of held-out chips, 0..1
+    ships   (N,) the ship of each chip
+
+    Chips of one ship are alike, so they are not N independent draws. Each of the S ships has weight
+    1 / (S + 1), shared by its chips, and the new ship has the rest, at infinity: hierarchical
+    conformal prediction (Lee, Barber & Willett 2023, arXiv 2306.06342). It needs ships that are
+    exchangeable, and nothing of the chips within a ship. With one chip a ship it is the usual
+    ceil((N + 1) coverage)-th smallest score.
+
+    Returns 1.0, which includes everything, for fewer than `ships_needed` ships.
+    """
+    _, member, sizes = np.unique(ships, return_inverse=True, return_counts=True)
+    scores = np.asarray(scores)
+    order = np.argsort(scores)
+    covered = np.cumsum(1.0 / sizes[member[order]])
+    rank = int(np.searchsorted(covered, coverage * (len(sizes) + 1) - _ROUNDING))
+    return 1.0 if rank == len(order) else float(scores[order[rank]])
+
+
+def ships_needed(coverage: float) -> int:
+    """The least number of held-out ships for which `conformal_quantile` excludes anything.
+
+    >>> ships_needed(0.9), ships_needed(0.95)
+    (9, 19)
+    """
+    return math.ceil(coverage / (1.0 - coverage) - _ROUNDING)
 
 
 class OodScorer:

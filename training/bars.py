@@ -165,6 +165,10 @@ def _calibration(sources: Mapping[str, Any]) -> Iterator[Row]:
 def _sets(sets: Mapping[str, Any]) -> Iterator[Row]:
     for name, share in sets["coverage"].items():
         yield Row(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share['chips']} chips")
+        if "by_ship" in share:  # cards of earlier versions count chips alone
+            by_ship = share["by_ship"]
+            note = f"{by_ship['ships']} ships"
+            yield Row(f"sets hold {name}, by ship", by_ship, _SHARE, note=note)
     yield Row("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
 
 

@@ -16,6 +16,7 @@ from training.splits import Item
 # The version of what a card tells of its training. In the first, which cards do not name, vgg16 was
 # the name of the batch-normalised VGG16.
 RECORD = 2
+MEASURED = "measured on this file"  # in an int8 card's record: its figures are its own
 
 
 def sides_of_card(
@@ -71,6 +72,15 @@ def config_of_card(card: ModelCard) -> RunConfig:
     # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
     asked = content | {"input": card.input.model_dump(mode="json")}
     return validated(asked, RunConfig, where)
+
+
+def metrics_are_its_own(card: ModelCard) -> bool:
+    """Whether a card's figures were measured on its own file.
+
+    Not so in the int8 files of earlier versions, which kept the figures of the fp32 file.
+    """
+    record: dict[str, Any] | None = card.training.get("quantisation")
+    return record is None or record.get("metrics") == MEASURED
 
 
 def _text_of(card: ModelCard, key: str) -> str:

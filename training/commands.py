@@ -255,12 +255,14 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
 
 
 def export(options: argparse.Namespace, console: Console) -> None:
-    """An exported model in int8, compared with what it was made from before it is put in place."""
+    """An exported model in int8, compared with its fp32 file and measured, then put in place."""
     out = options.out or options.model.with_suffix(".int8.onnx")
     sources = sources_of(options.data, options)
+    store = options.runs / "store"
     card = ShipClassifier(options.model, device="cpu").card
-    _, _, sides = sides_of_card(card, sources, options.runs / "store", console)
-    Console().print(convert(options.model, sides, out).table())
+    config, _, sides = sides_of_card(card, sources, store, console)
+    others = strangers(options.ood, card.input, store, console) if options.ood else None
+    Console().print(convert(options.model, sides, out, config.seed, others).table())
     console.print(f"int8: {out}", highlight=False, soft_wrap=True)
 
 

@@ -119,5 +119,12 @@ def _ensemble(
 
 def _held_out(network: Network, sides: Sides, embeddings: NDArray[np.float32]) -> HeldOut:
     logits, held = evaluate(network, sides.validation.inputs)
-    sources = np.array([record.source for record in sides.validation.records])
-    return HeldOut(embeddings, logits, held, sides.validation.labels, sources)
+    records = sides.validation.records
+    return HeldOut(
+        embeddings,
+        logits,
+        held,
+        sides.validation.labels,
+        sources=np.array([record.source for record in records]),
+        ships=np.array([record.group for record in records]),
+    )

@@ -22,6 +22,7 @@ from training.resampling import (
     drawn_one_by_one,
     interval,
     mean_by_ship,
+    mean_of_ships,
     weighted_mean,
 )
 from training.sources.record import Record
@@ -173,13 +174,18 @@ def _score(marked: Marked, seed: int) -> dict[str, Any]:
 
 
 def sets(marked: Marked, seed: int) -> dict[str, Any]:
-    """Coverage of the classes that are present, each with its chips, and mean size of the sets."""
+    """Coverage of the classes that are present, and mean size of the sets.
+
+    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
+    what the sets are fitted for.
+    """
     member, labels, groups = marked.answers.member, marked.labels, marked.groups
     held = member[np.arange(len(labels)), labels]
     coverage = {
         name: {
             **mean_by_ship(held[labels == k], list(groups[labels == k]), seed),
             "chips": int((labels == k).sum()),
+            "by_ship": mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
         }
         for k, name in enumerate(marked.classes)
         if (labels == k).any()

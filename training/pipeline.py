@@ -33,7 +33,7 @@ from training.sides import Sides
 from training.sources.record import CLASSES
 from training.splits import Item
 from training.stages import Around, of_sources, run_stage
-from training.trust_fit import fit_trust
+from training.trust_fit import fit_trust, held_out_counts
 from training.weights import Weights, load_features
 from training.whole import write_tensors, write_text
 
@@ -170,7 +170,7 @@ def finish(
         input=config.input,
         trust=fit_trust(learnt.held_out, learnt.embeddings, config.coverage),
         metrics={},
-        training=record,
+        training=record | {"held_out": held_out_counts(learnt.held_out, CLASSES)},
         terms=TERMS,
     )
     path = folder / "ship.onnx"

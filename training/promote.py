@@ -6,6 +6,7 @@ from pathlib import Path
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
 from training.bars import MEGABYTE, SIZE
+from training.card_data import metrics_are_its_own
 from training.errors import DataMissing
 from training.report.model_card import model_card, pictures
 from training.whole import write_text
@@ -33,6 +34,11 @@ def promote(run: Path, models: Path) -> bool:
         raise ModelError(
             f"the card of {source} tells no {', '.join(missing)}, as files of an earlier version "
             "do not; train it again"
+        )
+    if not metrics_are_its_own(ships.card):
+        raise ModelError(
+            f"the card of {source} is of an int8 file and has the figures of the fp32 file; "
+            "export it again with `export --int8`, which measures it"
         )
     models.mkdir(parents=True, exist_ok=True)
     half = models / "ship.half.onnx"

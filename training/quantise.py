@@ -4,7 +4,8 @@ Static post-training quantisation (Jacob et al. 2018) by ONNX Runtime: weights i
 channel, activations uint8 with the range that calibration chips showed.
 """
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,16 +22,17 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from rich.table import Table
 
 from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
+from training.card_data import MEASURED
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
-from training.evaluation import BATCH, answers
-from training.metrics import macro_f1
+from training.evaluation import BATCH
+from training.export import write_card
+from training.final_test import measure_file
 from training.sides import Sides
-from training.smaller import THREADS, seconds, speed, times_as_fast
-from training.store import Prepared, joined
+from training.smaller import THREADS, Comparison, compare
+from training.store import Prepared
 from training.taps import lay_out_taps
 from training.whole import half_of
 
@@ -48,6 +50,8 @@ _QUANTISED = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add")
 
 def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     """Write the int8 file of an fp32 one: same inputs and outputs, its card with a record.
+
+    The card has no figures, because those of the fp32 file are not this file's: `convert` measures.
 
     chips are prepared training chips (N, 1, S, S), N > 0, that show the range of each activation.
     Nothing is left under `out` unless it is whole. Raises ModelNotFound, ModelCorrupt, CardMissing
@@ -160,46 +164,32 @@ def _card(ships: ShipClassifier, chips: int) -> ModelCard:
         "calibration": CALIBRATION.name.lower(),
         "onnxruntime": onnxruntime.__version__,
         "of": ships.sha256,
+        "trust": "fitted on the fp32 file's answers",
     }
     build = "." if "+" in card.version else "+"
     return card.model_copy(
         update={
             "version": f"{card.version}{build}int8",
+            "metrics": {},
             "training": card.training | {"quantisation": record},
         }
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """An int8 file beside its fp32 one.
+def convert(
+    model: Path,
+    sides: Sides,
+    out: Path,
+    seed: int,
+    others: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Comparison:
+    """Quantise with training chips, re-read, compare, measure, and only then put it in place.
 
-    figures         name -> (fp32, int8)
-    agreement       share of training and validation chips that get the same label, 0..1
-    mean, largest   difference of a probability on these chips, 0..1
-    faster          how many times as many chips a second
-    """
+    Training and validation chips decide whether the file is accepted. Only then is it measured on
+    the test side, and these figures replace those of the fp32 file in its card.
 
-    figures: dict[str, tuple[float, float]]
-    agreement: float
-    mean: float
-    largest: float
-    faster: float
-
-    def table(self) -> Table:
-        """For the terminal."""
-        table = Table("figure", "fp32", "int8", title="int8 beside fp32")
-        for name, pair in self.figures.items():
-            table.add_row(name, *(f"{v:.3f}" if v <= 1 else f"{v:,.0f}" for v in pair))
-        table.add_row("times as many chips/s", "", f"{self.faster:.2f}")
-        table.add_row("same label, training and validation", "", f"{self.agreement:.4f}")
-        table.add_row("difference of a probability, mean", "", f"{self.mean:.4f}")
-        table.add_row("difference of a probability, largest", "", f"{self.largest:.4f}")
-        return table
-
-
-def convert(model: Path, sides: Sides, out: Path) -> Comparison:
-    """Quantise with training chips, re-read, compare, and only then put the file in place.
+    seed    of the bootstrap intervals
+    others  kind -> prepared chips (N, 1, S, S) that show no ship; None where there are none
 
     Raises what `quantise` raises; ConfigInvalid where `out` is the model itself; ExportMismatch
     where fewer than AGREEMENT of the training and validation chips keep their label. What was at
@@ -217,32 +207,21 @@ def convert(model: Path, sides: Sides, out: Path) -> Comparison:
                 f"{len(sides.train)} training and {len(sides.validation)} validation chips the "
                 f"label of {model}, expected at least {AGREEMENT:.0%}; serve the fp32 file"
             )
+        _measure(tried, sides, seed, others)
+        sizes = model.stat().st_size, tried.stat().st_size
         tried.replace(out)
     finally:
         tried.unlink(missing_ok=True)
-    return found
+    return dataclasses.replace(found, figures={"bytes": sizes, **found.figures})
 
 
-def compare(fp32: Path, int8: Path, sides: Sides) -> Comparison:
-    """What two files say of the training and validation chips, and how fast."""
-    pair = [ShipClassifier(path, device="cpu", threads=THREADS) for path in (fp32, int8)]
-    held, everything = sides.validation, joined(sides.train, sides.validation)
-    before, after = (answers(ships, everything.inputs) for ships in pair)
-    told = [said.where(np.arange(len(everything)) >= len(sides.train)) for said in (before, after)]
-    taken = seconds(pair, held.inputs)
-    rows: dict[str, list[float]] = {"bytes": [ships.path.stat().st_size for ships in pair]}
-    names = np.array([record.source for record in held.records])
-    for name in sorted(set(names.tolist())):
-        of = names == name
-        f1 = [macro_f1(held.labels[of], said.predicted[of]) for said in told]
-        rows[f"macro-F1, validation, {name}"] = f1
-    rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in told]
-    rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [speed(t)["value"] for t in taken]
-    difference = np.abs(before.probabilities - after.probabilities)
-    return Comparison(
-        figures={name: (first, second) for name, (first, second) in rows.items()},
-        agreement=float((before.predicted == after.predicted).mean()),
-        mean=float(difference.mean()),
-        largest=float(difference.max()),
-        faster=times_as_fast(*taken)["value"],
-    )
+def _measure(
+    int8: Path, sides: Sides, seed: int, others: Mapping[str, NDArray[np.float32]] | None
+) -> None:
+    """Write the file's own figures on the test side into its card."""
+    ships = ShipClassifier(int8, device="cpu", threads=THREADS)
+    metrics = measure_file(ships, sides.test, others, seed)
+    training = ships.card.training
+    record = training["quantisation"] | {"metrics": MEASURED}
+    changes = {"metrics": metrics, "training": training | {"quantisation": record}}
+    write_card(ships.card.model_copy(update=changes), int8)

@@ -36,6 +36,17 @@ def mean_by_ship(values: ArrayLike, groups: Sequence[str], seed: int) -> dict[st
     return weighted_mean(values, drawn_by_ship(groups, seed))
 
 
+def mean_of_ships(values: ArrayLike, groups: Sequence[str], seed: int) -> dict[str, float]:
+    """Mean over ships of each ship's mean of values (N,), with its interval and the "ships".
+
+    A ship with many chips counts as one ship here, and by its chips in `mean_by_ship`.
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    numbers = np.asarray(values, dtype=np.float64)
+    means = np.bincount(member, numbers) / np.bincount(member)
+    return {**mean_by_ship(means, names.tolist(), seed), "ships": len(names)}
+
+
 def weighted_mean(values: ArrayLike, times: Floats) -> dict[str, float]:
     """Mean of values (N,) with the interval of the draws `times` (D, N)."""
     numbers = np.asarray(values, dtype=np.float64)

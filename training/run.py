@@ -102,6 +102,7 @@ def _export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--data", nargs="+", type=Path, default=[], metavar="DIR")
     export.add_argument("--simulated", action="store_true", help="it was trained on drawn chips")
     export.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
+    export.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
     export.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL.int8.onnx")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="where prepared chips are")
     export.set_defaults(run=commands.export)

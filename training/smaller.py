@@ -5,19 +5,24 @@ that whatever else the machine does slows both alike.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
 from training.errors import ConfigInvalid
-from training.evaluation import BATCH, POOLED, Marked, by_source, pooled, two_classes
-from training.metrics import Floats, paired_difference
+from training.evaluation import BATCH, POOLED, Marked, answers, by_source, pooled, two_classes
+from training.metrics import Floats, macro_f1, paired_difference
 from training.resampling import drawn_one_by_one, interval
+from training.sides import Sides
 from training.sources.record import Record
+from training.store import joined
 
 THREADS = 2  # of the run that is timed
 ROUNDS = 20
@@ -96,3 +101,56 @@ def times_as_fast(slow: Floats, fast: Floats, seed: int = 0) -> dict[str, float]
     """Seconds (R,) of one file over those of another in the same turns, which are resampled."""
     drawn = drawn_one_by_one(len(slow), seed)
     return interval(slow.sum() / fast.sum(), (drawn @ slow) / (drawn @ fast))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An int8 file beside its fp32 one.
+
+    figures         name -> (fp32, int8)
+    agreement       share of training and validation chips that get the same label, 0..1
+    mean, largest   difference of a probability on these chips, 0..1
+    faster          how many times as many chips a second
+    """
+
+    figures: dict[str, tuple[float, float]]
+    agreement: float
+    mean: float
+    largest: float
+    faster: float
+
+    def table(self) -> Table:
+        """For the terminal."""
+        table = Table("figure", "fp32", "int8", title="int8 beside fp32")
+        for name, pair in self.figures.items():
+            table.add_row(name, *(f"{v:.3f}" if v <= 1 else f"{v:,.0f}" for v in pair))
+        table.add_row("times as many chips/s", "", f"{self.faster:.2f}")
+        table.add_row("same label, training and validation", "", f"{self.agreement:.4f}")
+        table.add_row("difference of a probability, mean", "", f"{self.mean:.4f}")
+        table.add_row("difference of a probability, largest", "", f"{self.largest:.4f}")
+        return table
+
+
+def compare(fp32: Path, int8: Path, sides: Sides) -> Comparison:
+    """What two files say of the training and validation chips, and how fast."""
+    pair = [ShipClassifier(path, device="cpu", threads=THREADS) for path in (fp32, int8)]
+    held, everything = sides.validation, joined(sides.train, sides.validation)
+    before, after = (answers(ships, everything.inputs) for ships in pair)
+    told = [said.where(np.arange(len(everything)) >= len(sides.train)) for said in (before, after)]
+    taken = seconds(pair, held.inputs)
+    rows: dict[str, list[float]] = {}
+    names = np.array([record.source for record in held.records])
+    for name in sorted(set(names.tolist())):
+        of = names == name
+        f1 = [macro_f1(held.labels[of], said.predicted[of]) for said in told]
+        rows[f"macro-F1, validation, {name}"] = f1
+    rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in told]
+    rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [speed(t)["value"] for t in taken]
+    difference = np.abs(before.probabilities - after.probabilities)
+    return Comparison(
+        figures={name: (first, second) for name, (first, second) in rows.items()},
+        agreement=float((before.predicted == after.predicted).mean()),
+        mean=float(difference.mean()),
+        largest=float(difference.max()),
+        faster=times_as_fast(*taken)["value"],
+    )

@@ -10,7 +10,7 @@ from shipchip.card import OodSpec, TrustSpec
 from shipchip.trust import OodScorer, conformal_quantile, probabilities
 
 _COMPONENTS = 32
-_KEPT = 0.95  # share of ships held out that counts as in distribution
+_KEPT = 0.95  # share of held-out chips that counts as in distribution
 _TEMPERATURES = np.geomspace(0.25, 10.0, 200)
 
 
@@ -23,6 +23,7 @@ class HeldOut:
     embeddings  float32 (N, D) of them
     labels      int64 (N,) of them
     sources     (N,) names of their sources
+    ships       (N,) the ship of each, or the group that stands for it
     """
 
     trained: NDArray[np.float32]
@@ -30,6 +31,7 @@ class HeldOut:
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int64]
     sources: NDArray[np.str_]
+    ships: NDArray[np.str_]
 
 
 def fit_trust(
@@ -39,20 +41,37 @@ def fit_trust(
 
     Several held-out parts, each of a network of its own, are pooled: their logits mean the same.
     Their embeddings do not, so strangeness is measured in each part by its own network.
+
+    A class's prediction sets are made for a chip of a new ship of that class, from any source in
+    the proportion in which the held-out ships come from it (see conformal_quantile).
     """
     logits = np.concatenate([part.logits for part in held_out])
     labels = np.concatenate([part.labels for part in held_out])
     sources = np.concatenate([part.sources for part in held_out])
+    ships = np.concatenate([part.ships for part in held_out])
     temperature = fit_temperature(logits, labels, alike(sources))
     probs = probabilities(logits, temperature)
     wrongness = 1.0 - probs[np.arange(len(labels)), labels]
     quantiles = tuple(
-        conformal_quantile(wrongness[labels == k], coverage) for k in range(probs.shape[1])
+        conformal_quantile(wrongness[labels == k], ships[labels == k], coverage)
+        for k in range(probs.shape[1])
     )
     strange = [OodScorer(fit_ood(part.trained))(part.embeddings) for part in held_out]
     threshold = float(np.quantile(np.concatenate(strange), _KEPT))
     ood = fit_ood(embeddings).model_copy(update={"threshold": threshold})
     return TrustSpec(temperature=temperature, coverage=coverage, quantiles=quantiles, ood=ood)
+
+
+def held_out_counts(
+    held_out: Sequence[HeldOut], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """class -> {"ships", "chips"} held out: what the class's prediction sets rest on."""
+    labels = np.concatenate([part.labels for part in held_out])
+    ships = np.concatenate([part.ships for part in held_out])
+    return {
+        name: {"ships": len(np.unique(ships[labels == k])), "chips": int((labels == k).sum())}
+        for k, name in enumerate(classes)
+    }
 
 
 def alike(sources: NDArray[np.str_]) -> NDArray[np.float64]:

@@ -10,8 +10,14 @@ from shipchip.trust import (
     conformal_quantile,
     prediction_sets,
     probabilities,
+    ships_needed,
 )
 from tests.tiny_model import tiny_card
+
+
+def each_its_own(count: int) -> np.ndarray:
+    """The ships of chips of which no two show the same one."""
+    return np.arange(count).astype(str)
 
 
 def test_probabilities_are_the_softmax() -> None:
@@ -45,12 +51,65 @@ def test_large_logits_do_not_overflow() -> None:
 )
 def test_conformal_quantile_is_the_rank_by_hand(n: int, coverage: float, rank: int) -> None:
     scores = np.random.default_rng(1).permutation(np.arange(1, n + 1)) / 1000
-    assert conformal_quantile(scores, coverage) == rank / 1000
+    assert conformal_quantile(scores, each_its_own(n), coverage) == rank / 1000
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(0, 0.5), (8, 0.9), (18, 0.95)])
-def test_too_few_scores_promise_nothing(n: int, coverage: float) -> None:
-    assert conformal_quantile(np.zeros(n), coverage) == 1.0
+def test_with_too_few_ships_the_quantile_excludes_nothing(n: int, coverage: float) -> None:
+    assert conformal_quantile(np.zeros(n), each_its_own(n), coverage) == 1.0
+    many_chips = np.repeat(each_its_own(n), 50)
+    assert conformal_quantile(np.zeros(50 * n), many_chips, coverage) == 1.0
+    assert n < ships_needed(coverage)
+
+
+@pytest.mark.parametrize(("coverage", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19)])
+def test_the_ships_needed_are_the_least_that_exclude_something(
+    coverage: float, needed: int
+) -> None:
+    assert ships_needed(coverage) == needed
+    quantiles = [
+        conformal_quantile(np.zeros(n), each_its_own(n), coverage) for n in (needed - 1, needed)
+    ]
+    assert quantiles == [1.0, 0.0]
+
+
+def test_a_ship_weighs_the_same_however_many_chips_show_it() -> None:
+    """Ship a: 0.1 and 0.9; ship b: 0.2; ship c: 0.3. Each weighs 1/4, the new ship has the rest."""
+    scores = np.array([0.1, 0.9, 0.2, 0.3])
+    ships = np.array(["a", "a", "b", "c"])
+    # Up to 0.1: 1/8, to 0.2: 3/8, to 0.3: 5/8, to 0.9: 3/4.
+    for coverage, quantile in ((0.125, 0.1), (0.375, 0.2), (0.6, 0.3), (0.75, 0.9), (0.76, 1.0)):
+        assert conformal_quantile(scores, ships, coverage) == quantile
+        repeated = np.concatenate([scores, np.full(7, 0.3)]), np.concatenate([ships, ["c"] * 7])
+        assert conformal_quantile(*repeated, coverage) == quantile
+
+
+BLOCKS = [21, 7, 7, 7]  # chips a group, as FUSAR-Ship's Tankers
+
+
+def coverage_of_a_new_ship(blocks: list[int], by_ship: bool) -> float:
+    """Mean over calibration sets of the chance that a chip of a new ship is covered at 0.9, with a
+    correlation of 0.8 between chips of one ship."""
+    rng = np.random.default_rng(7)
+
+    def draw(ships: np.ndarray) -> np.ndarray:
+        of_ship, of_chip = rng.normal(size=ships.max() + 1), rng.normal(size=len(ships))
+        raw = np.sqrt(0.8) * of_ship[ships] + np.sqrt(0.2) * of_chip
+        return np.asarray(1 / (1 + np.exp(-raw)))
+
+    ships = np.repeat(np.arange(len(blocks)), blocks)
+    new = np.sort(draw(np.arange(20_000)))
+    units = ships if by_ship else np.arange(len(ships))
+    quantiles = [conformal_quantile(draw(ships), units.astype(str), 0.9) for _ in range(500)]
+    return float(np.mean(np.searchsorted(new, quantiles, side="right") / len(new)))
+
+
+def test_a_new_ship_is_covered_where_chips_of_one_ship_are_alike() -> None:
+    assert coverage_of_a_new_ship(BLOCKS, by_ship=False) == pytest.approx(0.84, abs=0.02)
+    assert coverage_of_a_new_ship(BLOCKS, by_ship=True) == 1.0, "four ships exclude nothing"
+    assert coverage_of_a_new_ship(3 * BLOCKS, by_ship=False) < 0.89
+    assert 0.90 <= coverage_of_a_new_ship(3 * BLOCKS, by_ship=True) < 0.97
+    assert 0.90 <= coverage_of_a_new_ship(30 * BLOCKS, by_ship=True) < 0.92
 
 
 def test_a_class_enters_where_one_minus_its_probability_is_within_its_quantile() -> None:
@@ -79,7 +138,12 @@ def test_sets_cover_the_true_class_as_often_as_they_promise_in_every_class(cover
 
     probs, labels = draw(4000)
     own = 1 - probs[np.arange(len(labels)), labels]
-    quantiles = np.array([conformal_quantile(own[labels == k], coverage) for k in range(3)])
+    quantiles = np.array(
+        [
+            conformal_quantile(own[labels == k], each_its_own((labels == k).sum()), coverage)
+            for k in range(3)
+        ]
+    )
     fresh, truth = draw(20_000)
     held = prediction_sets(fresh, quantiles)[np.arange(len(truth)), truth]
     for k in range(3):

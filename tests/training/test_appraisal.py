@@ -190,6 +190,14 @@ def test_a_figure_that_one_lacks_differs() -> None:
     ]
 
 
+def test_a_card_of_before_coverage_by_ship_says_the_same() -> None:
+    told = metrics()
+    scores = (*told["sources"].values(), told["pooled"], told)
+    for share in (share for one in scores for share in one["sets"]["coverage"].values()):
+        del share["by_ship"]
+    assert card_differs(told, metrics()) == []
+
+
 def test_strangers_are_compared_where_card_and_command_have_them() -> None:
     without = metrics() | {"out_of_distribution": None}
     assert card_differs(without, metrics()) == []

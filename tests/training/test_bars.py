@@ -41,6 +41,22 @@ def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
     assert rows["ECE, fusar"].note == f"floor {calibration_floor(np.full(4, 0.78)):.3f}"
 
 
+def test_coverage_by_ship_stands_beside_coverage_by_chip() -> None:
+    ships = ["a", "a", "a", "b"]
+    held = measure(marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0)
+    rows = {row.what: row for row in bars.rows(held, 1)}
+    by_chip, by_ship = rows["sets hold Cargo"], rows["sets hold Cargo, by ship"]
+    assert (by_chip.value(), by_chip.note) == ("50.0%", "4 chips")
+    assert (by_ship.value(), by_ship.note) == ("66.7%", "2 ships")  # (1/3 + 1) / 2
+
+
+def test_a_card_without_coverage_by_ship_has_no_such_row() -> None:
+    older = metrics()
+    for share in older["sets"]["coverage"].values():
+        del share["by_ship"]
+    assert not [row.what for row in bars.rows(older, 1) if "by ship" in row.what]
+
+
 @pytest.mark.parametrize(("value", "met"), [(0.87, True), (0.95, True), (0.869, False), (1, False)])
 def test_limits_belong_to_a_bar(value: float, met: bool) -> None:
     assert bars.COVERAGE.met(value) is met

@@ -86,6 +86,9 @@ def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
         assert keys(part.train) | keys(part.validation) == everything, name
     assert keys(trainer.trained["model/member-0"].train) == everything
     assert sum(len(part.labels) for part in learnt.held_out) == len(everything)
+    assert {ship for part in learnt.held_out for ship in part.ships} == {
+        record.group for record in fleet(24).records + fleet(12).records
+    }
     assert learnt.embeddings.shape[0] == len(everything)
 
 
@@ -97,6 +100,7 @@ def test_without_folds_the_validation_side_is_what_is_held_out() -> None:
     assert keys(trainer.trained["model/member-0"].train) == keys(fleet(24))
     (held,) = learnt.held_out
     np.testing.assert_array_equal(held.labels, fleet(12).labels)
+    assert held.ships.tolist() == [record.group for record in fleet(12).records]
     assert isinstance(learnt.network, ChipNet)
     assert [epoch.stage for epoch in history] == ["all"]  # one network needs no name
 

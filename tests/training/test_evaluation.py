@@ -153,6 +153,15 @@ def test_sets_cover_what_they_hold_in_each_class() -> None:
     assert found["mean_size"]["value"] == pytest.approx((1 + 2 + 1 + 2 + 1 + 3) / 6)
 
 
+def test_coverage_by_ship_is_the_mean_of_each_ships_share() -> None:
+    # Ship a: 1 chip of 4 is covered, ship b: 1 of 1. By chip 2/5, by ship (1/4 + 1) / 2.
+    held, ships = ["C", "F", "F", "F", "C"], list("aaaab")
+    found = sets(marked(said([0] * 5, member=held), [CARGO] * 5, ships), 0)["coverage"]["Cargo"]
+    assert (found["value"], found["chips"]) == (0.4, 5)
+    # One bootstrap draw of two ships in four is a twice, and one in four b twice.
+    assert found["by_ship"] == {"value": 0.625, "low": 0.25, "high": 1.0, "ships": 2}
+
+
 def test_a_source_tells_its_own_sets_and_the_share_of_its_ships_refused() -> None:
     given = said(SAID, member=["C", "C", "F", "T", "CT", "T", "F", "CT", "CT"], refused=[0, 8])
     found = measure(marked(given, TRUTH), records(*SOURCES), None, 0)

@@ -35,7 +35,8 @@ def card(model: ChipNet) -> ModelCard:
     labels = np.arange(20) % 3
     embeddings = out.embedding.numpy()
     sources = np.full(20, "fusar")
-    held = HeldOut(embeddings, out.logits.numpy(), embeddings, labels, sources)
+    ships = np.arange(20).astype(str)
+    held = HeldOut(embeddings, out.logits.numpy(), embeddings, labels, sources, ships)
     trust = fit_trust([held], embeddings, 0.9)
     return ModelCard(
         schema="shipchip.card/1",

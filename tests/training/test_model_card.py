@@ -11,9 +11,9 @@ from PIL import Image
 
 from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
-from tests.training.test_evaluation import metrics
+from tests.training.test_evaluation import marked, metrics, records, said
 from training import bars
-from training.card_data import RECORD, config_of_card
+from training.card_data import MEASURED, RECORD, config_of_card
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -22,6 +22,7 @@ from training.config import (
     StageConfig,
     read_config,
 )
+from training.evaluation import measure
 from training.promote import promote
 from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
 
@@ -83,6 +84,43 @@ def test_the_page_says_the_figures_of_the_card() -> None:
     ]
     assert line_of(text, "sea", "3")[2].startswith("1.00")
     assert line_of(text, "fusar", "Tanker", "40", "4") == ["fusar", "Tanker", "40", "4", "5"]
+
+
+HELD_OUT = {
+    "Cargo": {"ships": 588, "chips": 1042},
+    "Fishing": {"ships": 8, "chips": 180},
+    "Tanker": {"ships": 0, "chips": 0},
+}
+
+
+def test_the_page_says_coverage_by_ship_below_coverage_by_chip() -> None:
+    ships = ["a", "a", "a", "b"]
+    told = measure(marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0)
+    text = page(card(metrics=told))
+    assert line_of(text, "all sources")[1].startswith("50.0% (")
+    assert line_of(text, "all sources, by ship")[1].startswith("66.7% (")
+    assert line_of(text, "own, by ship")[2:4] == ["-", "-"]
+
+
+def test_the_page_says_how_many_ships_each_set_rests_on_and_where_they_are_too_few() -> None:
+    trust = tiny_card().trust.model_copy(update={"quantiles": (0.75, 1.0, 1.0)})
+    text = page(card(trust=trust, training=card().training | {"held_out": HELD_OUT}))
+    assert "With fewer than 9 ships of a class" in text
+    assert line_of(text, "Cargo", "588") == ["Cargo", "588", "1042", "0.250", ""]
+    assert line_of(text, "Fishing", "8")[-1] == "in every set: too few held-out ships"
+    assert line_of(text, "Tanker", "0")[-1] == "in every set: no held-out chip"
+
+
+def test_the_page_of_an_earlier_card_says_that_its_sets_count_chips() -> None:
+    assert "does not say how many held-out ships the sets rest on" in page(card())
+
+
+def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
+    record = {"of": "e" * 64, "metrics": MEASURED}
+    text = page(card(training=card().training | {"quantisation": record}))
+    assert f"made from the fp32 file of sha256 `{'e' * 64}`" in text
+    assert "fitted on what the fp32 file answers" in text
+    assert "int8 file, made from" not in page(card())
 
 
 def test_the_page_says_what_was_met_and_missed() -> None:

@@ -60,6 +60,14 @@ def test_the_card_says_the_same_numbers_as_the_run(folder: Path) -> None:
     assert card.classes == CLASSES
 
 
+def test_the_card_counts_the_ships_that_its_prediction_sets_rest_on(folder: Path) -> None:
+    record = ShipClassifier(folder / "ship.onnx").card.training
+    for label, held in record["held_out"].items():
+        counts = [classes[label] for classes in record["sources"].values()]
+        assert held["chips"] == sum(side["train"] + side["validation"] for side in counts)
+        assert 0 < held["ships"] <= held["chips"]
+
+
 def test_evaluating_the_file_finds_what_its_card_says(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,8 +11,9 @@ from training.calibration import reliability_of
 from training.card_data import config_of_card
 from training.provenance import short
 from training.report.plots import Confusion, confusion_grid, reliability_grid
+from training.report.prediction_sets import prediction_sets
 from training.report.retraining import retraining
-from training.report.wording import interval, listed
+from training.report.wording import interval, listed, share, table_head, table_row
 from training.strangers import learnt_before
 
 CONFUSION, RELIABILITY = "confusion.png", "calibration.png"
@@ -24,7 +25,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
         "What it is for": _purpose(card),
         "Against its bars": _bars(card.metrics, size),
         "Scores on the test side": _scores(card.metrics),
-        "Prediction sets": _sets(card),
+        "Prediction sets": prediction_sets(card, _scored(card.metrics)),
         "Calibration": _calibration(card.metrics),
         "Chips that show no ship": _strangers(card),
         "Trained on": _trained(card),
@@ -81,11 +82,11 @@ def _bars(metrics: Mapping[str, Any], size: int) -> Iterator[str]:
         "and the int8 file are measured where they run: `python -m training.run evaluate`."
     )
     yield ""
-    yield from _head("test side", "value", "95 %", "bar", "", "")
+    yield from table_head("test side", "value", "95 %", "bar", "", "")
     for row in rows(metrics, size, absent="run `evaluate`"):
         bar = row.bar.told() if row.bar else ""
         what = row.what.replace("*", "\\*")
-        yield _row(what, row.value(), row.interval(), bar, row.verdict, row.note)
+        yield table_row(what, row.value(), row.interval(), bar, row.verdict, row.note)
 
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -97,17 +98,17 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     names = ("macro_f1", "balanced_accuracy", "accuracy")
     head = (name.replace("_", " ").replace("f1", "F1") for name in names)
-    yield from _head("source", "chips (ships)", *head, 'macro F1 of "all majority"')
+    yield from table_head("source", "chips (ships)", *head, 'macro F1 of "all majority"')
     for source, score in _scored(metrics).items():
         figures = (interval(score["headline"][name]) for name in names)
         chips = f"{score['chips']} ({score['ships']})"
-        yield _row(source, chips, *figures, f"{score['majority_macro_f1']:.2f}")
+        yield table_row(source, chips, *figures, f"{score['majority_macro_f1']:.2f}")
     yield ""
-    yield from _head("source", "class", "precision", "recall", "F1", "chips")
+    yield from table_head("source", "class", "precision", "recall", "F1", "chips")
     for source, score in _scored(metrics).items():
         for label, figures in score["by_class_intervals"].items():
             told = (interval(figures[name]) for name in ("precision", "recall", "f1"))
-            yield _row(source, label, *told, str(score["by_class"][label]["chips"]))
+            yield table_row(source, label, *told, str(score["by_class"][label]["chips"]))
     yield ""
     yield f"![Confusion matrices: counts and shares of each true class]({CONFUSION})"
 
@@ -117,29 +118,15 @@ def _scored(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {**metrics["sources"], **pooled}
 
 
-def _sets(card: ModelCard) -> Iterator[str]:
-    yield (
-        f"Share of chips whose true class is in the set; {card.trust.coverage:.0%} is aimed at, in "
-        "every class. An interval of no width is of one ship, or of few chips that are all in."
-    )
-    yield ""
-    scored = {**_scored(card.metrics), "all sources": {"sets": card.metrics["sets"]}}
-    yield from _head("source", *card.classes, "mean size")
-    for source, score in scored.items():
-        shares = score["sets"]["coverage"]
-        told = (_share(shares[name]) if name in shares else "-" for name in card.classes)
-        yield _row(source, *told, interval(score["sets"]["mean_size"]))
-
-
 def _calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "ECE (expected calibration error, 10 bins of confidence) beside its floor: what a model "
         "without any fault, of the same confidences, shows on average on as many chips."
     )
     yield ""
-    yield from _head("source", "ECE", "floor")
+    yield from table_head("source", "ECE", "floor")
     for source, score in _scored(metrics).items():
-        yield _row(source, interval(score["headline"]["ece"]), f"{score['ece_floor']:.2f}")
+        yield table_row(source, interval(score["headline"]["ece"]), f"{score['ece_floor']:.2f}")
     yield ""
     yield f"![Accuracy against confidence; dots grow with the answers in a bin]({RELIABILITY})"
 
@@ -156,20 +143,20 @@ def _strangers(card: ModelCard) -> Iterator[str]:
         + (f"; {note}." if note else ".")
     )
     yield ""
-    yield from _head("chips of", "chips", "AUROC", "refused")
+    yield from table_head("chips of", "chips", "AUROC", "refused")
     for kind, one in {**told["kinds"], "all of these": told["all"]}.items():
-        yield _row(kind, str(one["chips"]), interval(one["auroc"]), _share(one["refused"]))
+        yield table_row(kind, str(one["chips"]), interval(one["auroc"]), share(one["refused"]))
     yield ""
-    ships, at_90 = (_share(told["all"][n]) for n in ("ships_refused", "ships_refused_at_90"))
+    ships, at_90 = (share(told["all"][n]) for n in ("ships_refused", "ships_refused_at_90"))
     yield f"Of the test ships {ships} are refused; {at_90} where 90 % of these chips would be."
 
 
 def _trained(card: ModelCard) -> Iterator[str]:
-    yield from _head("source", "class", "train", "validation", "test")
+    yield from table_head("source", "class", "train", "validation", "test")
     for source, classes in card.training["sources"].items():
         for label, sides in classes.items():
             chips = (str(sides[side]) for side in ("train", "validation", "test"))
-            yield _row(source, label, *chips)
+            yield table_row(source, label, *chips)
     yield ""
     record = card.training["pretraining"]
     if record and "chips" in record:
@@ -214,6 +201,13 @@ def _limits(card: ModelCard) -> Iterator[str]:
             "FUSAR-Ship in blocks that it was not trained on, and may fail on chips scaled "
             "otherwise (docs/experiments/log.md)."
         )
+    quantised = card.training.get("quantisation")
+    if quantised:
+        yield (
+            f"- This is an int8 file, made from the fp32 file of sha256 `{quantised['of']}`. Its "
+            "figures are its own, but temperature, prediction sets and out-of-distribution "
+            "threshold were fitted on what the fp32 file answers."
+        )
     yield "- Few to test on: read the intervals, not the figures alone."
     yield (
         "- Temperature, prediction sets and the out-of-distribution threshold rest on few chips, "
@@ -224,16 +218,3 @@ def _limits(card: ModelCard) -> Iterator[str]:
         + "; ".join(rule.why for rule in card.input.spacing_rules)
         + ". Send the spacing where you know it: length is the strongest cue."
     )
-
-
-def _share(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"
-
-
-def _head(*names: str) -> Iterator[str]:
-    yield _row(*names)
-    yield _row(*("---" for _ in names))
-
-
-def _row(*places: str) -> str:
-    return "| " + " | ".join(places) + " |"

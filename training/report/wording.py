@@ -1,6 +1,6 @@
 """How figures, paths and differences are written, alike in every table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from training.report.document import Entry, Mark
 
@@ -47,3 +47,23 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     """Names with commas; what is over `most` is counted."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def share(figure: Mapping[str, float]) -> str:
+    """A share with its interval.
+
+    >>> share({"value": 0.906, "low": 0.827, "high": 0.949})
+    '90.6% (82.7% to 94.9%)'
+    """
+    return f"{figure['value']:.1%} ({figure['low']:.1%} to {figure['high']:.1%})"
+
+
+def table_head(*names: str) -> Iterator[str]:
+    """The first two lines of a Markdown table."""
+    yield table_row(*names)
+    yield table_row(*("---" for _ in names))
+
+
+def table_row(*cells: str) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"

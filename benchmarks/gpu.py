@@ -3,8 +3,8 @@
 tests    the tests marked `gpu`
 answers  the default model on ONNX Runtime's CUDA provider against the CPU, chips a second of both
 speed    base training and fine-tuning of VGG16 at full width, 224 pixels, beside a matrix product
-matrix   the paper's experiment on the chips of --data, for --minutes, and a report of the cells that
-         are finished by then
+matrix   the paper's experiment on the chips of --data, for --minutes, and a report of the cells
+         that are finished by then
 
 Exit status 0: all parts passed; 1: the summary says which did not, and why. Needs torch with CUDA
 and the packages of shipchip[train]; nothing is installed or fetched.

@@ -194,7 +194,8 @@ def measure_run(
     metrics = measure_file(ships, sides.test, strange, record["seed"])
     write_makers(folder, record["made_by"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
-    card = ships.card.model_copy(update={"metrics": metrics, "training": record})
+    training = ships.card.training | record  # the counts of held-out ships stay
+    card = ships.card.model_copy(update={"metrics": metrics, "training": training})
     card = identified(card, path)
     write_card(card, path)
     return card

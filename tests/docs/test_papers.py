@@ -33,6 +33,22 @@ def test_every_link_within_the_repository_leads_somewhere(paper: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
+def test_every_source_file_that_is_named_is_there(paper: Path) -> None:
+    if paper.name == "CHANGELOG.md":
+        return  # it may name what is gone
+    named = re.findall(
+        r"`((?:shipchip|serving|training|tests|benchmarks|deploy)/[\w./-]+)`",
+        paper.read_text(encoding="utf-8"),
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_the_readme_fits_on_two_screens() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 8000
+
+
 def test_every_document_is_reached_from_the_readme() -> None:
     reached, pending = set(), [ROOT / "README.md"]
     while pending:

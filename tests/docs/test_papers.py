@@ -85,8 +85,8 @@ def test_the_licence_is_the_one_that_is_cited() -> None:
     assert PROJECT.get("license", "Apache-2.0") == "Apache-2.0"
 
 
-def test_a_hole_is_reported_in_private() -> None:
+def test_vulnerabilities_are_reported_in_private() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     assert "private vulnerability reporting" in text
-    assert "Which versions are looked after" in text
+    assert "Supported versions" in text
     assert "@" not in text  # no address of anybody

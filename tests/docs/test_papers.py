@@ -45,6 +45,24 @@ def test_every_source_file_that_is_named_is_there(paper: Path) -> None:
     assert missing == []
 
 
+def test_every_test_that_the_protocol_names_is_there() -> None:
+    rows = re.findall(r"^\| .* \| (.*`test_.*) \|$", paper_text("protocol.md"), re.M)
+    named = [
+        (file, test)
+        for row in rows
+        for file, tests in re.findall(r"`([\w/]+\.py)`((?:[:,] `test_\w+`)*)", row)
+        for test in re.findall(r"`(test_\w+)`", tests) or [""]
+    ]
+    assert len(named) > 50
+    for file, test in named:
+        path = ROOT / (file if "/" in file else f"tests/training/{file}")
+        assert f"def {test}" in path.read_text(), (file, test)
+
+
+def paper_text(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
 def test_the_readme_fits_on_two_screens() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 8000
 

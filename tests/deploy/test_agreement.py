@@ -12,8 +12,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving import telemetry
 from serving.settings import Settings
+from serving.telemetry import RequestTelemetry, Telemetry
 from tests.deploy.manifests import (
     DEPLOY,
     KUBERNETES,
@@ -43,26 +43,26 @@ FILES = sorted(
 
 
 @pytest.fixture(scope="module")
-def metrics() -> dict[str, str]:
+def families() -> dict[str, str]:
     """Family -> type of all metrics of ours, from the objects that a worker makes."""
     registry = CollectorRegistry()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(telemetry, "CollectorRegistry", lambda: registry)
-        telemetry.RequestTelemetry()
-        worker = telemetry.Telemetry(
+        patch.setattr("serving.telemetry.CollectorRegistry", lambda: registry)
+        RequestTelemetry()
+        worker = Telemetry(
             tiny_card(training={"sources": {"own": {"Cargo": {"train": 1}}}}), "sha256", "provider"
         )
     predicted = 'shipchip_predictions_total{in_distribution="true",label="Cargo"} 1.0\n'
     derived = text_string_to_metric_families(worker.derived(predicted))
-    families = [*registry.collect(), *derived]
-    return {family.name: family.type for family in families if family.type != "unknown"}
+    found = [*registry.collect(), *derived]
+    return {family.name: family.type for family in found if family.type != "unknown"}
 
 
 @pytest.fixture(scope="module")
-def exposed(metrics: dict[str, str]) -> set[str]:
+def exposed(families: dict[str, str]) -> set[str]:
     """Every series that /metrics has of them."""
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
-    return {name + end for name, kind in metrics.items() for end in endings.get(kind, ("",))}
+    return {name + end for name, kind in families.items() for end in endings.get(kind, ("",))}
 
 
 def test_ports_are_the_one_that_the_image_exposes() -> None:
@@ -105,11 +105,11 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
         assert named <= SETTINGS | OTHER_VARIABLES, file
 
 
-def test_every_metric_that_is_named_is_exposed(metrics: dict[str, str], exposed: set[str]) -> None:
+def test_every_metric_that_is_named_is_exposed(families: dict[str, str], exposed: set[str]) -> None:
     made = {adapter_rule()["name"]["as"]}
     for file in FILES:
         asked = set(re.findall(r"\bshipchip_[a-z0-9_]*[a-z0-9]\b", file.read_text()))
-        assert asked <= exposed | set(metrics) | made, file
+        assert asked <= exposed | set(families) | made, file
 
 
 def test_the_dashboard_asks_by_names_of_series(exposed: set[str]) -> None:
@@ -126,14 +126,14 @@ def adapter_rule() -> dict[str, object]:
 
 
 def test_the_autoscaler_asks_for_what_the_adapter_makes_of_queue_time(
-    metrics: dict[str, str],
+    families: dict[str, str],
 ) -> None:
     (metric,) = of_kind("HorizontalPodAutoscaler")["spec"]["metrics"]
     rule = adapter_rule()
     assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
     series = re.match(r"\w+", rule["seriesQuery"]).group()
     assert rule["name"]["matches"] == f"^{series}$"
-    assert metrics[series.removesuffix("_bucket")] == "histogram"
+    assert families[series.removesuffix("_bucket")] == "histogram"
     assert set(rule["resources"]["overrides"]) == {"namespace", "pod"}
     assert rule["metricsQuery"].count("<<.LabelMatchers>>") == 2
 

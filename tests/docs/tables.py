@@ -107,15 +107,15 @@ def scores() -> str:
     others = metrics["out_of_distribution"]["all"]
     tanker = sources["opensarship_slc"]["by_class"]["Tanker"]["precision"]
     notes = (
-        f'- On SLC chips only {tanker:.0%} of the answers "Tanker" are right.',
+        f'- On SLC chips only {100 * tanker:.0f} % of the answers "Tanker" are right.',
         f"- Calibration error (ECE) is {min(ece):.2f} to {max(ece):.2f}. On so few chips a perfect "
         f"model would show {min(floor):.2f} to {max(floor):.2f}.",
         f"- Prediction sets contain the true class for {min(coverage):.0f} to {max(coverage):.0f} "
         f"% of chips, depending on the class. Their mean size is "
         f"{metrics['sets']['mean_size']['value']:.1f}.",
         f"- Of {others['chips']:,} chips of vehicles, aircraft or sea, "
-        f"{others['refused']['value']:.1%} are flagged as unlike the training chips. So are "
-        f"{others['ships_refused']['value']:.1%} of ships.",
+        f"{100 * others['refused']['value']:.1f} % are flagged as unlike the training chips. So "
+        f"are {100 * others['ships_refused']['value']:.1f} % of ships.",
     )
     return "\n".join((table, *notes, ""))
 

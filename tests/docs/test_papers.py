@@ -1,4 +1,4 @@
-"""Links that lead somewhere, a citation that can be read, a licence, and how to report a hole."""
+"""Links and paths in the documents exist; citation, licence and security policy are complete."""
 
 import re
 import tomllib
@@ -16,13 +16,13 @@ DATA = {"10.1007/s11432-019-2772-5", "10.1109/JSTARS.2017.2755672"}
 
 
 def anchors(path: Path) -> set[str]:
-    """What the forge makes of the headings: lower case, no punctuation, hyphens for blanks."""
+    """The anchors of the headings: lower case, no punctuation, hyphens for blanks."""
     heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
-def test_every_link_within_the_repository_leads_somewhere(paper: Path) -> None:
+def test_every_link_within_the_repository_has_a_target(paper: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", paper.read_text(encoding="utf-8"), flags=re.M | re.S)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", link):
@@ -107,4 +107,4 @@ def test_vulnerabilities_are_reported_in_private() -> None:
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     assert "private vulnerability reporting" in text
     assert "Supported versions" in text
-    assert "@" not in text  # no address of anybody
+    assert "@" not in text  # no personal address

@@ -18,16 +18,16 @@ from rich.table import Table
 from sklearn.model_selection import train_test_split
 
 from training.config import DEFAULT_INPUT, ModelConfig, RunConfig, StageConfig
-from training.final_test import final_chips, final_logits
-from training.loop import evaluate
-from training.metrics import macro_f1
-from training.models import ChipNet, build, device_of_choice
-from training.sides import SealedTest, Sides, distinct, index, load
-from training.sources.discover import discover
-from training.sources.record import CLASSES
-from training.splits import SPLITS, Item, SplitName
-from training.stages import of_sources, run_stage
-from training.store import Prepared
+from training.data.dataset import SealedTest, Sides, distinct, index, load
+from training.data.discover import discover
+from training.data.record import CLASSES
+from training.data.splits import SPLITS, Item, SplitName
+from training.data.store import Prepared
+from training.evaluation.final_test import final_chips, final_logits
+from training.evaluation.metrics import macro_f1
+from training.fit.epoch import evaluate
+from training.fit.stage import of_sources, run_stage
+from training.network.models import ChipNet, build, device_of_choice
 
 FUSAR, OPENSARSHIP, MIX = ("fusar*",), ("opensarship*",), ("*",)
 Condition = Callable[["Bench", int], float]

@@ -21,9 +21,9 @@ from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ShipchipError
-from training.evaluation import BATCH
-from training.provenance import machine
-from training.smaller import check_related, seconds, speed, times_as_fast
+from training.evaluation.figures import BATCH
+from training.identity import machine
+from training.int8.comparison import check_related, seconds, speed, times_as_fast
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.augment import augment, mixup
-from training.checkpoint import Dice
 from training.config import NETWORKS, ModelConfig, RunConfig, StageConfig
-from training.loop import Course, bf16_pays, train_one_epoch
-from training.models import ChipNet, build, device_of_choice
-from training.parallel import ALONE
-from training.provenance import machine
-from training.sources.record import CLASSES, Record
-from training.stages import make_learner, run_stage
-from training.store import Prepared
+from training.data.record import CLASSES, Record
+from training.data.store import Prepared
+from training.fit.checkpoint import Dice
+from training.fit.epoch import Course, bf16_pays, train_one_epoch
+from training.fit.processes import ALONE
+from training.fit.stage import make_learner, run_stage
+from training.identity import machine
+from training.network.augment import augment, mixup
+from training.network.models import ChipNet, build, device_of_choice
 
 
 def main() -> int:

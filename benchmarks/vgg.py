@@ -13,7 +13,7 @@ import torch
 from shipchip import ShipClassifier
 from training.config import ModelConfig
 from training.export import export
-from training.models import build
+from training.network.models import build
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,16 +14,28 @@ from rich.progress import Progress
 
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training import matrix as matrix_run
 from training import promote as promotion
-from training import report, splits
-from training.appraisal import appraise, check_card, tell
-from training.card_data import sides_of_card
+from training.atomic import half_of, write_text
+from training.card.record import sides_of_card
 from training.config import RunConfig, validated
-from training.crossfit import Start
+from training.data import splits
+from training.data.checks import notes, verify
+from training.data.dataset import Sides, all_records, distinct, index, load
+from training.data.ood import strangers
+from training.data.record import Source
+from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid
-from training.matrix_config import MatrixConfig, is_pretrained
-from training.matrix_place import Place
+from training.evaluation.evaluate import appraise, check_card, tell
+from training.evaluation.tables import counts_table, scores_table
+from training.fit.cross_validation import Start, plan
+from training.fit.processes import Team, joined
+from training.identity import admitted, identity, locked, made_by, makers_of
+from training.int8.quantise import convert
+from training.matrix import run as matrix_run
+from training.matrix.config import MatrixConfig, is_pretrained
+from training.matrix.folder import Place
+from training.matrix.report import write_matrix_report
+from training.network.weights import read_weights
 from training.options import (
     check_pretraining,
     large_enough,
@@ -35,8 +47,10 @@ from training.options import (
     sources_of,
     weights_dir,
 )
-from training.parallel import Team, joined
-from training.pipeline import (
+from training.plots import draw_answers
+from training.pretrain import check_unseen, other_chips
+from training.pretrain import pretrain as learn_features
+from training.retrain import (
     clear_stages,
     finish,
     measure_run,
@@ -45,20 +59,7 @@ from training.pipeline import (
     write_curves,
     write_run,
 )
-from training.pipeline import train as learn_all
-from training.plan import plan
-from training.pretraining import check_unseen, other_chips
-from training.pretraining import pretrain as learn_features
-from training.provenance import identity, made_by
-from training.quantise import convert
-from training.run_folder import admitted, locked, makers_of
-from training.sides import Sides, all_records, distinct, index, load
-from training.sources.record import Source
-from training.sources.simulated import SimulatedSource
-from training.strangers import strangers
-from training.verify import notes, verify
-from training.weights import read_weights
-from training.whole import half_of, write_text
+from training.retrain import train as learn_all
 
 
 def train(options: argparse.Namespace, console: Console) -> None:
@@ -147,7 +148,7 @@ def _complete(
 
 
 def _say_model(card: ModelCard, folder: Path, console: Console) -> None:
-    Console().print(report.scores_table(card.metrics["sources"]))
+    Console().print(scores_table(card.metrics["sources"]))
     console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}", soft_wrap=True)
 
 
@@ -219,7 +220,7 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     )
     results = matrix_run.run(config, sides, items, place)
     if team.writes:
-        report.write_matrix_report(results, folder, chips=not options.without_chips)
+        write_matrix_report(results, folder, chips=not options.without_chips)
         console.print(f"report: {folder / 'report.html'}", highlight=False)
 
 
@@ -279,13 +280,13 @@ def figure(options: argparse.Namespace, console: Console) -> None:
     """Simulated chips with a model's answers."""
     source = SimulatedSource({"Cargo": 3, "Fishing": 3, "Tanker": 3}, seed=11, size=64)
     chips = [(record.label, source.read(record)) for record in source.index()]
-    report.draw_answers(ShipClassifier(options.model, device="cpu"), chips, options.out)
+    draw_answers(ShipClassifier(options.model, device="cpu"), chips, options.out)
     console.print(f"{options.out}", highlight=False)
 
 
 def _say_data(
     sources: list[Source], items: list[splits.Item], table: Console, console: Console
 ) -> None:
-    table.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
+    table.print(counts_table(splits.counts(items), splits.found(all_records(sources))))
     for line in notes(sources, [item.record for item in items]):
         console.print(line, highlight=False, soft_wrap=True)

@@ -12,8 +12,8 @@ from shipchip import __version__
 from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
-from training.loop import evaluate
-from training.models import Explained, Network
+from training.fit.epoch import evaluate
+from training.network.models import Explained, Network
 
 # Of logits, which are log-probabilities where several networks answer: a thousandth in the odds.
 # Torch and ONNX Runtime add in other orders; 3e-4 was seen on real chips.

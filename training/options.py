@@ -6,14 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
+from training.data.discover import WHAT_TO_DOWNLOAD, discover
+from training.data.record import Source
+from training.data.simulated import SimulatedSource
 from training.errors import ConfigInvalid, DataMissing
-from training.matrix_config import MatrixConfig, is_pretrained, simulated_matrix, with_sweep
-from training.parallel import Team
-from training.pretraining import other_chips
-from training.progress import OnEpoch, tensorboard
-from training.sources.discover import WHAT_TO_DOWNLOAD, discover
-from training.sources.record import Source
-from training.sources.simulated import SimulatedSource
+from training.fit.processes import Team
+from training.fit.progress import OnEpoch, tensorboard
+from training.matrix.config import MatrixConfig, is_pretrained, simulated_matrix, with_sweep
+from training.pretrain import other_chips
 
 
 def run_config(options: argparse.Namespace) -> RunConfig:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
-from training.bars import MEGABYTE, SIZE
-from training.card_data import metrics_are_its_own
+from training.atomic import write_text
+from training.card.page import model_card, pictures
+from training.card.record import metrics_are_its_own
 from training.errors import DataMissing
-from training.report.model_card import model_card, pictures
-from training.whole import write_text
+from training.evaluation.bars import MEGABYTE, SIZE
 
 _FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
 

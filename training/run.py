@@ -9,7 +9,7 @@ from rich.console import Console
 from shipchip.errors import ShipchipError
 from training import commands
 from training.config import NETWORKS
-from training.matrix_config import MODELS, SWEEPS
+from training.matrix.config import MODELS, SWEEPS
 
 console = Console(stderr=True)
 

@@ -15,15 +15,15 @@ from tests.tiny_model import CLASSES, draw_chip, tiny_card, tiny_model, write_ti
 from tests.training.archives import tiff, write_folder, write_zip
 from tests.training.test_evaluation import drawn, metrics, npy
 from training import run
-from training.appraisal import card_differs
 from training.config import RunConfig
+from training.data.dataset import all_records, index
+from training.data.discover import discover
+from training.data.ood import learnt_before, strangers
+from training.data.splits import Item, counts, manifest_sha256
 from training.errors import ConfigInvalid
+from training.evaluation.evaluate import card_differs
 from training.export import write_card
-from training.sides import all_records, index
-from training.smaller import check_related, seconds, speed, times_as_fast
-from training.sources.discover import discover
-from training.splits import Item, counts, manifest_sha256
-from training.strangers import learnt_before, strangers
+from training.int8.comparison import check_related, seconds, speed, times_as_fast
 
 QUIET = Console(quiet=True)
 WRONG = {"Cargo": "Tanker", "Fishing": "Cargo", "Tanker": "Fishing"}

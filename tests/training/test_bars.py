@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tests.training.test_evaluation import marked, metrics, records, said
-from training import bars
-from training.calibration import calibration_floor
-from training.evaluation import measure
+from training.evaluation import bars
+from training.evaluation.calibration import calibration_floor
+from training.evaluation.figures import measure
 
 
 def rows_of(**changes: object) -> dict[str, bars.Row]:

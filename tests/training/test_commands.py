@@ -16,14 +16,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.archives import tiff, write_folder
 from tests.training.test_parallel import ROOT, TINY
 from training import run
-from training.checkpoint import Checkpoint
+from training.atomic import half_of
 from training.config import DEFAULT_INPUT
-from training.matrix_config import MODELS
-from training.progress import OnEpoch, tensorboard
-from training.results import Epoch
-from training.sources.folder import FolderSource
-from training.store import prepare_all
-from training.whole import half_of
+from training.data.class_folders import FolderSource
+from training.data.store import prepare_all
+from training.fit.checkpoint import Checkpoint
+from training.fit.progress import Epoch, OnEpoch, tensorboard
+from training.matrix.config import MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +158,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.matrix.write_cell", full)
+    monkeypatch.setattr("training.matrix.run.write_cell", full)
     (tmp_path / "tiny.toml").write_text(TINY)
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
     assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
@@ -351,12 +350,12 @@ def test_a_killed_pretraining_does_not_go_on_with_other_code(
         raise Killed
 
     monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (0.0,))
-    monkeypatch.setattr("training.pretraining.CODE", "a" * 40)
+    monkeypatch.setattr("training.pretrain.CODE", "a" * 40)
     with monkeypatch.context() as patch:
-        patch.setattr("training.pretraining.save_features", dies)
+        patch.setattr("training.pretrain.save_features", dies)
         with pytest.raises(Killed):
             run.main(words)
-    monkeypatch.setattr("training.pretraining.CODE", "b" * 40)
+    monkeypatch.setattr("training.pretrain.CODE", "b" * 40)
     assert run.main(words) == 1
     told = rf"is of \w+ by {'a' * 12}, expected \w+ by {'b' * 12}; delete it"
     assert re.search(told, capsys.readouterr().err)

@@ -8,12 +8,12 @@ import torch
 
 from tests.training.test_stages import CONFIG, chips, network
 from training.config import ExpertsConfig, RunConfig
-from training.crossfit import folds_of, learn
+from training.data.dataset import SealedTest, Sides
+from training.data.store import Prepared
 from training.errors import DataInvalid
-from training.models import ChipNet, Ensemble
-from training.results import Epoch
-from training.sides import SealedTest, Sides
-from training.store import Prepared
+from training.fit.cross_validation import folds_of, learn
+from training.fit.progress import Epoch
+from training.network.models import ChipNet, Ensemble
 
 
 def fleet(n: int = 24, views: int = 2) -> Prepared:

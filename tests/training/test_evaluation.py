@@ -12,12 +12,17 @@ from sklearn.metrics import roc_auc_score
 
 from shipchip import Chip, ShipClassifier, decode
 from tests.tiny_model import CLASSES, draw_chip
-from training.calibration import calibration_floor, reliability_of, reliability_record
-from training.evaluation import Answers, Marked, answers, measure, sets, told_apart
-from training.metrics import expected_calibration_error
-from training.resampling import auroc_of_draws, drawn_by_ship, drawn_one_by_one, mean_by_ship
-from training.smaller import loss
-from training.sources.record import Record
+from training.data.record import Record
+from training.evaluation.calibration import calibration_floor, reliability_of, reliability_record
+from training.evaluation.figures import Answers, Marked, answers, measure, sets, told_apart
+from training.evaluation.metrics import expected_calibration_error
+from training.evaluation.resampling import (
+    auroc_of_draws,
+    drawn_by_ship,
+    drawn_one_by_one,
+    mean_by_ship,
+)
+from training.int8.comparison import loss
 
 CARGO, FISHING, TANKER = range(3)
 

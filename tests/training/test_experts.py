@@ -6,11 +6,11 @@ import torch
 
 from tests.training.test_measures import SPEC
 from training.config import ExpertsConfig
-from training.experts import Experts, chip_weights, fit_experts
-from training.measures import NAMES
-from training.sources.record import CLASSES, Record
-from training.sources.simulated import SimulatedSource
-from training.store import Prepared, prepare_all
+from training.data.record import CLASSES, Record
+from training.data.simulated import SimulatedSource
+from training.data.store import Prepared, prepare_all
+from training.network.experts import Experts, chip_weights, fit_experts
+from training.network.measurements import NAMES
 
 
 @pytest.fixture(scope="module")

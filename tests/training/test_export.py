@@ -12,11 +12,11 @@ from shipchip import ModelCard, ShipClassifier
 from shipchip.card import CARD_KEY
 from shipchip.trust import OodScorer
 from training.config import DEFAULT_INPUT, ModelConfig
+from training.data.record import CLASSES
 from training.errors import ExportMismatch
+from training.evaluation.trust import HeldOut, fit_temperature, fit_trust
 from training.export import compare, export
-from training.models import ChipNet, build
-from training.sources.record import CLASSES
-from training.trust_fit import HeldOut, fit_temperature, fit_trust
+from training.network.models import ChipNet, build
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 32})
 CHIPS = np.random.default_rng(0).normal(0, 0.5, (20, 1, 32, 32)).astype(np.float32)

@@ -10,9 +10,9 @@ import pytest
 
 from tests.training.archives import tiff, write_folder, write_rar, write_zip
 from tests.training.test_evaluation import npy
+from training.data.class_folders import FolderSource
+from training.data.discover import discover
 from training.errors import DataInvalid
-from training.sources.discover import discover
-from training.sources.folder import FolderSource
 
 OWN = {"Cargo/a.tif": tiff(1), "Cargo/b.tif": tiff(2), "Tanker/c.tif": tiff(3)}
 

@@ -12,11 +12,11 @@ import torch
 
 from tests.training.test_parallel import ROOT, TINY
 from tests.training.test_stages import CONFIG, chips, network, stage
-from training.checkpoint import Checkpoint
-from training.loop import evaluate
-from training.models import ChipNet, copy_state
-from training.results import Epoch
-from training.stages import Around, StageResult, run_stage
+from training.fit.checkpoint import Checkpoint
+from training.fit.epoch import evaluate
+from training.fit.progress import Epoch
+from training.fit.stage import Around, StageResult, run_stage
+from training.network.models import ChipNet, copy_state
 
 pytestmark = [
     pytest.mark.gpu,

@@ -20,11 +20,12 @@ from shipchip.classifier import ShipClassifier
 from tests.training.archives import tiff, write_folder
 from tests.training.test_commands import own_chips
 from tests.training.test_parallel import ROOT
-from training import commands, provenance, run
+from training import commands, run
+from training import identity as provenance
+from training.atomic import write_tensors
 from training.config import ModelConfig
-from training.models import build, copy_state
-from training.run_folder import locked
-from training.whole import write_tensors
+from training.identity import locked
+from training.network.models import build, copy_state
 
 TINY = """
 folds = 0

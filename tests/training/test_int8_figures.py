@@ -12,11 +12,11 @@ from tests.training.test_appraisal import other_chips
 from tests.training.test_evaluation import npy
 from tests.training.test_quantise import network, training_record, write
 from training import run
-from training.appraisal import card_differs
-from training.card_data import sides_of_card
+from training.card.record import sides_of_card
+from training.data.discover import discover
+from training.evaluation.evaluate import card_differs
+from training.evaluation.final_test import measure_file
 from training.export import write_card
-from training.final_test import measure_file
-from training.sources.discover import discover
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from training import matrix, provenance
+from training import identity as provenance
 from training.config import (
     DEFAULT_INPUT,
     AugmentConfig,
@@ -17,17 +17,19 @@ from training.config import (
     RunConfig,
     StageConfig,
 )
+from training.data.dataset import Sides, all_records, index, load
+from training.data.simulated import SimulatedSource
+from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
-from training.frozen import Bank, compute_bank
-from training.matrix_config import MatrixConfig, Variant, with_sweep
-from training.matrix_place import Place
-from training.models import build
-from training.results import Cell, Epoch, MatrixResults, read_cell
-from training.sides import Sides, all_records, index, load
-from training.sources.simulated import SimulatedSource
-from training.splits import Item
-from training.stages import StageResult, run_stage
-from training.weights import sar_file, save_features
+from training.fit.frozen_head import Bank, compute_bank
+from training.fit.progress import Epoch
+from training.fit.stage import StageResult, run_stage
+from training.matrix import run as matrix
+from training.matrix.config import MatrixConfig, Variant, with_sweep
+from training.matrix.folder import Place
+from training.matrix.results import Cell, MatrixResults, read_cell
+from training.network.models import build
+from training.network.weights import sar_file, save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
 CONFIG = MatrixConfig(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.config import DEFAULT_INPUT
-from training.measures import LEVELS_DB, NAMES, Measures
+from training.network.measurements import LEVELS_DB, NAMES, Measures
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 64, "spacing_m": 6.0})
 

@@ -12,8 +12,8 @@ from PIL import Image
 from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import marked, metrics, records, said
-from training import bars
-from training.card_data import MEASURED, RECORD, config_of_card
+from training.card.page import CONFUSION, RELIABILITY, model_card, pictures
+from training.card.record import MEASURED, RECORD, config_of_card
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -22,9 +22,9 @@ from training.config import (
     StageConfig,
     read_config,
 )
-from training.evaluation import measure
+from training.evaluation import bars
+from training.evaluation.figures import measure
 from training.promote import promote
-from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
 
 CONFIG = RunConfig(
     seed=3,

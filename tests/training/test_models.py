@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import VGG, vgg16, vgg16_bn
 
 from training.config import DEFAULT_INPUT, NETWORKS, RECIPE, ModelConfig, NetworkName
-from training.models import Ensemble, Explained, build
+from training.network.models import Ensemble, Explained, build
 
 WIDTHS = {"cnn": 0.25, "vgg16": 0.125, "vgg16_bn": 0.125, "resnet50": 1.0}
 

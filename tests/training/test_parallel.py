@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from training.parallel import ALONE, Team
-from training.results import CellResult, read_cell
+from training.fit.processes import ALONE, Team
+from training.matrix.results import CellResult, read_cell
 
 ROOT = Path(__file__).parents[2]
 TINY = """

@@ -8,10 +8,10 @@ import pytest
 
 from tests.training.test_stages import CONFIG, chips
 from training.config import RunConfig, StageConfig
+from training.data.dataset import SealedTest, Sides
+from training.data.store import Prepared, joined
 from training.errors import DataInvalid
-from training.plan import plan
-from training.sides import SealedTest, Sides
-from training.store import Prepared, joined
+from training.fit.cross_validation import plan
 
 STAGES = (
     StageConfig(name="base", sources=("fusar*",), epochs=1, lr=1e-3),

@@ -26,20 +26,20 @@ from tests.training.archives import write_folder
 from tests.training.test_evaluation import npy
 from tests.training.test_stages import chips
 from training import run
-from training.card_data import sides_of_card
+from training.card.record import sides_of_card
 from training.config import ModelConfig, RunConfig
+from training.data.dataset import SealedTest, Sides, all_records, index
+from training.data.discover import discover
+from training.data.splits import counts, manifest_sha256
+from training.data.store import Prepared
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
+from training.evaluation.metrics import macro_f1
+from training.evaluation.trust import fit_ood
 from training.export import export, write_card
-from training.loop import evaluate
-from training.metrics import macro_f1
-from training.models import ChipNet, Ensemble, Network, build
-from training.quantise import calibration_chips, convert, quantise
-from training.sides import SealedTest, Sides, all_records, index
-from training.sources.discover import discover
-from training.splits import counts, manifest_sha256
-from training.store import Prepared
-from training.taps import lay_out_taps
-from training.trust_fit import fit_ood
+from training.fit.epoch import evaluate
+from training.int8.layout import lay_out_taps
+from training.int8.quantise import calibration_chips, convert, quantise
+from training.network.models import ChipNet, Ensemble, Network, build
 
 TRAIN, HELD = chips(60), chips(30)
 SIDES = Sides(TRAIN, HELD, SealedTest(chips(9)))
@@ -186,7 +186,7 @@ def test_an_ensemble_is_quantised_member_by_member(tmp_path: Path) -> None:
 def test_laying_out_the_taps_changes_no_bit(
     fp32: Path, int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.quantise.lay_out_taps", lambda _: None)
+    monkeypatch.setattr("training.int8.quantise.lay_out_taps", lambda _: None)
     quantise(fp32, TRAIN.inputs, tmp_path / "plain.onnx")
     assert one_channel(tmp_path / "plain.onnx") == 1
     assert one_channel(int8) == 0

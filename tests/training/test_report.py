@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from training.errors import DataInvalid
-from training.metrics import scores
-from training.report import write_matrix_report
-from training.report.answers import Answers
-from training.report.comparison import matrix
-from training.report.document import Section, Table
-from training.report.published import PublishedScores
-from training.report.wording import interval
-from training.results import Cell, CellResult, Epoch, MatrixResults, TestSide
+from training.evaluation.metrics import scores
+from training.evaluation.tables import interval_text
+from training.fit.progress import Epoch
+from training.matrix.report import write_matrix_report
+from training.matrix.report.comparison import matrix
+from training.matrix.report.document import Section, Table
+from training.matrix.report.published import PublishedScores
+from training.matrix.report.scores import Answers
+from training.matrix.results import Cell, CellResult, MatrixResults, TestSide
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 MODELS = ("cnn", "vgg16")
@@ -178,7 +179,7 @@ def test_figures_in_both_files_are_those_of_the_metrics(folder: Path, page: Page
     odds = np.exp(logits[:, :16].astype(float) / 1.5)
     probs = odds / odds.sum(axis=2, keepdims=True)
     score = scores(probs, SIDE.labels[:16], list(SIDE.groups[:16]), CLASSES)
-    expected = interval(score["headline"]["macro_f1"])
+    expected = interval_text(score["headline"]["macro_f1"])
 
     titles = tables(matrix(Answers.of(results), PublishedScores()))
     rows = {row[0].text: row for row in titles["vgg16: macro-F1 (95 %), weighted F1"].rows}

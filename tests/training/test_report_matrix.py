@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
-from training.metrics import macro_f1
-from training.report.answers import Answers
-from training.report.comparison import Verdict, matrix
-from training.report.document import Entry, Paragraph, Section
-from training.report.published import PublishedScores
-from training.results import Cell, CellResult
+from training.evaluation.metrics import macro_f1
+from training.matrix.report.comparison import Verdict, matrix
+from training.matrix.report.document import Entry, Paragraph, Section
+from training.matrix.report.published import PublishedScores
+from training.matrix.report.scores import Answers
+from training.matrix.results import Cell, CellResult
 
 ALL_CARGO = np.zeros(28, dtype=np.int64)
 PUBLISHED = PublishedScores()

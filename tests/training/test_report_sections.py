@@ -8,17 +8,13 @@ import pytest
 from PIL import Image
 
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
-from training.metrics import expected_calibration_error, paired_difference
-from training.report.answers import Answers, Line
-from training.report.calibration import calibration
-from training.report.document import Gallery, Paragraph, Table
-from training.report.effects import fine_tuning, merging
-from training.report.learning import chosen_lines
-from training.report.mistakes import mistakes
-from training.report.overview import overview
-from training.report.sweeps import sweeps
-from training.report.wording import difference
-from training.results import Cell
+from training.evaluation.metrics import expected_calibration_error, paired_difference
+from training.matrix.report.confidence import calibration, mistakes
+from training.matrix.report.document import Gallery, Paragraph, Table, difference
+from training.matrix.report.effects import fine_tuning, merging, sweeps
+from training.matrix.report.overview import chosen_lines, overview
+from training.matrix.report.scores import Answers, Line
+from training.matrix.results import Cell
 
 FUSAR = SIDE.sets["fusar"]
 

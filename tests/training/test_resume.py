@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tests.training.test_stages import CONFIG, chips, network, stage
-from training.checkpoint import Checkpoint
 from training.errors import DataInvalid
-from training.models import ChipNet, copy_state
-from training.provenance import weights_sha256
-from training.results import Epoch
-from training.stages import Around, run_stage
+from training.fit.checkpoint import Checkpoint
+from training.fit.progress import Epoch
+from training.fit.stage import Around, run_stage
+from training.identity import weights_sha256
+from training.network.models import ChipNet, copy_state
 
 
 class Killed(Exception):

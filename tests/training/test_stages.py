@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import augment, mixup
 from training.config import AugmentConfig, ImbalanceConfig, ModelConfig, RunConfig, StageConfig
+from training.data.record import CLASSES, Record
+from training.data.store import Prepared
 from training.errors import Diverged
-from training.frozen import compute_bank
-from training.loop import Course, evaluate, sampling_weights
-from training.models import ChipNet, build, copy_state
-from training.results import Epoch
-from training.sources.record import CLASSES, Record
-from training.stages import Around, of_sources, run_stage, thaw
-from training.store import Prepared
+from training.fit.epoch import Course, evaluate, sampling_weights
+from training.fit.frozen_head import compute_bank
+from training.fit.progress import Epoch
+from training.fit.stage import Around, of_sources, run_stage, thaw
+from training.network.augment import augment, mixup
+from training.network.models import ChipNet, build, copy_state
 
 CONFIG = RunConfig(model=ModelConfig(width=0.05), batch_size=8)
 

@@ -13,9 +13,9 @@ import pytest
 from shipchip.prepare import prepare
 from tests.training.test_parallel import ROOT
 from training.config import DEFAULT_INPUT
+from training.data.simulated import SimulatedSource
+from training.data.store import prepare_all
 from training.errors import DataInvalid
-from training.sources.simulated import SimulatedSource
-from training.store import prepare_all
 
 SPEC = DEFAULT_INPUT
 SOURCE = SimulatedSource({"Cargo": 100, "Fishing": 50, "Tanker": 50}, size=32)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from shipchip.trust import probabilities
-from training.trust_fit import HeldOut, fit_trust, held_out_counts
+from training.evaluation.trust import HeldOut, fit_trust, held_out_counts
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 

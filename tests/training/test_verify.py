@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.training.archives import GRD, amplitude, ship_xml, tiff, write_folder, write_zip
-from training.sources.discover import discover
-from training.sources.record import Record, drop_repeats
-from training.sources.simulated import SimulatedSource
-from training.verify import Problem, notes, verify
+from training.data.checks import Problem, notes, verify
+from training.data.discover import discover
+from training.data.record import Record, drop_repeats
+from training.data.simulated import SimulatedSource
 
 
 def test_chips_that_cannot_be_read_are_named_and_the_others_are_not(tmp_path: Path) -> None:

@@ -15,10 +15,16 @@ from torchvision.models import resnet50, vgg16, vgg16_bn
 from training.config import RECIPE, ModelConfig, RunConfig
 from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
 from training.export import to_onnx
-from training.models import ChipNet, build, copy_state
-from training.pipeline import untrained
-from training.weight_files import read_file
-from training.weights import load_features, read_record, read_weights, sar_file, save_features
+from training.network.models import ChipNet, build, copy_state
+from training.network.weight_files import read_file
+from training.network.weights import (
+    load_features,
+    read_record,
+    read_weights,
+    sar_file,
+    save_features,
+)
+from training.retrain import untrained
 
 SPEC = RECIPE.input
 RESNET_FILE = "resnet50-11ad3fa6.pth"

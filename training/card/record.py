@@ -1,0 +1,104 @@
+"""The chips that a finished model was trained, chosen and tested on, found again by its card."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from shipchip.card import ModelCard
+from training.config import RunConfig, validated
+from training.data import splits
+from training.data.dataset import Sides, distinct, index, load
+from training.data.record import Source
+from training.data.splits import Item
+from training.errors import ConfigInvalid, DataInvalid
+
+# The version of what a card tells of its training. In the first, which cards do not name, vgg16 was
+# the name of the batch-normalised VGG16.
+RECORD = 2
+MEASURED = "measured on this file"  # in an int8 card's record: its figures are its own
+
+
+def sides_of_card(
+    card: ModelCard, sources: list[Source], store: Path, console: Console
+) -> tuple[RunConfig, list[Item], Sides]:
+    """The run's config, its index and its prepared chips, split as they were for training.
+
+    card     of a file that `python -m training.run` exported
+    sources  the data; the same chips in the same groups as then
+    store    folder of prepared chips, filled where it lacks them
+
+    Raises ConfigInvalid where the card does not tell config and manifest or this version does not
+    read them, DataInvalid where the sources hold other data than the model was trained on.
+    """
+    expected = _text_of(card, "manifest_sha256")
+    config = config_of_card(card)
+    items = index(distinct(sources, config, store, console), config)
+    found = splits.manifest_sha256(items)
+    if found != expected:
+        here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
+        if here == then:
+            _check_split_version(card)
+        raise DataInvalid(
+            f"these are not the chips that {card.name} {card.version} was trained on: found "
+            f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
+            "same folders of data as in training, or train again on these"
+        )
+    return config, items, load(sources, items, config, store, console)
+
+
+def _check_split_version(card: ModelCard) -> None:
+    """DataInvalid where another version dealt the chips to training, validation and test."""
+    version = card.training.get("split_version", 1)  # files of before there was a second
+    if version != splits.SPLIT_VERSION:
+        raise DataInvalid(
+            f"{card.name} {card.version} was trained on split {version}, and this version makes "
+            f"split {splits.SPLIT_VERSION}: its test side holds chips that the model was trained "
+            "on, so no figure of it would be true; use the version that made the file (commit "
+            f"{str(card.training.get('git_commit', 'unknown'))[:12]}), or train it again"
+        )
+
+
+def config_of_card(card: ModelCard) -> RunConfig:
+    """The config that the model was trained with; ConfigInvalid where the card tells none."""
+    content = card.training.get("config")
+    where = f"the config in the card of {card.name} {card.version}"
+    if not isinstance(content, dict):
+        raise ConfigInvalid(f"{where} is missing; expected a file that training.run exported")
+    network = content.get("model")
+    older = card.training.get("record") != RECORD
+    if older and isinstance(network, dict) and network.get("name") == "vgg16":
+        content = content | {"model": network | {"name": "vgg16_bn"}}
+    # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
+    asked = content | {"input": card.input.model_dump(mode="json")}
+    return validated(asked, RunConfig, where)
+
+
+def metrics_are_its_own(card: ModelCard) -> bool:
+    """Whether a card's figures were measured on its own file.
+
+    Not so in the int8 files of earlier versions, which kept the figures of the fp32 file.
+    """
+    record: dict[str, Any] | None = card.training.get("quantisation")
+    return record is None or record.get("metrics") == MEASURED
+
+
+def _text_of(card: ModelCard, key: str) -> str:
+    value = card.training.get(key)
+    if not isinstance(value, str):
+        raise ConfigInvalid(
+            f"the card of {card.name} {card.version} has no training.{key}, found {value!r}; "
+            "expected a file that training.run exported"
+        )
+    return value
+
+
+def _told(counts: Any) -> str:
+    """`splits.counts`, as a card keeps them, in a few words: chips of each source."""
+    if not isinstance(counts, dict):
+        return "chips that the card does not count"
+    chips = {
+        source: sum(n for sides in classes.values() for n in sides.values())
+        for source, classes in counts.items()
+    }
+    return ", ".join(f"{n} of {source}" for source, n in sorted(chips.items()))

@@ -1,0 +1,67 @@
+"""Chips that show no ship (sea, vehicles, aircraft), to see whether a model file doubts them.
+
+They come as a user's upload would: decoded as they are, their scale not told, so that the spacing
+rules of the model's card apply. To pretrain on them is another thing: training.pretrain.
+"""
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+
+from shipchip.card import InputSpec
+from training.data.class_folders import FolderSource
+from training.data.record import drop_repeats
+from training.data.store import prepare_all
+
+
+def strangers(
+    path: Path, spec: InputSpec, store: Path, console: Console
+) -> dict[str, NDArray[np.float32]]:
+    """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
+
+    The kind is the name of the top folder, inside the one that wraps an archive. Byte-identical
+    repeats are left out. Each chip is decoded once; `store` keeps what `prepare` made of it.
+    Raises DataMissing or DataInvalid where there are no chips, or some cannot be read.
+    """
+    source = FolderSource(path, None)
+    records = drop_repeats(source.index())
+    with Progress(console=console) as progress:
+        task = progress.add_task("preparing other chips", total=len(records))
+        step = partial(progress.advance, task)
+        chips = prepare_all([source], records, spec, store, step)
+        progress.update(task, completed=len(records))
+    wrapper = source.archive.wrapper
+    kinds = np.array([kind_of(record.label.removeprefix(wrapper)) for record in records])
+    return {kind: chips.inputs[kinds == kind] for kind in sorted(set(kinds.tolist()))}
+
+
+def kind_of(label: str) -> str:
+    """The kind of a class folder.
+
+    >>> kind_of("vehicle_mstar/T62"), kind_of("sea")
+    ('vehicle_mstar', 'sea')
+    """
+    return label.split("/", maxsplit=1)[0]
+
+
+def learnt_before(training: dict[str, Any], kinds: Collection[str]) -> str:
+    """A sentence on those kinds whose chips the features were pretrained on; "" where there is
+    none.
+
+    training  of a card; its "pretraining" names the class folders learnt on, if any
+    """
+    record = training.get("pretraining") or {}
+    learnt = {part for label in record.get("classes", ()) for part in label.split("/")}
+    known = sorted(learnt & set(kinds))
+    if not known:
+        return ""
+    return (
+        f"the features were pretrained on {record['chips']} chips of {record['source']}, so these "
+        f"kinds were seen before, though not as ships: {', '.join(known)}"
+    )

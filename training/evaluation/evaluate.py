@@ -1,0 +1,153 @@
+"""A model file against its bars: everything measured anew, and compared with what its card says."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from shipchip.classifier import ShipClassifier
+from training.card.record import sides_of_card
+from training.data.dataset import Sides
+from training.data.ood import learnt_before, strangers
+from training.data.record import Source
+from training.errors import ExportMismatch
+from training.evaluation.bars import Row, rows
+from training.evaluation.final_test import lost_by, measure_file
+from training.evaluation.tables import evaluation_table, verdict_line
+from training.int8.comparison import THREADS, check_related, seconds, speed, times_as_fast
+
+TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
+_NEW = "by_ship"  # cards of earlier versions lack it
+_SHOWN = 10
+
+
+def appraise(
+    model: Path,
+    sources: list[Source],
+    store: Path,
+    console: Console,
+    ood: Path | None = None,
+    int8: Path | None = None,
+) -> dict[str, Any]:
+    """What `evaluate` tells of a file, in plain values.
+
+    ood   a folder or archive of chips that show no ship; None leaves them out
+    int8  a file made from `model`; None leaves it out
+
+    "name", "version", "sha256" and "bytes" of the file; "metrics" of figures.measure; "speed" in
+    chips a second on THREADS threads; "int8", None or its "sha256", "loss", "speed" and
+    "times_as_fast"; "card_differs", the places at which the card says another figure, None where it
+    tells none; "notes" to read beside the figures; "bars", the rows of the table.
+
+    Raises what ShipClassifier, sides_of_card, strangers and check_related do.
+    """
+    ships = ShipClassifier(model, device="cpu", threads=THREADS)
+    smaller = ShipClassifier(int8, device="cpu", threads=THREADS) if int8 else None
+    if smaller:
+        check_related(smaller, ships)
+    config, _, sides = sides_of_card(ships.card, sources, store, console)
+    others = strangers(ood, ships.card.input, store, console) if ood else None
+    console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
+    metrics = measure_file(ships, sides.test, others, config.seed)
+    note = learnt_before(ships.card.training, others or {})
+    found = {
+        "name": ships.card.name,
+        "version": ships.card.version,
+        "sha256": ships.sha256,
+        "bytes": model.stat().st_size,
+        "metrics": metrics,
+        **_timed(ships, smaller, sides, config.seed),
+        "card_differs": card_differs(ships.card.metrics, metrics),
+        "notes": [note] if note else [],
+    }
+    return found | {"bars": [row.plain() for row in rows_of(found)]}
+
+
+def _timed(
+    ships: ShipClassifier, smaller: ShipClassifier | None, sides: Sides, seed: int
+) -> dict[str, Any]:
+    """Speed does not depend on what a chip shows, so the test side is not asked for it."""
+    chips = sides.validation.inputs
+    if smaller is None:
+        return {"speed": speed(seconds([ships], chips)[0]), "int8": None}
+    taken = seconds([ships, smaller], chips)
+    return {
+        "speed": speed(taken[0]),
+        "int8": {
+            "sha256": smaller.sha256,
+            "loss": lost_by(smaller, ships, sides.test, seed),
+            "speed": speed(taken[1]),
+            "times_as_fast": times_as_fast(taken[0], taken[1]),
+        },
+    }
+
+
+def rows_of(found: Mapping[str, Any]) -> list[Row]:
+    """The bars of what `appraise` found."""
+    return rows(found["metrics"], found["bytes"], found["speed"], found["int8"])
+
+
+def tell(found: Mapping[str, Any], console: Console) -> None:
+    """Print the table, the notes, and whether the card says the same."""
+    held = rows_of(found)
+    console.print(evaluation_table(held, f"{found['name']} {found['version']}"))
+    for line in (verdict_line(held), *found["notes"], _of_card(found["card_differs"])):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _of_card(differs: list[str] | None) -> str:
+    if differs is None:
+        return "the card tells no such figures, so there is nothing to compare"
+    if not differs:
+        return "the card says the same"
+    more = f" and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else ""
+    return f"the card says otherwise: {'; '.join(differs[:_SHOWN])}{more}"
+
+
+def check_card(found: Mapping[str, Any]) -> None:
+    """Raises ExportMismatch where the card says other figures than those measured."""
+    if found["card_differs"]:
+        raise ExportMismatch(
+            f"{len(found['card_differs'])} figures of the card of {found['name']} "
+            f"{found['version']} are not those of the file; train it again and promote that, or, "
+            "if it is an int8 file, export it again"
+        )
+
+
+def card_differs(told: Mapping[str, Any], found: Mapping[str, Any]) -> list[str] | None:
+    """Where a card's metrics differ from those measured by more than TOLERANCE, in words.
+
+    None where the card tells no such figures (it has none, or is of an earlier shape). Figures out
+    of distribution are compared where both have them: a user may not have such chips.
+    """
+    if "sources" not in told or "pooled" not in told:
+        return None
+    known, new = dict(told), dict(found)
+    if known.get("out_of_distribution") is None or new["out_of_distribution"] is None:
+        known.pop("out_of_distribution", None)
+        del new["out_of_distribution"]
+    return list(_differences(known, new, ""))
+
+
+def _differences(told: Any, found: Any, place: str) -> Iterator[str]:
+    if isinstance(told, Mapping) and isinstance(found, Mapping):
+        for key in sorted({*told, *found}):
+            where = f"{place}.{key}" if place else key
+            if key == _NEW and key not in told:
+                continue
+            if key not in told or key not in found:
+                yield f"{where} ({'measured' if key in found else 'told'} only)"
+            else:
+                yield from _differences(told[key], found[key], where)
+    elif isinstance(told, list | tuple) and isinstance(found, list) and len(told) == len(found):
+        for number, pair in enumerate(zip(told, found, strict=True)):
+            yield from _differences(*pair, f"{place}[{number}]")
+    elif not _alike(told, found):
+        yield f"{place} (card {told}, measured {found})"
+
+
+def _alike(told: Any, found: Any) -> bool:
+    if isinstance(told, int | float) and isinstance(found, int | float):
+        return abs(told - found) <= TOLERANCE
+    return bool(told == found)

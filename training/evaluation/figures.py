@@ -1,0 +1,247 @@
+"""What a model file answers, and how good that is: the figures that its card tells.
+
+All predictions come from ShipClassifier, as in serving, so every figure describes the file that is
+shipped. Nothing here makes a choice; training.evaluation.final_test passes in the test side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from shipchip.classifier import ShipClassifier
+from training.data.record import Record
+from training.evaluation.calibration import calibration_floor, reliability_record
+from training.evaluation.metrics import Floats, Ints, scores
+from training.evaluation.resampling import (
+    auroc_of_draws,
+    drawn_by_ship,
+    drawn_one_by_one,
+    interval,
+    mean_by_ship,
+    mean_of_ships,
+    weighted_mean,
+)
+
+BATCH = 32
+POOLED = "opensarship*"  # sources of one sensor and one labelling, so scored together, too
+TWO = ("Cargo", "Tanker")  # what is told apart there: hardly any of its chips is Fishing
+REFUSED = 0.90  # share of strangers that a threshold is to refuse
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Predictions for N chips and K classes.
+
+    probabilities    float64 (N, K), calibrated, rows sum to 1
+    predicted        int64 (N,), the label, an index of the classes
+    member           bool (N, K), the prediction sets
+    ood_score        float64 (N,), higher is stranger
+    in_distribution  bool (N,), by the card's own threshold
+    """
+
+    probabilities: NDArray[np.float64]
+    predicted: Ints
+    member: NDArray[np.bool_]
+    ood_score: NDArray[np.float64]
+    in_distribution: NDArray[np.bool_]
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability (N,) of the label, 0..1."""
+        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
+
+    @property
+    def said(self) -> NDArray[np.float64]:
+        """The confidence at the label and 0 elsewhere (N, K): what `metrics` should score.
+
+        It takes the greatest of a row for the answer, and a label need not be the most probable.
+        """
+        alone = np.zeros_like(self.probabilities)
+        alone[np.arange(len(self.predicted)), self.predicted] = self.confidence
+        return alone
+
+    def where(self, keep: NDArray[np.bool_]) -> "Answers":
+        """Those for which `keep` (N,) is true."""
+        return Answers(
+            self.probabilities[keep],
+            self.predicted[keep],
+            self.member[keep],
+            self.ood_score[keep],
+            self.in_distribution[keep],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """Answers beside the truth: labels (N,) index `classes`, groups (N,) tell the ships."""
+
+    answers: Answers
+    labels: Ints
+    groups: NDArray[np.str_]
+    classes: tuple[str, ...]
+
+    def where(self, keep: NDArray[np.bool_]) -> "Marked":
+        """Those for which `keep` (N,) is true."""
+        return Marked(self.answers.where(keep), self.labels[keep], self.groups[keep], self.classes)
+
+
+def answers(ships: ShipClassifier, inputs: NDArray[np.float32]) -> Answers:
+    """What a file says of prepared chips (N, 1, S, S), asked BATCH at a time."""
+    told = [
+        one
+        for start in range(0, len(inputs), BATCH)
+        for one in ships.predict(np.array(inputs[start : start + BATCH]))
+    ]
+    names = ships.classes
+    return Answers(
+        np.array([[one.probabilities[name] for name in names] for one in told]),
+        np.array([names.index(one.label) for one in told], dtype=np.int64),
+        np.array([[name in one.prediction_set for name in names] for one in told]),
+        np.array([one.ood_score for one in told]),
+        np.array([one.in_distribution for one in told]),
+    )
+
+
+def measure(
+    marked: Marked, records: Sequence[Record], others: Mapping[str, Answers] | None, seed: int
+) -> dict[str, Any]:
+    """The figures of a card, in plain values; intervals are {"value", "low", "high"}.
+
+    records  the N chips' records, which tell their sources
+    others   kind -> answers on chips that show no ship; None where none are given
+
+    sources              name -> `_score`; "cargo_and_tanker" is the macro-F1 over these two, of
+                         sources that POOLED names
+    pooled               `_score` of the Cargo and Tanker chips of these sources as one, or None
+    sets                 coverage of each class over all sources, and the mean size
+    out_of_distribution  kinds and all of them: AUROC and shares refused; None without others
+    """
+    sources: dict[str, Any] = {}
+    for name, part in by_source(marked, records).items():
+        sources[name] = _score(part, seed)
+        two = two_classes(part) if fnmatch(name, POOLED) else None
+        if two:
+            sources[name]["cargo_and_tanker"] = _macro_f1(two, seed)
+    one = pooled(marked, records)
+    return {
+        "sources": sources,
+        "pooled": _score(one, seed) if one else None,
+        "sets": sets(marked, seed),
+        "out_of_distribution": None if others is None else told_apart(marked, others, seed),
+    }
+
+
+def by_source(marked: Marked, records: Sequence[Record]) -> dict[str, Marked]:
+    """Source name -> its chips, by name."""
+    names = np.array([record.source for record in records])
+    return {name: marked.where(names == name) for name in sorted(set(names.tolist()))}
+
+
+def pooled(marked: Marked, records: Sequence[Record]) -> Marked | None:
+    """Cargo and Tanker chips of the sources that POOLED names; None where either is missing."""
+    kept = [fnmatch(record.source, POOLED) for record in records]
+    return two_classes(marked.where(np.array(kept, dtype=bool)))
+
+
+def two_classes(marked: Marked) -> Marked | None:
+    """The chips whose class is one of TWO; None where either has no chip."""
+    wanted = [marked.classes.index(name) for name in TWO]
+    kept = marked.where(np.isin(marked.labels, wanted))
+    return kept if set(wanted) == set(kept.labels.tolist()) else None
+
+
+def _macro_f1(marked: Marked, seed: int) -> dict[str, float]:
+    score = scores(marked.answers.said, marked.labels, list(marked.groups), marked.classes, seed)
+    figure: dict[str, float] = score["headline"]["macro_f1"]
+    return figure
+
+
+def _score(marked: Marked, seed: int) -> dict[str, Any]:
+    """metrics.scores, and what it does not know: the ECE's floor, bins, sets, ships refused."""
+    given, groups = marked.answers, list(marked.groups)
+    return {
+        **scores(given.said, marked.labels, groups, marked.classes, seed),
+        "ece_floor": calibration_floor(given.confidence),
+        "reliability": reliability_record(given.said, marked.labels),
+        "sets": sets(marked, seed),
+        "refused": mean_by_ship(~given.in_distribution, groups, seed),
+    }
+
+
+def sets(marked: Marked, seed: int) -> dict[str, Any]:
+    """Coverage of the classes that are present, and mean size of the sets.
+
+    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
+    what the sets are fitted for.
+    """
+    member, labels, groups = marked.answers.member, marked.labels, marked.groups
+    held = member[np.arange(len(labels)), labels]
+    coverage = {
+        name: {
+            **mean_by_ship(held[labels == k], list(groups[labels == k]), seed),
+            "chips": int((labels == k).sum()),
+            "by_ship": mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
+        }
+        for k, name in enumerate(marked.classes)
+        if (labels == k).any()
+    }
+    return {
+        "coverage": coverage,
+        "mean_size": mean_by_ship(member.sum(axis=1), list(groups), seed),
+    }
+
+
+def told_apart(marked: Marked, others: Mapping[str, Answers], seed: int) -> dict[str, Any]:
+    """How well the score tells strangers from ships; ships and strangers are both resampled.
+
+    A kind: "chips"; "auroc", the chance that a stranger scores higher than a ship; "refused", the
+    share of strangers that the card's threshold refuses. "all" has these of all kinds as one, and
+    "ships_refused" by the card's threshold, "ships_refused_at_90" by the highest one that refuses
+    REFUSED of the strangers.
+    """
+    ships, times = marked.answers, drawn_by_ship(list(marked.groups), seed)
+    score = np.concatenate([one.ood_score for one in others.values()])
+    known = np.concatenate([one.in_distribution for one in others.values()])
+    return {
+        "kinds": {
+            kind: _kind(ships.ood_score, times, one.ood_score, one.in_distribution, seed)
+            for kind, one in others.items()
+        },
+        "all": {
+            **_kind(ships.ood_score, times, score, known, seed),
+            "ships_refused": weighted_mean(~ships.in_distribution, times),
+            "ships_refused_at_90": _refused_with(ships.ood_score, times, score, seed),
+        },
+    }
+
+
+def _kind(
+    ships: Floats, times: Floats, strangers: Floats, known: NDArray[np.bool_], seed: int
+) -> dict[str, Any]:
+    strange = np.repeat([0, 1], [len(ships), len(strangers)])
+    value = roc_auc_score(strange, np.concatenate([ships, strangers]))
+    drawn = drawn_one_by_one(len(strangers), seed)
+    return {
+        "chips": len(strangers),
+        "auroc": interval(value, auroc_of_draws(ships, times, strangers, drawn)),
+        "refused": weighted_mean(~known, drawn),
+    }
+
+
+def _refused_with(ships: Floats, times: Floats, strangers: Floats, seed: int) -> dict[str, float]:
+    """Share of ships that score as high as the threshold that refuses REFUSED of strangers."""
+    descending = np.sort(strangers)[::-1]
+    # Drawn on sorted strangers, which is as random as on unsorted ones.
+    drawn = drawn_one_by_one(len(strangers), seed)
+    once = np.ones((1, len(strangers)))
+    # Rounded: a hundredth of a chip too many must not ask for one stranger more.
+    enough = np.cumsum(np.vstack([once, drawn]), axis=1) >= round(REFUSED * len(strangers), 9)
+    at_least = descending[enough.argmax(axis=1)]
+    refused = ships >= at_least[:, None]
+    shares = (times * refused[1:]).sum(axis=1) / times.sum(axis=1)
+    return interval(refused[0].mean(), shares)

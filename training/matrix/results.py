@@ -1,0 +1,129 @@
+"""What a matrix run leaves: one file a finished cell, and the test side that all of them answer.
+
+A cell is one training: a model, a seed, and the path of data sets that it went along. The file of a
+cell appears whole or not at all, and stands for "finished": a run that goes on skips it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.atomic import write_text
+from training.errors import DataInvalid
+from training.fit.progress import Epoch
+
+SCHEMA = "shipchip.cell/1"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training of the matrix.
+
+    variant  "default", or what a sweep changes ("focal", ...)
+    model    a name of published_scores.csv: cnn, resnet50, vgg16, resnet50-pretrained, ...
+    seed     of weights, batches and augmentation; the split does not depend on it
+    path     base set, then the sets of the fine-tunings: ("fusar", "opensarship", "mix").
+             Of length 2 it is the paper's independent protocol, of length 3 the sequential one
+    """
+
+    variant: str
+    model: str
+    seed: int
+    path: tuple[str, ...]
+
+    @property
+    def parent(self) -> "Cell | None":
+        """The cell whose weights this one goes on from; None for a base training."""
+        if len(self.path) == 1:
+            return None
+        return Cell(self.variant, self.model, self.seed, self.path[:-1])
+
+    @property
+    def place(self) -> str:
+        """Its folder below the run's `cells`, with forward slashes."""
+        return f"{self.variant}/{self.model}/seed-{self.seed}/{'.'.join(self.path)}"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """What a finished cell says.
+
+    logits          float32 (N, K), of every chip of the test side in the order of TestSide
+    temperature     fitted on the validation side of the cell's last set
+    history         the epochs of its last stage; `chosen` is the index of the one kept
+    weights_sha256  of the tensors it ended with
+    """
+
+    cell: Cell
+    logits: NDArray[np.float32]
+    temperature: float
+    history: tuple[Epoch, ...]
+    chosen: int
+    seconds: float
+    weights_sha256: str
+    commit: str
+
+
+@dataclass(frozen=True, eq=False)
+class TestSide:
+    """The chips that every cell was tested on.
+
+    inputs    float32 (N, 1, S, S), prepared: decibels above clutter over the InputSpec's scale
+    labels    int64 (N,), index into classes
+    groups, sources, keys   of each chip
+    sets      name of a data set -> bool (N,): its chips; "mix" is all of them
+    """
+
+    __test__ = False  # pytest takes the name for a test
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    groups: tuple[str, ...]
+    sources: tuple[str, ...]
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    sets: Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixResults:
+    """A whole matrix for the report.
+
+    config  as it was run (JSON), with the git commit, the split table and the machine
+    """
+
+    config: Mapping[str, Any]
+    test: TestSide
+    cells: tuple[CellResult, ...]
+
+
+def write_cell(result: CellResult, path: Path) -> None:
+    """Write one cell's file; it appears whole or not at all."""
+    content = asdict(result) | {"schema": SCHEMA, "logits": result.logits.astype(float).tolist()}
+    write_text(path, json.dumps(content))
+
+
+def read_cell(path: Path) -> CellResult:
+    """One cell's file. Raises DataInvalid where it is not one of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataInvalid(f"{path} is not JSON ({error}); delete it to run it again") from error
+    schema = content.pop("schema", None)
+    if schema != SCHEMA:
+        raise DataInvalid(
+            f"{path} has schema {schema!r}, expected {SCHEMA!r}: a matrix of another version; "
+            "name another --out"
+        )
+    cell = content.pop("cell")
+    return CellResult(
+        cell=Cell(cell["variant"], cell["model"], cell["seed"], tuple(cell["path"])),
+        logits=np.array(content.pop("logits"), dtype=np.float32),
+        history=tuple(Epoch(**epoch) for epoch in content.pop("history")),
+        **content,
+    )

@@ -1,0 +1,254 @@
+"""One retraining, from prepared sides to a checked model file in a run folder."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from safetensors.torch import load_file
+
+from shipchip.card import ModelCard
+from shipchip.classifier import ShipClassifier
+from training.atomic import write_tensors, write_text
+from training.card.record import RECORD
+from training.config import RunConfig, StageConfig
+from training.data import splits
+from training.data.dataset import Sides
+from training.data.record import CLASSES
+from training.data.splits import Item
+from training.evaluation.final_test import final_chips, measure_file
+from training.evaluation.trust import fit_trust, held_out_counts
+from training.export import export, identified, write_card
+from training.fit.checkpoint import Checkpoint
+from training.fit.cross_validation import Learnt, Plan, Start, learn
+from training.fit.processes import ALONE, Team
+from training.fit.progress import Epoch, EpochProgress, OnEpoch
+from training.fit.stage import Around, of_sources, run_stage
+from training.identity import Maker, arrays_sha256, write_makers
+from training.network.models import ChipNet, build, copy_state, device_of_choice
+from training.network.weights import Weights, load_features
+from training.plots import draw_curves
+
+_STAGES = "stages"  # in a half-done run's folder: what it goes on from
+
+TERMS = (
+    "Research and development use. FUSAR-Ship is copyright Fudan University and asks to be cited; "
+    "OpenSARShip is for research use and asks to be cited; MSTAR is a public release; SAR-ACD is "
+    "for academic use."
+)
+
+
+def untrained(config: RunConfig, weights: Weights | None) -> ChipNet:
+    """The network of a config with its first weights: random ones of its seed, the features from
+    `weights` where they are given."""
+    torch.manual_seed(config.seed)
+    planes = weights.planes if weights else 1
+    model = build(config.model, len(CLASSES), planes).to(device_of_choice())
+    if weights:
+        load_features(model, weights)
+    return model
+
+
+def train(
+    sides: Sides,
+    config: RunConfig,
+    folder: Path,
+    start: Start,
+    console: Console,
+    team: Team = ALONE,
+    scribe: OnEpoch = lambda _: None,
+) -> tuple[Learnt, list[Epoch]]:
+    """Every network of a run through its stages; each stage's result is kept in `folder` at once.
+
+    A stage that `folder` holds is read from there, a half-done one goes on from its checkpoint.
+    """
+    networks = config.members * (config.folds + 1)
+    with EpochProgress(
+        console, networks * sum(s.epochs for s in config.stages), scribe
+    ) as progress:
+        stagewise = _Stagewise(config.stages, folder, progress, team, alone=networks == 1)
+        return learn(sides, config, start, stagewise)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stagewise:
+    """Trains one network after the other through `stages`; see crossfit.TrainOne.
+
+    alone  whether there is but one network, whose epochs then need no name before them
+    """
+
+    stages: Sequence[StageConfig]
+    folder: Path
+    progress: EpochProgress
+    team: Team
+    alone: bool
+
+    def __call__(self, network: ChipNet, sides: Sides, config: RunConfig, name: str) -> list[Epoch]:
+        on_epoch = self.progress.on_epoch(1, "" if self.alone else name)
+        history: list[Epoch] = []
+        for stage in self.stages:
+            checkpoint = Checkpoint(
+                self._file(name, stage, ".checkpoint"), f"{self.folder.name} {name} {stage.name}"
+            )
+            around = Around(
+                on_epoch,
+                checkpoint,
+                self.team,
+                keep_last=config.folds > 0,
+                on_restored=self.progress.on_restored(1),
+            )
+            history += self._stage(network, sides, stage, config, around, name)
+        return history
+
+    def _file(self, name: str, stage: StageConfig, ending: str) -> Path:
+        return self.folder / _STAGES / name / f"{stage.name}{ending}"
+
+    def _stage(
+        self,
+        network: ChipNet,
+        sides: Sides,
+        stage: StageConfig,
+        config: RunConfig,
+        around: Around,
+        name: str,
+    ) -> list[Epoch]:
+        weights, lines = (self._file(name, stage, e) for e in (".safetensors", ".jsonl"))
+        if self.team.agree(weights.exists):
+            network.load_state_dict(load_file(weights))
+            history = [Epoch.of_json(line) for line in lines.read_text("utf-8").splitlines()]
+            for epoch in history:
+                around.on_restored(epoch)
+            return history
+        chips = of_sources(sides.train, stage.sources)
+        held = of_sources(sides.validation, stage.sources)
+        result = run_stage(network, chips, held, stage, config, around)
+
+        def keep() -> None:
+            write_history(list(result.history), lines)
+            write_tensors(weights, copy_state(network))  # last: it stands for "finished"
+            if around.checkpoint:
+                around.checkpoint.clear()
+
+        self.team.agree(keep)
+        return list(result.history)
+
+
+def clear_stages(folder: Path) -> None:
+    """Delete what `train` kept for going on, where it is still there; the run is finished."""
+    shutil.rmtree(folder / _STAGES, ignore_errors=True)
+
+
+def finish(
+    learnt: Learnt,
+    sides: Sides,
+    config: RunConfig,
+    record: dict[str, Any],
+    folder: Path,
+    name: str,
+    strange: Mapping[str, NDArray[np.float32]] | None = None,
+) -> ModelCard:
+    """Fit trust, export, compare, read the test side once through the file; returns its card.
+
+    record   what the card says of the training, from `training_record`
+    strange  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
+             tells them; None where there are none
+    """
+    card = ModelCard(
+        schema="shipchip.card/1",
+        name=name,
+        version="",  # of the finished file, see export.identified
+        architecture=architecture(config),
+        classes=CLASSES,
+        input=config.input,
+        trust=fit_trust(learnt.held_out, learnt.embeddings, config.coverage),
+        metrics={},
+        training=record | {"held_out": held_out_counts(learnt.held_out, CLASSES)},
+        terms=TERMS,
+    )
+    path = folder / "ship.onnx"
+    export(learnt.network, card, path, final_chips(sides.test).inputs)
+    return measure_run(folder, sides, record, strange)
+
+
+def measure_run(
+    folder: Path,
+    sides: Sides,
+    record: dict[str, Any],
+    strange: Mapping[str, NDArray[np.float32]] | None,
+) -> ModelCard:
+    """Measure the file of a run on the test side and keep the figures in its card, which is
+    returned. The card comes last, so that a run without the figures has none in its card.
+
+    record, strange  as `finish` takes them
+    """
+    path = folder / "ship.onnx"
+    ships = ShipClassifier(path, device="cpu")
+    metrics = measure_file(ships, sides.test, strange, record["seed"])
+    write_makers(folder, record["made_by"])
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
+    card = ships.card.model_copy(update={"metrics": metrics, "training": record})
+    card = identified(card, path)
+    write_card(card, path)
+    return card
+
+
+def architecture(config: RunConfig) -> str:
+    """The network in a line."""
+    told = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    if config.members > 1:
+        told = f"{config.members} networks ({told}), each on a mirror image"
+    if config.experts.share:
+        told += f"; linear experts on measurements of the ship, share {config.experts.share:g}"
+    return told
+
+
+def training_record(
+    items: list[Item],
+    config: RunConfig,
+    planned: Plan,
+    pretraining: dict[str, Any] | None,
+    makers: list[Maker],
+    strange: Mapping[str, NDArray[np.float32]] | None,
+) -> dict[str, Any]:
+    """What a card tells of a training: on what, how, by which code.
+
+    makers   whatever has trained the run, in order
+    strange  as `finish` takes it
+    """
+    return {
+        "record": RECORD,
+        "sources": splits.counts(items),
+        "manifest_sha256": splits.manifest_sha256(items),
+        "split_version": splits.SPLIT_VERSION,
+        "config": config.model_dump(mode="json"),
+        "git_commit": makers[-1]["code"],
+        "made_by": makers,
+        "seed": config.seed,
+        "protocol": planned.protocol(config),
+        "pretraining": pretraining,
+        "ood_sha256": None if strange is None else arrays_sha256(strange),
+    }
+
+
+def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[Maker]) -> None:
+    """Who trains, config and manifest, before anything is trained."""
+    write_makers(folder, makers)
+    write_text(folder / "config.json", config.model_dump_json(indent=2))
+    write_text(folder / "manifest.jsonl", splits.manifest(items))
+
+
+def write_history(history: list[Epoch], path: Path) -> None:
+    """One JSON line an epoch."""
+    write_text(path, "".join(e.to_json() + "\n" for e in history))
+
+
+def write_curves(folder: Path, history: list[Epoch]) -> None:
+    """The whole history, as lines and as a picture."""
+    write_history(history, folder / "history.jsonl")
+    draw_curves(history, folder / "curves.png")

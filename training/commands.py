@@ -16,24 +16,24 @@ from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training import promote as promotion
 from training.atomic import half_of, write_text
-from training.card.record import sides_of_card
+from training.card.record import dataset_of_card
 from training.config import RunConfig, validated
 from training.data import splits
 from training.data.checks import notes, verify
-from training.data.dataset import Sides, all_records, distinct, index, load
-from training.data.ood import strangers
+from training.data.dataset import Dataset, all_records, distinct_records, index, load_dataset
+from training.data.ood import load_ood_chips
 from training.data.record import Source
 from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid
-from training.evaluation.evaluate import appraise, check_card, tell
+from training.evaluation.evaluate import check_card, evaluate_file, print_evaluation
 from training.evaluation.tables import counts_table, scores_table
-from training.fit.cross_validation import Start, plan
-from training.fit.processes import Team, joined
-from training.identity import admitted, identity, locked, made_by, makers_of
-from training.int8.quantise import convert
+from training.fit.cross_validation import Start, plan_stages
+from training.fit.processes import Team, join_team
+from training.identity import accepted_makers, identity, locked, made_by, makers_of
+from training.int8.quantise import export_int8
 from training.matrix import run as matrix_run
 from training.matrix.config import MatrixConfig, is_pretrained
-from training.matrix.folder import Place
+from training.matrix.folder import MatrixFolder
 from training.matrix.report import write_matrix_report
 from training.network.weights import read_weights
 from training.options import (
@@ -48,23 +48,22 @@ from training.options import (
     weights_dir,
 )
 from training.plots import draw_answers
-from training.pretrain import check_unseen, other_chips
-from training.pretrain import pretrain as learn_features
+from training.pretrain import check_unseen, learn_features, other_chips
 from training.retrain import (
     clear_stages,
-    finish,
+    finish_run,
+    initial_network,
     measure_run,
     training_record,
-    untrained,
     write_curves,
     write_run,
 )
-from training.retrain import train as learn_all
+from training.retrain import train_networks as learn_all
 
 
 def train(options: argparse.Namespace, console: Console) -> None:
     """A model from sources to a checked file; the same command again goes on or is done."""
-    with joined() as team:
+    with join_team() as team:
         console.quiet = not team.writes
         _train(options, console, team)
 
@@ -75,14 +74,14 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     large_enough(config)
     check_pretraining(options)
     store = options.runs / "store"
-    found = distinct(sources, config, store, console, team)
+    found = distinct_records(sources, config, store, console, team)
     items = team.agree(lambda: index(found, config))
     _say_data(sources, items, console, console)
-    sides = load(sources, items, config, store, console, team)
-    planned = plan(sides, config)
+    dataset = load_dataset(sources, items, config, store, console, team)
+    planned = plan_stages(dataset, config)
     for stage, why in planned.skipped.items():
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
-    strange = strangers(options.ood, config.input, store, console) if options.ood else None
+    ood = load_ood_chips(options.ood, config.input, store, console) if options.ood else None
     start, pretraining = _features(options, config, items, console, team)
     recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
@@ -91,18 +90,20 @@ def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
     with locked(folder if team.agree(folder.exists) else half, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
         place, now = folder if finished else half, made_by(team)
-        makers = team.agree(lambda: admitted(makers_of(place), now, place, options.accept_changes))
-        record = training_record(items, config, planned, pretraining, makers, strange)
+        makers = team.agree(
+            lambda: accepted_makers(makers_of(place), now, place, options.accept_changes)
+        )
+        record = training_record(items, config, planned, pretraining, makers, ood)
         if finished:
-            team.agree(lambda: _complete(folder, sides, record, strange, console))
+            team.agree(lambda: _complete(folder, dataset, record, ood, console))
             return
         team.agree(lambda: write_run(half, config, items, makers))
-        scribe = scribe_of(options, half, team)
+        log_epoch = scribe_of(options, half, team)
         runs = config.model_copy(update={"stages": planned.stages})
-        learnt, history = learn_all(sides, runs, half, start, console, team, scribe)
+        trained, history = learn_all(dataset, runs, half, start, console, team, log_epoch)
         if team.writes:
             write_curves(half, history)
-            card = finish(learnt, sides, config, record, half, name, strange)
+            card = finish_run(trained, dataset, config, record, half, name, ood)
             half.replace(folder)  # from here on it is finished, whatever kills the process
             clear_stages(folder)
             _say_model(card, folder, console)
@@ -125,26 +126,26 @@ def _features(
     features = read_weights(options.pretrained, config, weights) if options.pretrained else None
     if features:
         check_unseen(features.learnt_on, items, config)
-    start = partial(untrained, weights=features)
+    start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
     return start, dict(features.record) if features else None
 
 
 def _complete(
     folder: Path,
-    sides: Sides,
+    dataset: Dataset,
     record: dict[str, Any],
-    strange: Mapping[str, NDArray[np.float32]] | None,
+    ood: Mapping[str, NDArray[np.float32]] | None,
     console: Console,
 ) -> None:
     """Measure what a finished run was not yet asked: its doubt of the chips of --ood."""
     clear_stages(folder)
     card = ShipClassifier(folder / "ship.onnx", device="cpu").card
-    if strange is None or card.training["ood_sha256"] == record["ood_sha256"]:
+    if ood is None or card.training["ood_sha256"] == record["ood_sha256"]:
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
     console.print(f"{folder} is finished already; measuring it on the chips of --ood")
-    _say_model(measure_run(folder, sides, record, strange), folder, console)
+    _say_model(measure_run(folder, dataset, record, ood), folder, console)
 
 
 def _say_model(card: ModelCard, folder: Path, console: Console) -> None:
@@ -161,7 +162,7 @@ def data(options: argparse.Namespace, console: Console) -> None:
         records = [item.record for item in items]
         problems = verify(sources, records, partial(progress.advance, task))
     if not problems:
-        found = distinct(sources, config, options.runs / "store", console)
+        found = distinct_records(sources, config, options.runs / "store", console)
         items = index(found, config)
     _say_data(sources, items, Console(), console)
     for problem in problems[:10]:
@@ -185,14 +186,14 @@ def pretrain(options: argparse.Namespace, console: Console) -> None:
     config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
     large_enough(config)
     chips = other_chips(options.chips, config)
-    with joined() as team:
+    with join_team() as team:
         console.quiet = not team.writes
         learn_features(chips, config, weights_dir(options), options.runs / "store", console, team)
 
 
 def matrix(options: argparse.Namespace, console: Console) -> None:
     """The experiment and its report."""
-    with joined() as team:
+    with join_team() as team:
         console.quiet = not team.writes
         _matrix(options, console, team)
 
@@ -202,23 +203,23 @@ def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
     check_pretraining(options, config.models)
     sources = sources_of(options.data, options)
     store = options.runs / "store"
-    found = distinct(sources, config.run, store, console, team)
+    found = distinct_records(sources, config.run, store, console, team)
     items = team.agree(lambda: index(found, config.run))
     _say_data(sources, items, console, console)
-    sides = load(sources, items, config.run, store, console, team)
+    dataset = load_dataset(sources, items, config.run, store, console, team)
     _pretrain_all(config, items, options, console, team)
     name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
     folder = options.out or options.runs / name
-    place = Place(
+    place = MatrixFolder(
         folder=folder,
         weights=weights_dir(options),
         pretrained=options.pretrained or "sar",
         console=console,
         team=team,
-        scribe=scribe_of(options, folder, team),
+        log_epoch=scribe_of(options, folder, team),
         accept=options.accept_changes,
     )
-    results = matrix_run.run(config, sides, items, place)
+    results = matrix_run.run_matrix(config, dataset, items, place)
     if team.writes:
         write_matrix_report(results, folder, chips=not options.without_chips)
         console.print(f"report: {folder / 'report.html'}", highlight=False)
@@ -248,8 +249,8 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     """Every figure of a model file beside its bar; ExportMismatch where its card says others."""
     sources = sources_of(options.data, options)
     store = options.runs / "store"
-    found = appraise(options.model, sources, store, console, options.ood, options.int8)
-    tell(found, Console())
+    found = evaluate_file(options.model, sources, store, console, options.ood, options.int8)
+    print_evaluation(found, Console())
     if options.json:
         write_text(options.json, json.dumps(found, indent=2))
     check_card(found)
@@ -261,15 +262,15 @@ def export(options: argparse.Namespace, console: Console) -> None:
     sources = sources_of(options.data, options)
     store = options.runs / "store"
     card = ShipClassifier(options.model, device="cpu").card
-    config, _, sides = sides_of_card(card, sources, store, console)
-    others = strangers(options.ood, card.input, store, console) if options.ood else None
-    Console().print(convert(options.model, sides, out, config.seed, others).table())
+    config, _, dataset = dataset_of_card(card, sources, store, console)
+    others = load_ood_chips(options.ood, card.input, store, console) if options.ood else None
+    Console().print(export_int8(options.model, dataset, out, config.seed, others).table())
     console.print(f"int8: {out}", highlight=False, soft_wrap=True)
 
 
 def promote(options: argparse.Namespace, console: Console) -> None:
     """A run's model becomes the default one."""
-    outdated = promotion.promote(options.folder, options.to)
+    outdated = promotion.promote_model(options.folder, options.to)
     console.print(f"{options.to / 'ship.onnx'} is now of {options.folder}", highlight=False)
     if outdated:
         told = f"deleted {options.to / 'ship.int8.onnx'}, which was made from another model"

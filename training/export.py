@@ -12,26 +12,26 @@ from shipchip import __version__
 from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
-from training.fit.epoch import evaluate
-from training.network.models import Explained, Network
+from training.fit.epoch import predict
+from training.network.models import ExportedNet, Network
 
 # Of logits, which are log-probabilities where several networks answer: a thousandth in the odds.
 # Torch and ONNX Runtime add in other orders; 3e-4 was seen on real chips.
-TOLERANCE = 1e-3
+EXPORT_TOLERANCE = 1e-3
 
 
-def export(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
+def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
     """Write `path`; nothing is left under that name unless the file says what the model says.
 
     chips are the prepared test chips (N, 1, S, S) that both are asked about. Raises
-    ExportMismatch where a logit differs by more than TOLERANCE or a label at all.
+    ExportMismatch where a logit differs by more than EXPORT_TOLERANCE or a label at all.
     """
     half = path.with_suffix(".half.onnx")
     proto = to_onnx(model, card.input)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     half.write_bytes(proto.SerializeToString())
-    compare(model, half, chips)
+    check_export(model, half, chips)
     half.replace(path)
 
 
@@ -59,7 +59,7 @@ def identified(card: ModelCard, path: Path) -> ModelCard:
 
 def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
-    shown = Explained(model, spec).eval().cpu()
+    shown = ExportedNet(model, spec).eval().cpu()
     example = torch.zeros(2, 1, spec.size, spec.size)
     program = torch.onnx.export(
         shown,
@@ -80,17 +80,17 @@ def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     return proto
 
 
-def compare(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
+def check_export(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
     """The largest difference of a logit between the model and the file, over all chips."""
-    expected, _ = evaluate(model, chips)
+    expected, _ = predict(model, chips)
     ships = ShipClassifier(path, device="cpu")
     batches = range(0, len(chips), 128)
     found = np.concatenate([ships.run(np.array(chips[i : i + 128])).logits for i in batches])
     difference = float(np.abs(found - expected).max())
-    if difference > TOLERANCE:
+    if difference > EXPORT_TOLERANCE:
         raise ExportMismatch(
             f"{path}: a logit differs by {difference:.2g} from the trained model's, "
-            f"expected at most {TOLERANCE:g}; the file was not put in place"
+            f"expected at most {EXPORT_TOLERANCE:g}; the file was not put in place"
         )
     turned = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
     if turned:

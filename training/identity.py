@@ -166,7 +166,7 @@ def write_makers(folder: Path, makers: list[Maker]) -> None:
     write_text(folder / _RECORD, json.dumps({"made_by": makers}, indent=2))
 
 
-def admitted(known: list[Maker], now: Maker, folder: Path, accept: bool) -> list[Maker]:
+def accepted_makers(known: list[Maker], now: Maker, folder: Path, accept: bool) -> list[Maker]:
     """`known` with `now` at the end, once.
 
     known   what has run in `folder` so far, in order

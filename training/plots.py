@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shipchip import Chip, ShipClassifier
-from training.evaluation.metrics import Reliability
+from training.evaluation.metrics import Floats, Reliability
 from training.fit.progress import Epoch
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)

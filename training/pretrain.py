@@ -21,10 +21,10 @@ from training.errors import DataInvalid, Leak
 from training.fit.checkpoint import Checkpoint
 from training.fit.processes import ALONE, Team
 from training.fit.progress import EpochProgress
-from training.fit.stage import Around, run_stage
+from training.fit.stage import StageContext, run_stage
 from training.identity import CODE, identity, short
 from training.network.models import build, device_of_choice
-from training.network.weights import read_record, sar_file, save_features
+from training.network.weights import read_features_record, sar_file, save_features
 
 _HELD = 0.05  # share of chips that choose the epoch
 
@@ -54,7 +54,7 @@ def check_unseen(learnt_on: Collection[str], items: list[Item], config: RunConfi
             )
 
 
-def pretrain(
+def learn_features(
     source: Source,
     config: RunConfig,
     folder: Path,
@@ -83,16 +83,18 @@ def pretrain(
             "config": config.model_dump(mode="json", exclude={"stages", "split", "coverage"}),
         }
     )
-    if team.agree(lambda: path.exists() and read_record(path)["identity"] == named):
+    if team.agree(lambda: path.exists() and read_features_record(path)["identity"] == named):
         console.print(f"{path} is finished already", highlight=False)
-        return read_record(path)
+        return read_features_record(path)
     torch.manual_seed(config.seed)
     model = build(config.model, len(data.classes)).to(device_of_choice())
     checkpoint = Checkpoint(path.with_suffix(".checkpoint"), f"{named} by {short(CODE)}")
     with EpochProgress(console, config.pretrain.epochs) as progress:
-        around = Around(progress.on_epoch(1), checkpoint, team, on_restored=progress.on_restored(1))
+        context = StageContext(
+            progress.on_epoch(1), checkpoint, team, on_restored=progress.on_restored(1)
+        )
         train, chosen_by = data.where(~held), data.where(held)
-        result = run_stage(model, train, chosen_by, config.pretrain, config, around)
+        result = run_stage(model, train, chosen_by, config.pretrain, config, context)
     kept = result.history[result.chosen]
     record: dict[str, Any] = {
         "identity": named,

@@ -6,7 +6,7 @@ from pathlib import Path
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
 from training.atomic import write_text
-from training.card.page import model_card, pictures
+from training.card.page import card_pictures, model_card
 from training.card.record import metrics_are_its_own
 from training.errors import DataMissing
 from training.evaluation.bars import MEGABYTE, SIZE
@@ -14,7 +14,7 @@ from training.evaluation.bars import MEGABYTE, SIZE
 _FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
 
 
-def promote(run: Path, models: Path) -> bool:
+def promote_model(run: Path, models: Path) -> bool:
     """Copy `ship.onnx` of a finished run to `models`; write its sum, README.md and pictures there.
 
     An int8 file of another model there is deleted: `ship.int8.onnx`, as `export --int8` names it.
@@ -43,7 +43,7 @@ def promote(run: Path, models: Path) -> bool:
     models.mkdir(parents=True, exist_ok=True)
     half = models / "ship.half.onnx"
     shutil.copyfile(source, half)
-    for name, png in pictures(ships.card).items():
+    for name, png in card_pictures(ships.card).items():
         (models / name).write_bytes(png)
     write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
     outdated = _outdated(models / "ship.int8.onnx", ships.sha256)

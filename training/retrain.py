@@ -1,4 +1,4 @@
-"""One retraining, from prepared sides to a checked model file in a run folder."""
+"""One retraining, from prepared chips to a checked model file in a run folder."""
 
 import json
 import shutil
@@ -19,17 +19,17 @@ from training.atomic import write_tensors, write_text
 from training.card.record import RECORD
 from training.config import RunConfig, StageConfig
 from training.data import splits
-from training.data.dataset import Sides
+from training.data.dataset import Dataset
 from training.data.record import CLASSES
 from training.data.splits import Item
 from training.evaluation.final_test import final_chips, measure_file
 from training.evaluation.trust import fit_trust, held_out_counts
-from training.export import export, identified, write_card
+from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
-from training.fit.cross_validation import Learnt, Plan, Start, learn
+from training.fit.cross_validation import StagePlan, Start, TrainedRun, cross_validate
 from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch, EpochProgress, OnEpoch
-from training.fit.stage import Around, of_sources, run_stage
+from training.fit.stage import StageContext, of_sources, run_stage
 from training.identity import Maker, arrays_sha256, write_makers
 from training.network.models import ChipNet, build, copy_state, device_of_choice
 from training.network.weights import Weights, load_features
@@ -44,7 +44,7 @@ TERMS = (
 )
 
 
-def untrained(config: RunConfig, weights: Weights | None) -> ChipNet:
+def initial_network(config: RunConfig, weights: Weights | None) -> ChipNet:
     """The network of a config with its first weights: random ones of its seed, the features from
     `weights` where they are given."""
     torch.manual_seed(config.seed)
@@ -55,30 +55,30 @@ def untrained(config: RunConfig, weights: Weights | None) -> ChipNet:
     return model
 
 
-def train(
-    sides: Sides,
+def train_networks(
+    dataset: Dataset,
     config: RunConfig,
     folder: Path,
     start: Start,
     console: Console,
     team: Team = ALONE,
-    scribe: OnEpoch = lambda _: None,
-) -> tuple[Learnt, list[Epoch]]:
+    log_epoch: OnEpoch = lambda _: None,
+) -> tuple[TrainedRun, list[Epoch]]:
     """Every network of a run through its stages; each stage's result is kept in `folder` at once.
 
     A stage that `folder` holds is read from there, a half-done one goes on from its checkpoint.
     """
     networks = config.members * (config.folds + 1)
     with EpochProgress(
-        console, networks * sum(s.epochs for s in config.stages), scribe
+        console, networks * sum(s.epochs for s in config.stages), log_epoch
     ) as progress:
         stagewise = _Stagewise(config.stages, folder, progress, team, alone=networks == 1)
-        return learn(sides, config, start, stagewise)
+        return cross_validate(dataset, config, start, stagewise)
 
 
 @dataclass(frozen=True, eq=False)
 class _Stagewise:
-    """Trains one network after the other through `stages`; see crossfit.TrainOne.
+    """Trains one network after the other through `stages`; see cross_validation.TrainOne.
 
     alone  whether there is but one network, whose epochs then need no name before them
     """
@@ -89,21 +89,23 @@ class _Stagewise:
     team: Team
     alone: bool
 
-    def __call__(self, network: ChipNet, sides: Sides, config: RunConfig, name: str) -> list[Epoch]:
+    def __call__(
+        self, network: ChipNet, dataset: Dataset, config: RunConfig, name: str
+    ) -> list[Epoch]:
         on_epoch = self.progress.on_epoch(1, "" if self.alone else name)
         history: list[Epoch] = []
         for stage in self.stages:
             checkpoint = Checkpoint(
                 self._file(name, stage, ".checkpoint"), f"{self.folder.name} {name} {stage.name}"
             )
-            around = Around(
+            context = StageContext(
                 on_epoch,
                 checkpoint,
                 self.team,
                 keep_last=config.folds > 0,
                 on_restored=self.progress.on_restored(1),
             )
-            history += self._stage(network, sides, stage, config, around, name)
+            history += self._stage(network, dataset, stage, config, context, name)
         return history
 
     def _file(self, name: str, stage: StageConfig, ending: str) -> Path:
@@ -112,10 +114,10 @@ class _Stagewise:
     def _stage(
         self,
         network: ChipNet,
-        sides: Sides,
+        dataset: Dataset,
         stage: StageConfig,
         config: RunConfig,
-        around: Around,
+        context: StageContext,
         name: str,
     ) -> list[Epoch]:
         weights, lines = (self._file(name, stage, e) for e in (".safetensors", ".jsonl"))
@@ -123,40 +125,40 @@ class _Stagewise:
             network.load_state_dict(load_file(weights))
             history = [Epoch.of_json(line) for line in lines.read_text("utf-8").splitlines()]
             for epoch in history:
-                around.on_restored(epoch)
+                context.on_restored(epoch)
             return history
-        chips = of_sources(sides.train, stage.sources)
-        held = of_sources(sides.validation, stage.sources)
-        result = run_stage(network, chips, held, stage, config, around)
+        chips = of_sources(dataset.train, stage.sources)
+        held = of_sources(dataset.validation, stage.sources)
+        result = run_stage(network, chips, held, stage, config, context)
 
         def keep() -> None:
             write_history(list(result.history), lines)
             write_tensors(weights, copy_state(network))  # last: it stands for "finished"
-            if around.checkpoint:
-                around.checkpoint.clear()
+            if context.checkpoint:
+                context.checkpoint.clear()
 
         self.team.agree(keep)
         return list(result.history)
 
 
 def clear_stages(folder: Path) -> None:
-    """Delete what `train` kept for going on, where it is still there; the run is finished."""
+    """Delete what `train_networks` kept for resuming; the run is finished."""
     shutil.rmtree(folder / _STAGES, ignore_errors=True)
 
 
-def finish(
-    learnt: Learnt,
-    sides: Sides,
+def finish_run(
+    trained: TrainedRun,
+    dataset: Dataset,
     config: RunConfig,
     record: dict[str, Any],
     folder: Path,
     name: str,
-    strange: Mapping[str, NDArray[np.float32]] | None = None,
+    ood: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelCard:
     """Fit trust, export, compare, read the test side once through the file; returns its card.
 
     record   what the card says of the training, from `training_record`
-    strange  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
+    ood  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
              tells them; None where there are none
     """
     card = ModelCard(
@@ -166,30 +168,30 @@ def finish(
         architecture=architecture(config),
         classes=CLASSES,
         input=config.input,
-        trust=fit_trust(learnt.held_out, learnt.embeddings, config.coverage),
+        trust=fit_trust(trained.held_out, trained.embeddings, config.coverage),
         metrics={},
-        training=record | {"held_out": held_out_counts(learnt.held_out, CLASSES)},
+        training=record | {"held_out": held_out_counts(trained.held_out, CLASSES)},
         terms=TERMS,
     )
     path = folder / "ship.onnx"
-    export(learnt.network, card, path, final_chips(sides.test).inputs)
-    return measure_run(folder, sides, record, strange)
+    export_onnx(trained.network, card, path, final_chips(dataset.test).inputs)
+    return measure_run(folder, dataset, record, ood)
 
 
 def measure_run(
     folder: Path,
-    sides: Sides,
+    dataset: Dataset,
     record: dict[str, Any],
-    strange: Mapping[str, NDArray[np.float32]] | None,
+    ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> ModelCard:
     """Measure the file of a run on the test side and keep the figures in its card, which is
     returned. The card comes last, so that a run without the figures has none in its card.
 
-    record, strange  as `finish` takes them
+    record, strange  as `finish_run` takes them
     """
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
-    metrics = measure_file(ships, sides.test, strange, record["seed"])
+    metrics = measure_file(ships, dataset.test, ood, record["seed"])
     write_makers(folder, record["made_by"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
     card = ships.card.model_copy(update={"metrics": metrics, "training": record})
@@ -211,15 +213,15 @@ def architecture(config: RunConfig) -> str:
 def training_record(
     items: list[Item],
     config: RunConfig,
-    planned: Plan,
+    planned: StagePlan,
     pretraining: dict[str, Any] | None,
     makers: list[Maker],
-    strange: Mapping[str, NDArray[np.float32]] | None,
+    ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> dict[str, Any]:
     """What a card tells of a training: on what, how, by which code.
 
     makers   whatever has trained the run, in order
-    strange  as `finish` takes it
+    ood  as `finish_run` takes it
     """
     return {
         "record": RECORD,
@@ -232,7 +234,7 @@ def training_record(
         "seed": config.seed,
         "protocol": planned.protocol(config),
         "pretraining": pretraining,
-        "ood_sha256": None if strange is None else arrays_sha256(strange),
+        "ood_sha256": None if ood is None else arrays_sha256(ood),
     }
 
 

@@ -18,12 +18,12 @@ from training import run
 from training.config import RunConfig
 from training.data.dataset import all_records, index
 from training.data.discover import discover
-from training.data.ood import learnt_before, strangers
+from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.splits import Item, counts, manifest_sha256
 from training.errors import ConfigInvalid
 from training.evaluation.evaluate import card_differs
 from training.export import write_card
-from training.int8.comparison import check_related, seconds, speed, times_as_fast
+from training.int8.comparison import check_related, chips_per_second, time_in_turns, times_as_fast
 
 QUIET = Console(quiet=True)
 WRONG = {"Cargo": "Tanker", "Fishing": "Cargo", "Tanker": "Fishing"}
@@ -221,14 +221,14 @@ def other_chips(path: Path, top: str = "") -> Path:
 @pytest.mark.parametrize("top", ["", "wrapped/"])
 def test_strangers_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, top: str) -> None:
     path, spec = other_chips(tmp_path / "others.zip", top), tiny_card().input
-    found = strangers(path, spec, tmp_path / "store", QUIET)
+    found = load_ood_chips(path, spec, tmp_path / "store", QUIET)
     assert {kind: len(chips) for kind, chips in found.items()} == {"cars": 2, "sea": 3}
     ships = ShipClassifier(write_tiny_model(tmp_path / "tiny.onnx"), device="cpu")
     # 10 m by the card's rule: 32 samples of noise fill all of the input.
     assert np.array_equal(found["sea"][1], ships.prepare(decode(tiff(1))))
     (kept,) = (tmp_path / "store").glob("chips-*.npy")
     written = kept.stat().st_mtime_ns
-    again = strangers(path, spec, tmp_path / "store", QUIET)
+    again = load_ood_chips(path, spec, tmp_path / "store", QUIET)
     assert np.array_equal(again["cars"], found["cars"])
     assert kept.stat().st_mtime_ns == written
 
@@ -247,12 +247,12 @@ def test_strangers_given_are_measured_and_those_not_given_are_not(
 
 def test_kinds_that_the_features_were_learnt_on_are_told() -> None:
     record = {"source": "other_sar", "chips": 9, "classes": ["cars/T62", "planes/A220"]}
-    told = learnt_before({"pretraining": record}, ["cars", "sea"])
+    told = seen_in_pretraining({"pretraining": record}, ["cars", "sea"])
     assert "9 chips of other_sar" in told
     assert told.endswith(": cars")
-    assert learnt_before({"pretraining": record}, ["sea"]) == ""
-    assert learnt_before({"pretraining": {"source": "imagenet"}}, ["cars"]) == ""
-    assert learnt_before({"pretraining": None}, ["cars"]) == ""
+    assert seen_in_pretraining({"pretraining": record}, ["sea"]) == ""
+    assert seen_in_pretraining({"pretraining": {"source": "imagenet"}}, ["cars"]) == ""
+    assert seen_in_pretraining({"pretraining": None}, ["cars"]) == ""
 
 
 # The int8 file
@@ -310,7 +310,7 @@ def test_both_files_take_turns(tiny_model_file: Path) -> None:
             return super().predict(inputs, explain=explain)
 
     files = [Counting(tiny_model_file, device="cpu") for _ in range(2)]
-    taken = seconds(files, ships.prepare(drawn("Cargo", 0))[None], rounds=3)
+    taken = time_in_turns(files, ships.prepare(drawn("Cargo", 0))[None], rounds=3)
     assert taken.shape == (2, 3)
     assert (taken > 0).all()
     one, two = (id(file) for file in files)
@@ -320,5 +320,5 @@ def test_both_files_take_turns(tiny_model_file: Path) -> None:
 
 def test_speed_is_chips_over_seconds() -> None:
     slow, fast = np.array([1.0, 3.0]), np.array([0.5, 0.5])
-    assert speed(slow) == {"value": 16, "low": pytest.approx(32 / 3), "high": 32}
+    assert chips_per_second(slow) == {"value": 16, "low": pytest.approx(32 / 3), "high": 32}
     assert times_as_fast(slow, fast) == {"value": 4, "low": 2, "high": 6}

@@ -9,7 +9,7 @@ from training.evaluation.calibration import calibration_floor
 from training.evaluation.figures import measure
 
 
-def rows_of(**changes: object) -> dict[str, bars.Row]:
+def rows_of(**changes: object) -> dict[str, bars.BarRow]:
     return {row.what: row for row in bars.rows(metrics() | changes, 2**20)}
 
 

@@ -8,22 +8,22 @@ import torch
 
 from tests.training.test_stages import CONFIG, chips, network
 from training.config import ExpertsConfig, RunConfig
-from training.data.dataset import SealedTest, Sides
-from training.data.store import Prepared
+from training.data.dataset import Dataset, SealedTest
+from training.data.store import PreparedChips
 from training.errors import DataInvalid
-from training.fit.cross_validation import folds_of, learn
+from training.fit.cross_validation import cross_validate, folds_of
 from training.fit.progress import Epoch
 from training.network.models import ChipNet, Ensemble
 
 
-def fleet(n: int = 24, views: int = 2) -> Prepared:
+def fleet(n: int = 24, views: int = 2) -> PreparedChips:
     """n chips, `views` of each ship."""
     whole = chips(n)
     records = tuple(
         replace(record, group=f"ship {i // views}", key=f"{n}-{i}")
         for i, record in enumerate(whole.records)
     )
-    return Prepared(whole.inputs, whole.labels, records, whole.classes)
+    return PreparedChips(whole.inputs, whole.labels, records, whole.classes)
 
 
 def configured(**changes: object) -> RunConfig:
@@ -34,21 +34,23 @@ class Trainer:
     """Notes what each network is trained on, and moves its head so that networks differ."""
 
     def __init__(self) -> None:
-        self.trained: dict[str, Sides] = {}
+        self.trained: dict[str, Dataset] = {}
 
-    def __call__(self, network: ChipNet, sides: Sides, config: RunConfig, name: str) -> list[Epoch]:
+    def __call__(
+        self, network: ChipNet, sides: Dataset, config: RunConfig, name: str
+    ) -> list[Epoch]:
         self.trained[name] = sides
         with torch.no_grad():
             network.head.bias += config.seed
         return [Epoch("all", 0, 1.0, float("nan"), float("nan"))]
 
 
-def keys(chips: Prepared) -> set[str]:
+def keys(chips: PreparedChips) -> set[str]:
     return {record.key for record in chips.records}
 
 
-def sides() -> Sides:
-    return Sides(fleet(24), fleet(12), SealedTest(fleet(6)))
+def sides() -> Dataset:
+    return Dataset(fleet(24), fleet(12), SealedTest(fleet(6)))
 
 
 def test_no_ship_is_in_two_folds_and_every_chip_in_one() -> None:
@@ -76,7 +78,7 @@ def test_more_folds_than_ships_are_refused() -> None:
 
 def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
     trainer = Trainer()
-    learnt, _ = learn(sides(), configured(), lambda config: network(config.seed), trainer)
+    trained, _ = cross_validate(sides(), configured(), lambda config: network(config.seed), trainer)
     everything = keys(fleet(24)) | keys(fleet(12))
     assert set(trainer.trained) == {
         f"{n}/member-0" for n in ("fold-0", "fold-1", "fold-2", "model")
@@ -85,23 +87,23 @@ def test_what_is_held_out_was_not_trained_on_and_everything_ships() -> None:
         assert not keys(part.train) & keys(part.validation), name
         assert keys(part.train) | keys(part.validation) == everything, name
     assert keys(trainer.trained["model/member-0"].train) == everything
-    assert sum(len(part.labels) for part in learnt.held_out) == len(everything)
-    assert {ship for part in learnt.held_out for ship in part.ships} == {
+    assert sum(len(part.labels) for part in trained.held_out) == len(everything)
+    assert {ship for part in trained.held_out for ship in part.ships} == {
         record.group for record in fleet(24).records + fleet(12).records
     }
-    assert learnt.embeddings.shape[0] == len(everything)
+    assert trained.embeddings.shape[0] == len(everything)
 
 
 def test_without_folds_the_validation_side_is_what_is_held_out() -> None:
     trainer = Trainer()
-    learnt, history = learn(
+    trained, history = cross_validate(
         sides(), configured(folds=0), lambda config: network(config.seed), trainer
     )
     assert keys(trainer.trained["model/member-0"].train) == keys(fleet(24))
-    (held,) = learnt.held_out
+    (held,) = trained.held_out
     np.testing.assert_array_equal(held.labels, fleet(12).labels)
     assert held.ships.tolist() == [record.group for record in fleet(12).records]
-    assert isinstance(learnt.network, ChipNet)
+    assert isinstance(trained.network, ChipNet)
     assert [epoch.stage for epoch in history] == ["all"]  # one network needs no name
 
 
@@ -114,8 +116,8 @@ def test_members_have_seeds_of_their_own_and_experts_stand_beside_them() -> None
         return network(own.seed)
 
     config = config.model_copy(update={"input": config.input.model_copy(update={"size": 32})})
-    learnt, history = learn(sides(), config, start, Trainer())
+    trained, history = cross_validate(sides(), config, start, Trainer())
     assert seeds == [0, 1]
-    assert isinstance(learnt.network, Ensemble)
-    assert learnt.network.experts is not None
+    assert isinstance(trained.network, Ensemble)
+    assert trained.network.experts is not None
     assert [epoch.stage for epoch in history] == ["model/member-0/all", "model/member-1/all"]

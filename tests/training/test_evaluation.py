@@ -14,7 +14,14 @@ from shipchip import Chip, ShipClassifier, decode
 from tests.tiny_model import CLASSES, draw_chip
 from training.data.record import Record
 from training.evaluation.calibration import calibration_floor, reliability_of, reliability_record
-from training.evaluation.figures import Answers, Marked, answers, measure, sets, told_apart
+from training.evaluation.figures import (
+    LabelledPredictions,
+    ModelPredictions,
+    measure,
+    ood_figures,
+    predict_chips,
+    sets,
+)
 from training.evaluation.metrics import expected_calibration_error
 from training.evaluation.resampling import (
     auroc_of_draws,
@@ -22,7 +29,7 @@ from training.evaluation.resampling import (
     drawn_one_by_one,
     mean_by_ship,
 )
-from training.int8.comparison import loss
+from training.int8.comparison import macro_f1_loss
 
 CARGO, FISHING, TANKER = range(3)
 
@@ -33,13 +40,13 @@ def said(
     member: Sequence[str] | None = None,
     score: Sequence[float] | None = None,
     refused: Sequence[int] = (),
-) -> Answers:
+) -> ModelPredictions:
     """Answers of one confidence; sets by initials ("CT"); rows `refused` out of distribution."""
     count = len(predicted)
     probs = np.full((count, 3), (1 - confidence) / 2)
     probs[np.arange(count), predicted] = confidence
     held = member or [CLASSES[k][0] for k in predicted]
-    return Answers(
+    return ModelPredictions(
         probs,
         np.array(predicted),
         np.array([[name[0] in one for name in CLASSES] for one in held]),
@@ -48,9 +55,11 @@ def said(
     )
 
 
-def marked(given: Answers, truth: Sequence[int], ships: Sequence[str] | None = None) -> Marked:
+def marked(
+    given: ModelPredictions, truth: Sequence[int], ships: Sequence[str] | None = None
+) -> LabelledPredictions:
     groups = np.array(ships or [str(i) for i in range(len(truth))])
-    return Marked(given, np.array(truth), groups, CLASSES)
+    return LabelledPredictions(given, np.array(truth), groups, CLASSES)
 
 
 def records(*sources: str) -> list[Record]:
@@ -75,7 +84,7 @@ def test_answers_are_those_of_the_file_chip_by_chip_over_all_batches(
     ships = ShipClassifier(tiny_model_file, device="cpu")
     labels = [CLASSES[i % 3] for i in range(70)]
     inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(labels)])
-    found = answers(ships, inputs)
+    found = predict_chips(ships, inputs)
     assert [CLASSES[k] for k in found.predicted] == labels
     for i in (0, 31, 32, 69):
         (one,) = ships.predict(inputs[i : i + 1])
@@ -133,7 +142,9 @@ def test_without_both_classes_there_is_nothing_pooled() -> None:
 
 def test_the_label_counts_where_another_class_is_more_probable() -> None:
     probs = np.array([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1]])
-    given = Answers(probs, np.array([1, 0]), probs > 0.2, np.ones(2), np.ones(2, dtype=bool))
+    given = ModelPredictions(
+        probs, np.array([1, 0]), probs > 0.2, np.ones(2), np.ones(2, dtype=bool)
+    )
     score = measure(marked(given, [FISHING, CARGO]), records("own", "own"), None, 0)
     own = score["sources"]["own"]
     assert own["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
@@ -181,7 +192,7 @@ def test_a_source_tells_its_own_sets_and_the_share_of_its_ships_refused() -> Non
 def test_auroc_is_the_chance_that_a_stranger_scores_higher_than_a_ship() -> None:
     ships = marked(said([0] * 4, score=[1, 2, 3, 4]), [0, 0, 0, 2])
     others = {"sea": said([0], score=[2.5]), "cars": said([0], score=[5.0], refused=[0])}
-    found = told_apart(ships, others, 0)
+    found = ood_figures(ships, others, 0)
     # 2.5 is above two ships of four, 5 above all: 2/4, 4/4, and 6/8 together.
     assert found["kinds"]["sea"]["auroc"]["value"] == 0.5
     assert found["kinds"]["cars"]["auroc"]["value"] == 1.0
@@ -196,7 +207,7 @@ def test_the_interval_of_an_auroc_is_that_of_resampled_ships_and_strangers() -> 
     scores = rng.integers(0, 9, 40).astype(float), rng.integers(4, 12, 20).astype(float)
     names = [str(i // 2) for i in range(40)]
     ships = marked(said([0] * 40, score=scores[0].tolist()), [0] * 40, names)
-    found = told_apart(ships, {"sea": said([0] * 20, score=scores[1].tolist())}, 5)
+    found = ood_figures(ships, {"sea": said([0] * 20, score=scores[1].tolist())}, 5)
     times, drawn = drawn_by_ship(names, 5), drawn_one_by_one(20, 5)
     truth, score = np.repeat([0, 1], [40, 20]), np.concatenate(scores)
     draws = [
@@ -210,7 +221,7 @@ def test_the_interval_of_an_auroc_is_that_of_resampled_ships_and_strangers() -> 
 
 def test_ships_refused_where_nine_strangers_of_ten_are() -> None:
     ships = marked(said([0] * 4, score=[0.5, 1.9, 2.0, 3.0], refused=[3]), [0, 0, 0, 2])
-    found = told_apart(ships, {"sea": said([0] * 10, score=list(range(1, 11)))}, 0)
+    found = ood_figures(ships, {"sea": said([0] * 10, score=list(range(1, 11)))}, 0)
     # 2 to 10 are nine of ten: so 2 is refused, and two ships of four with it.
     assert found["all"]["ships_refused_at_90"]["value"] == 0.5
     assert found["all"]["ships_refused"]["value"] == 0.25
@@ -265,7 +276,9 @@ def test_the_figures_are_plain_values_and_repeat_themselves() -> None:
 def test_a_smaller_file_loses_what_it_gets_wrong() -> None:
     whole, less = list(TRUTH), list(TRUTH)
     less[4] = TANKER  # one Cargo of opensarship: Cargo 0; Tanker 2/3; of the pooled: 2/3, 4/5
-    found = loss(marked(said(less), TRUTH), marked(said(whole), TRUTH), records(*SOURCES), 0)
+    found = macro_f1_loss(
+        marked(said(less), TRUTH), marked(said(whole), TRUTH), records(*SOURCES), 0
+    )
     assert found["sources"]["fusar"]["value"] == 0.0
     assert found["sources"]["opensarship"]["value"] == pytest.approx(1 - (0 + 2 / 3) / 2)
     assert found["pooled"]["value"] == pytest.approx(1 - (2 / 3 + 4 / 5) / 2)

@@ -13,7 +13,7 @@ from tests.training.test_evaluation import drawn
 from tests.training.test_stages import chips, network
 from training.data.dataset import SealedTest
 from training.data.record import Record
-from training.data.store import Prepared
+from training.data.store import PreparedChips
 from training.evaluation.final_test import final_chips, final_logits, lost_by, measure_file
 
 PACKAGE = Path(training.__file__).parent
@@ -53,7 +53,7 @@ def sealed_chips(ships: ShipClassifier) -> SealedTest:
     inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(shown)])
     names = ["fusar"] * 3 + ["own"] * 3
     records = tuple(Record(s, str(i), "", f"ship {i}", str(i)) for i, s in enumerate(names))
-    return SealedTest(Prepared(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
+    return SealedTest(PreparedChips(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
 
 
 def test_a_file_is_measured_on_the_sealed_chips(ships: ShipClassifier) -> None:

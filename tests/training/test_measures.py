@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.config import DEFAULT_INPUT
-from training.network.measurements import LEVELS_DB, NAMES, Measures
+from training.network.measurements import LEVELS_DB, NAMES, Measurements
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 64, "spacing_m": 6.0})
 
@@ -24,12 +24,12 @@ def drawn(
 
 
 def measured(chip: torch.Tensor) -> dict[str, float]:
-    values = Measures(SPEC)(chip)[0]
+    values = Measurements(SPEC)(chip)[0]
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
 def test_every_measurement_has_a_name() -> None:
-    assert Measures(SPEC)(drawn(20, 4)).shape == (1, len(NAMES))
+    assert Measurements(SPEC)(drawn(20, 4)).shape == (1, len(NAMES))
     assert len(set(NAMES)) == len(NAMES)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_evaluation import marked, metrics, records, said
-from training.card.page import CONFUSION, RELIABILITY, model_card, pictures
+from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
 from training.card.record import MEASURED, RECORD, config_of_card
 from training.config import (
     RECIPE,
@@ -24,7 +24,7 @@ from training.config import (
 )
 from training.evaluation import bars
 from training.evaluation.figures import measure
-from training.promote import promote
+from training.promote import promote_model
 
 CONFIG = RunConfig(
     seed=3,
@@ -205,7 +205,7 @@ def test_experts_bring_a_limit_of_their_own() -> None:
 
 
 def test_pictures_are_small_and_drawn_from_the_card() -> None:
-    drawn = pictures(card())
+    drawn = card_pictures(card())
     assert set(drawn) == {CONFUSION, RELIABILITY}
     for name, png in drawn.items():
         image = Image.open(io.BytesIO(png)).convert("RGB")
@@ -214,7 +214,7 @@ def test_pictures_are_small_and_drawn_from_the_card() -> None:
     other = metrics()
     other["sources"]["fusar"]["confusion"] = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
     other["sources"]["fusar"]["reliability"]["accuracy"][7] = 0.1
-    changed = pictures(card(metrics=other))
+    changed = card_pictures(card(metrics=other))
     assert all(changed[name] != drawn[name] for name in drawn)
 
 
@@ -226,7 +226,7 @@ def run_folder(folder: Path, told: ModelCard) -> Path:
 
 def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) -> None:
     run, models = run_folder(tmp_path / "run", card()), tmp_path / "models"
-    promote(run, models)
+    promote_model(run, models)
     assert {path.name for path in models.iterdir()} == {
         "README.md",
         "ship.onnx",
@@ -238,7 +238,7 @@ def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) 
     text = (models / "README.md").read_text()
     assert text == model_card(ships.card, ships.sha256, (models / "ship.onnx").stat().st_size)
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        assert (models / name).read_bytes() == pictures(ships.card)[name]
+        assert (models / name).read_bytes() == card_pictures(ships.card)[name]
 
 
 def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
@@ -249,18 +249,18 @@ def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
         write_tiny_model(models / "ship.int8.onnx", card(training=record))
         (models / "ship.int8.onnx.sha256").write_text("its sum")
         kept = name == "this"
-        assert promote(run, models) is not kept
+        assert promote_model(run, models) is not kept
         assert (models / "ship.int8.onnx").exists() is kept, name
         assert (models / "ship.int8.onnx.sha256").exists() is kept, name
     (models / "ship.int8.onnx").write_text("damaged")
-    assert promote(run, models)
+    assert promote_model(run, models)
     assert not (models / "ship.int8.onnx").exists()
 
 
 def test_promote_writes_the_sum_that_sha256sum_checks(tmp_path: Path) -> None:
     models = tmp_path / "models"
     for told in (card(), card(version="1.1")):
-        promote(run_folder(tmp_path / told.version, told), models)
+        promote_model(run_folder(tmp_path / told.version, told), models)
         check = ["sha256sum", "--check", "--strict", "ship.onnx.sha256"]
         done = subprocess.run(check, cwd=models, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "ship.onnx: OK\n"), done.stderr
@@ -272,11 +272,11 @@ def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
     models = tmp_path / "models"
     for name, told in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
         with pytest.raises(ModelError, match="tells no out_of_distribution, pooled, sets"):
-            promote(run_folder(tmp_path / name, card(metrics=told)), models)
+            promote_model(run_folder(tmp_path / name, card(metrics=told)), models)
     assert not models.exists()
 
 
 def test_promote_refuses_a_file_that_is_too_large(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", card(terms="x" * (20 * 2**20)))
     with pytest.raises(ModelError, match=r"has 20\.\d MB, expected ≤ 20 MB"):
-        promote(run, tmp_path / "models")
+        promote_model(run, tmp_path / "models")

@@ -7,8 +7,8 @@ import numpy as np
 
 from shipchip.card import ModelCard
 from training.card.record import config_of_card
-from training.card.sections import prediction_sets, retraining
-from training.data.ood import learnt_before
+from training.card.sections import prediction_sets_section, retraining_section
+from training.data.ood import seen_in_pretraining
 from training.evaluation.bars import MEGABYTE, rows
 from training.evaluation.calibration import reliability_of
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
@@ -24,12 +24,12 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
         "What it is for": _purpose(card),
         "Against its bars": _bars(card.metrics, size),
         "Scores on the test side": _scores(card.metrics),
-        "Prediction sets": prediction_sets(card, _scored(card.metrics)),
+        "Prediction sets": prediction_sets_section(card, _scored(card.metrics)),
         "Calibration": _calibration(card.metrics),
         "Chips that show no ship": _strangers(card),
         "Trained on": _trained(card),
         "Limits": _limits(card),
-        "Retrain": retraining(card),
+        "Retrain": retraining_section(card),
         "Terms of the training data": [card.terms],
     }
     lines = [
@@ -44,7 +44,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
     return "\n".join(lines)
 
 
-def pictures(card: ModelCard) -> dict[str, bytes]:
+def card_pictures(card: ModelCard) -> dict[str, bytes]:
     """File name -> PNG of the pictures that `model_card` shows."""
     sources = card.metrics["sources"]
     confusions = [
@@ -137,7 +137,7 @@ def _strangers(card: ModelCard) -> Iterator[str]:
     if told is None:
         yield "None were given to this training, so how well the file doubts them is not known."
         return
-    note = learnt_before(card.training, told["kinds"])
+    note = seen_in_pretraining(card.training, told["kinds"])
     yield (
         "AUROC: the chance that such a chip gets a higher `ood_score` than a ship. Refused: "
         "`in_distribution` is false. They are prepared as an upload that tells no pixel spacing"

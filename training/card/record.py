@@ -8,7 +8,7 @@ from rich.console import Console
 from shipchip.card import ModelCard
 from training.config import RunConfig, validated
 from training.data import splits
-from training.data.dataset import Sides, distinct, index, load
+from training.data.dataset import Dataset, distinct_records, index, load_dataset
 from training.data.record import Source
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
@@ -19,9 +19,9 @@ RECORD = 2
 MEASURED = "measured on this file"  # in an int8 card's record: its figures are its own
 
 
-def sides_of_card(
+def dataset_of_card(
     card: ModelCard, sources: list[Source], store: Path, console: Console
-) -> tuple[RunConfig, list[Item], Sides]:
+) -> tuple[RunConfig, list[Item], Dataset]:
     """The run's config, its index and its prepared chips, split as they were for training.
 
     card     of a file that `python -m training.run` exported
@@ -33,7 +33,7 @@ def sides_of_card(
     """
     expected = _text_of(card, "manifest_sha256")
     config = config_of_card(card)
-    items = index(distinct(sources, config, store, console), config)
+    items = index(distinct_records(sources, config, store, console), config)
     found = splits.manifest_sha256(items)
     if found != expected:
         here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
@@ -44,7 +44,7 @@ def sides_of_card(
             f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
             "same folders of data as in training, or train again on these"
         )
-    return config, items, load(sources, items, config, store, console)
+    return config, items, load_dataset(sources, items, config, store, console)
 
 
 def _check_split_version(card: ModelCard) -> None:
@@ -98,7 +98,7 @@ def _told(counts: Any) -> str:
     if not isinstance(counts, dict):
         return "chips that the card does not count"
     chips = {
-        source: sum(n for sides in classes.values() for n in sides.values())
+        source: sum(n for dataset in classes.values() for n in dataset.values())
         for source, classes in counts.items()
     }
     return ", ".join(f"{n} of {source}" for source, n in sorted(chips.items()))

@@ -11,7 +11,7 @@ from training.config import RECIPE
 from training.evaluation.tables import interval_text, share, table_head, table_row
 
 
-def prediction_sets(card: ModelCard, scored: Mapping[str, Any]) -> Iterator[str]:
+def prediction_sets_section(card: ModelCard, scored: Mapping[str, Any]) -> Iterator[str]:
     """Markdown lines: coverage and mean size on the test side, and the held-out ships.
 
     scored  source -> its figures in the card
@@ -67,7 +67,7 @@ def _held_out(card: ModelCard) -> Iterator[str]:
 _PYTHON = ".venv/dev/bin/python -m training.run"
 
 
-def retraining(card: ModelCard) -> Iterator[str]:
+def retraining_section(card: ModelCard) -> Iterator[str]:
     """Markdown lines: where the data go, the config where it is not the default, the commands."""
     record = card.training["pretraining"]
     yield (

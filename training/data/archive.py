@@ -15,7 +15,7 @@ import rarfile  # type: ignore[import-untyped]
 from training.data.members import FolderMembers, Members, RarMembers, ZipMembers
 from training.errors import DataInvalid, DataMissing
 
-ARCHIVE_SUFFIXES = (".zip", ".rar")
+DATASET_ARCHIVE_SUFFIXES = (".zip", ".rar")
 
 # A chip, a meta.csv or a Ship.xml is far smaller; a member that claims more is a bomb or no chip.
 LARGEST_MEMBER = 64 * 1024 * 1024
@@ -137,9 +137,9 @@ def located(path: Path) -> Path:
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
-def is_archive_name(path: Path) -> bool:
+def is_dataset_archive(path: Path) -> bool:
     """Whether the name ends as an archive's does."""
-    return path.suffix.lower() in ARCHIVE_SUFFIXES
+    return path.suffix.lower() in DATASET_ARCHIVE_SUFFIXES
 
 
 def children(folder: Path) -> list[Path]:

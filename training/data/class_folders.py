@@ -18,7 +18,7 @@ import numpy as np
 
 from shipchip.decode import Chip, decode
 from shipchip.errors import ChipError
-from training.data.archive import Archive, children, is_archive_name
+from training.data.archive import Archive, children, is_dataset_archive
 from training.data.metadata import (
     GroupRow,
     check_agreed,
@@ -54,7 +54,7 @@ class FolderSource:
     ) -> None:
         self.archive = Archive(path, apart)
         path = self.archive.path
-        self.name = path.stem if is_archive_name(path) else path.name
+        self.name = path.stem if is_dataset_archive(path) else path.name
         self._classes = classes
         self._extent_m = extent_m
         self.ungrouped = 0
@@ -65,7 +65,7 @@ class FolderSource:
         """Whether this folder, or any folder in this archive, holds at least two class folders."""
         if path.is_dir():
             return len(top_folders(path) & set(classes)) >= 2
-        return is_archive_name(path) and bool(_homes(Archive(path), classes))
+        return is_dataset_archive(path) and bool(_homes(Archive(path), classes))
 
     def index(self) -> list[Record]:
         """Chips by sorted name; DataInvalid where there is none, or groups.csv lacks one."""
@@ -195,7 +195,7 @@ def top_folders(path: Path) -> set[str]:
     """
     if path.is_dir():
         return {p.name for p in children(path) if p.is_dir()}
-    if not is_archive_name(path):
+    if not is_dataset_archive(path):
         return set()
     archive = Archive(path)
     wrapper = archive.wrapper.rstrip("/")

@@ -1,4 +1,4 @@
-"""The chips of a run by the side of the split they stand on; the test side under a seal."""
+"""The chips of a run: found, without duplicates, split and prepared; the test side is sealed."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +10,10 @@ from rich.progress import Progress
 
 from training.config import RunConfig
 from training.data import splits
-from training.data.duplicates import drop_twins, near_twins
+from training.data.duplicates import drop_equal_pixels, near_duplicates
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.splits import Item
-from training.data.store import Prepared, prepare_all
+from training.data.store import PreparedChips, prepare_all
 from training.fit.processes import ALONE, Team
 
 
@@ -23,23 +23,23 @@ class SealedTest:
     Only training.evaluation.final_test breaks the seal; a test of ours looks for any other call.
     """
 
-    def __init__(self, chips: Prepared) -> None:
+    def __init__(self, chips: PreparedChips) -> None:
         self.__chips = chips
 
     def __len__(self) -> int:
         return len(self.__chips)
 
-    def break_seal(self) -> Prepared:
+    def break_seal(self) -> PreparedChips:
         """The chips. Not for training, not for choosing: see training.evaluation.final_test."""
         return self.__chips
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """Prepared chips by the side of the split they stand on."""
+class Dataset:
+    """A run's prepared chips, split by ship into training, validation and test."""
 
-    train: Prepared
-    validation: Prepared
+    train: PreparedChips
+    validation: PreparedChips
     test: SealedTest
 
 
@@ -48,7 +48,7 @@ def all_records(sources: list[Source]) -> list[Record]:
     return [record for source in sources for record in source.index()]
 
 
-def distinct(
+def distinct_records(
     sources: list[Source],
     config: RunConfig,
     store: Path,
@@ -63,8 +63,8 @@ def distinct(
     found = drop_repeats(all_records(sources))
     index(found, config)
     chips = prepare_with_progress(sources, found, config, store, console, CLASSES, team)
-    kept = drop_twins(chips)
-    near = near_twins(chips, kept)
+    kept = drop_equal_pixels(chips)
+    near = near_duplicates(chips, kept)
     if near:
         one, other = near[0]
         console.print(
@@ -82,19 +82,19 @@ def index(found: list[Record], config: RunConfig) -> list[Item]:
     return splits.split_records(drop_repeats(found), config.split)
 
 
-def load(
+def load_dataset(
     sources: list[Source],
     items: list[Item],
     config: RunConfig,
     store: Path,
     console: Console,
     team: Team = ALONE,
-) -> Sides:
+) -> Dataset:
     """Prepared chips, from the store or decoded now."""
     records = [item.record for item in items]
     data = prepare_with_progress(sources, records, config, store, console, CLASSES, team)
     side = np.array([item.split for item in items])
-    return Sides(
+    return Dataset(
         data.where(side == "train"),
         data.where(side == "validation"),
         SealedTest(data.where(side == "test")),
@@ -109,7 +109,7 @@ def prepare_with_progress(
     console: Console,
     classes: tuple[str, ...] | None,
     team: Team = ALONE,
-) -> Prepared:
+) -> PreparedChips:
     """store.prepare_all under a progress bar; the first process of a team fills the store."""
 
     def fill() -> bool:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path, PurePath, PurePosixPath
 
 from shipchip.opensarship import scene_of
-from training.data.archive import Archive, children, is_archive_name, located
+from training.data.archive import Archive, children, is_dataset_archive, located
 from training.data.class_folders import SUFFIXES, FolderSource, top_folders
 from training.data.fusar import FusarSource
 from training.data.opensarship import OpenSarShipScene, OpenSarShipSource
@@ -25,16 +25,16 @@ To try everything without a download: python -m training.run --simulated --smoke
 UNFINISHED_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".aria2")
 
 
-Kind = type[OpenSarShipScene] | type[FusarSource] | type[FolderSource]
-KINDS: tuple[Kind, ...] = (OpenSarShipScene, FusarSource, FolderSource)
+SourceKind = type[OpenSarShipScene] | type[FusarSource] | type[FolderSource]
+KINDS: tuple[SourceKind, ...] = (OpenSarShipScene, FusarSource, FolderSource)
 
 
 @dataclass(frozen=True)
-class Place:
+class FoundSource:
     """A folder or archive that is a source, or a scene of one."""
 
     path: Path
-    kind: Kind
+    kind: SourceKind
 
 
 def discover(paths: list[Path]) -> list[Source]:
@@ -63,7 +63,7 @@ def discover(paths: list[Path]) -> list[Source]:
     return _unique(walk.places)
 
 
-def _unique(places: list[Place]) -> list[Source]:
+def _unique(places: list[FoundSource]) -> list[Source]:
     """The sources at these places, by name; DataInvalid where two have one name, because records
     tell their source by it."""
     found: list[tuple[Source, Path]] = []
@@ -100,11 +100,11 @@ class _Walk:
     """
 
     def __init__(self) -> None:
-        self.places: list[Place] = []
+        self.places: list[FoundSource] = []
         self.unread: list[Path] = []
         self._seen: set[Path] = set()
 
-    def visit(self, path: Path, outer: Place | None = None) -> None:
+    def visit(self, path: Path, outer: FoundSource | None = None) -> None:
         """Look at a folder or archive that lies in the source `outer`, and at all inside it."""
         if path.resolve() in self._seen:
             return
@@ -116,9 +116,9 @@ class _Walk:
         if kind and not (outer and _is_part(path, kind, outer)):
             if outer and path.is_dir():
                 _check_clear(path, outer)
-            outer = Place(path, kind)
+            outer = FoundSource(path, kind)
             self.places.append(outer)
-        if is_archive_name(path) and not path.is_dir():
+        if is_dataset_archive(path) and not path.is_dir():
             _refuse_data_inside(path, kind)
             if kind is None and any(map(_is_of_class, Archive(path).names)):
                 self.unread.append(path)
@@ -126,11 +126,11 @@ class _Walk:
             if outer is None and _unread_classes(path):
                 self.unread.append(path)
             for child in children(path):
-                if child.is_dir() or is_archive_name(child) or _is_unfinished(child):
+                if child.is_dir() or is_dataset_archive(child) or _is_unfinished(child):
                     self.visit(child, outer)
 
 
-def _kind_of(path: Path, outer: Place | None) -> Kind | None:
+def _kind_of(path: Path, outer: FoundSource | None) -> SourceKind | None:
     """What source this is. Class folders of a source are none, whatever they hold: FUSAR-Ship has
     Tanker/Tanker."""
     if outer and path.is_dir() and path.name in CLASSES and outer.kind is not OpenSarShipScene:
@@ -138,7 +138,7 @@ def _kind_of(path: Path, outer: Place | None) -> Kind | None:
     return next((kind for kind in KINDS if kind.recognises(path)), None)
 
 
-def _is_part(path: Path, kind: Kind, outer: Place) -> bool:
+def _is_part(path: Path, kind: SourceKind, outer: FoundSource) -> bool:
     """Whether a folder is no source of its own: a scene's folder in a folder of its name, as some
     programs unpack it, or more class folders below others."""
     if path.is_dir() and kind is outer.kind is OpenSarShipScene:
@@ -146,7 +146,7 @@ def _is_part(path: Path, kind: Kind, outer: Place) -> bool:
     return path.is_dir() and kind is outer.kind is FolderSource
 
 
-def _check_clear(path: Path, outer: Place) -> None:
+def _check_clear(path: Path, outer: FoundSource) -> None:
     """DataInvalid where the chips of a folder could be of it or of the source it lies in."""
     between = path.relative_to(outer.path).parts[:-1] if path.is_relative_to(outer.path) else ()
     if outer.kind is OpenSarShipScene or set(between) & set(CLASSES):
@@ -177,11 +177,11 @@ def _is_unfinished(path: Path) -> bool:
     return path.name.lower().endswith(UNFINISHED_SUFFIXES)
 
 
-def _refuse_data_inside(path: Path, kind: Kind | None) -> None:
+def _refuse_data_inside(path: Path, kind: SourceKind | None) -> None:
     """DataInvalid for an archive that holds more than its own kind of data: other archives, as a
     folder of OpenSARShip is handed on, or folders of scenes."""
     archive = Archive(path)
-    archives = [name for name in archive.names if is_archive_name(Path(name))]
+    archives = [name for name in archive.names if is_dataset_archive(Path(name))]
     scenes = [] if kind is OpenSarShipScene else sorted(filter(_is_scene, archive.folders))
     for what, inside in (("archives", archives), ("scenes", scenes)):
         if inside:
@@ -197,7 +197,7 @@ def _is_scene(folder: str) -> bool:
 
 def _what_is_there(path: Path) -> str:
     """What a path without a source holds, in the words of what was expected."""
-    if not (path.is_dir() or is_archive_name(path)):
+    if not (path.is_dir() or is_dataset_archive(path)):
         return f"{path} is a file, expected a folder, .zip or .rar"
     if path.resolve().name in CLASSES:
         return f"{path} is one class folder; give the folder above it"

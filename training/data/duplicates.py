@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.record import Record, drop_repeats
-from training.data.store import Prepared
+from training.data.store import PreparedChips
 
 # Correlation of two prepared chips from which they are taken for one picture. Of 1.5 million pairs
 # of the project's chips two of different groups are above it, both of one scene; a JPEG copy is.
@@ -18,17 +18,15 @@ NEAR = 0.95
 _THUMBNAIL = 16  # pixels a side of what is compared first
 _ROWS = 512  # chips compared with all others at a time
 
-Floats = NDArray[np.float32]
 
-
-def drop_twins(chips: Prepared) -> list[Record]:
+def drop_equal_pixels(chips: PreparedChips) -> list[Record]:
     """The chips' records without those whose prepared pixels equal another's; the first of each
     stays, and the groups of equal chips become one."""
     sums = [hashlib.sha256(chip.tobytes()).hexdigest() for chip in chips.inputs]
     return drop_repeats(chips.records, sums)
 
 
-def near_twins(chips: Prepared, kept: list[Record]) -> list[tuple[Record, Record]]:
+def near_duplicates(chips: PreparedChips, kept: list[Record]) -> list[tuple[Record, Record]]:
     """Pairs of chips in different groups that correlate by more than NEAR, among those kept."""
     groups = {(record.source, record.key): record.group for record in kept}
     rows = [row for row, r in enumerate(chips.records) if (r.source, r.key) in groups]
@@ -41,7 +39,7 @@ def near_twins(chips: Prepared, kept: list[Record]) -> list[tuple[Record, Record
     ]
 
 
-def _alike(inputs: Floats) -> Iterator[tuple[int, int]]:
+def _alike(inputs: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     """Pairs of rows of inputs (N, 1, S, S) that correlate by more than NEAR. Small means are
     compared first: they are at least as much alike, and there are far fewer of them."""
     small = _centred(_thumbnails(inputs[:, 0]))
@@ -54,19 +52,19 @@ def _alike(inputs: Floats) -> Iterator[tuple[int, int]]:
                 yield first, second
 
 
-def _thumbnails(images: Floats) -> Floats:
+def _thumbnails(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Images (N, S, S) averaged to about _THUMBNAIL pixels a side."""
     step = max(1, images.shape[1] // _THUMBNAIL)
     side = images.shape[1] // step
     cut = images[:, : side * step, : side * step]
-    means: Floats = cut.reshape(len(cut), side, step, side, step).mean(axis=(2, 4))
+    means: NDArray[np.float32] = cut.reshape(len(cut), side, step, side, step).mean(axis=(2, 4))
     return means
 
 
-def _centred(images: Floats) -> Floats:
+def _centred(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Images as rows of mean 0 and length 1, so that products of rows are correlations."""
     rows = images.reshape(len(images), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    centred: Floats = rows / np.maximum(length, np.finfo(np.float32).tiny)
+    centred: NDArray[np.float32] = rows / np.maximum(length, np.finfo(np.float32).tiny)
     return centred

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
-from training.data.archive import Archive, is_archive_name
+from training.data.archive import Archive, is_dataset_archive
 from training.data.class_folders import SUFFIXES
 from training.data.metadata import Meta, parse_meta, polarisation_of, spacing_m, with_polarisations
 from training.data.record import CLASSES, Record, mmsi_group
@@ -54,7 +54,7 @@ class FusarSource:
                 for depth in ("*", "*/*")
                 for chip in (path / label).glob(depth)
             )
-        if not is_archive_name(path):
+        if not is_dataset_archive(path):
             return False
         return path.name.lower().startswith("fusar") or bool(_chips(Archive(path).names))
 

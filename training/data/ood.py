@@ -20,7 +20,7 @@ from training.data.record import drop_repeats
 from training.data.store import prepare_all
 
 
-def strangers(
+def load_ood_chips(
     path: Path, spec: InputSpec, store: Path, console: Console
 ) -> dict[str, NDArray[np.float32]]:
     """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
@@ -37,11 +37,11 @@ def strangers(
         chips = prepare_all([source], records, spec, store, step)
         progress.update(task, completed=len(records))
     wrapper = source.archive.wrapper
-    kinds = np.array([kind_of(record.label.removeprefix(wrapper)) for record in records])
+    kinds = np.array([ood_kind(record.label.removeprefix(wrapper)) for record in records])
     return {kind: chips.inputs[kinds == kind] for kind in sorted(set(kinds.tolist()))}
 
 
-def kind_of(label: str) -> str:
+def ood_kind(label: str) -> str:
     """The kind of a class folder.
 
     >>> kind_of("vehicle_mstar/T62"), kind_of("sea")
@@ -50,15 +50,15 @@ def kind_of(label: str) -> str:
     return label.split("/", maxsplit=1)[0]
 
 
-def learnt_before(training: dict[str, Any], kinds: Collection[str]) -> str:
+def seen_in_pretraining(training: dict[str, Any], kinds: Collection[str]) -> str:
     """A sentence on those kinds whose chips the features were pretrained on; "" where there is
     none.
 
     training  of a card; its "pretraining" names the class folders learnt on, if any
     """
     record = training.get("pretraining") or {}
-    learnt = {part for label in record.get("classes", ()) for part in label.split("/")}
-    known = sorted(learnt & set(kinds))
+    trained = {part for label in record.get("classes", ()) for part in label.split("/")}
+    known = sorted(trained & set(kinds))
     if not known:
         return ""
     return (

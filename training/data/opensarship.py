@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from shipchip.decode import Chip, decode
 from shipchip.opensarship import chip_of, scene_of
-from training.data.archive import Archive, is_archive_name, located
+from training.data.archive import Archive, is_dataset_archive, located
 from training.data.metadata import (
     Ship,
     ShipList,
@@ -39,7 +39,7 @@ class OpenSarShipScene:
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether this path is named as a scene archive."""
-        return scene_of(path.name) is not None and (path.is_dir() or is_archive_name(path))
+        return scene_of(path.name) is not None and (path.is_dir() or is_dataset_archive(path))
 
     def index(self) -> list[Record]:
         """Chips of the three classes; a scene may well hold none.

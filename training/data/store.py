@@ -23,7 +23,7 @@ PREPARED_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedChips:
     """Chips as the model sees them.
 
     inputs   float32 (N, 1, S, S), memory-mapped
@@ -36,19 +36,19 @@ class Prepared:
     records: tuple[Record, ...]
     classes: tuple[str, ...]
 
-    def where(self, keep: NDArray[np.bool_]) -> "Prepared":
+    def where(self, keep: NDArray[np.bool_]) -> "PreparedChips":
         """The chips for which `keep` (N,) is true."""
         chosen = np.flatnonzero(keep)
         records = tuple(self.records[i] for i in chosen)
-        return Prepared(self.inputs[chosen], self.labels[chosen], records, self.classes)
+        return PreparedChips(self.inputs[chosen], self.labels[chosen], records, self.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def joined(first: Prepared, second: Prepared) -> Prepared:
+def concatenated(first: PreparedChips, second: PreparedChips) -> PreparedChips:
     """The chips of both, in this order; their classes are the same."""
-    return Prepared(
+    return PreparedChips(
         np.concatenate([first.inputs, second.inputs]),
         np.concatenate([first.labels, second.labels]),
         first.records + second.records,
@@ -63,7 +63,7 @@ def prepare_all(
     folder: Path,
     on_chip: Callable[[], None] = lambda: None,
     classes: tuple[str, ...] | None = None,
-) -> Prepared:
+) -> PreparedChips:
     """Prepared chips of `records`, from `folder` where an earlier run left them.
 
     The file's name is a hash of the chips, of what their sources know of them, of the InputSpec and
@@ -83,7 +83,7 @@ def prepare_all(
                 _write(path, sources, records, spec, on_chip)
     _check_sum(path)
     inputs = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Prepared(inputs, labels, tuple(records), names)
+    return PreparedChips(inputs, labels, tuple(records), names)
 
 
 def _key(sources: list[Source], records: list[Record], spec: InputSpec) -> str:

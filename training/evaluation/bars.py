@@ -55,7 +55,7 @@ _SHARE, _PLAIN = "{:.1%}", "{:.3f}"
 
 
 @dataclass(frozen=True)
-class Row:
+class BarRow:
     """One line of the table.
 
     figure   None where it was not measured
@@ -101,13 +101,13 @@ def rows(
     speed: Figure | None = None,
     int8: Mapping[str, Any] | None = None,
     absent: str = "not given",
-) -> list[Row]:
+) -> list[BarRow]:
     """Every bar with a file's figure.
 
     metrics  of evaluation.figures.measure
     size     bytes of the file
     speed    chips a second
-    int8     {"loss": smaller.loss, "times_as_fast": figure} of the int8 file
+    int8     {"loss": comparison.macro_f1_loss, "times_as_fast": figure} of the int8 file
     absent   the note where speed or int8 are None
     """
     return [
@@ -118,8 +118,8 @@ def rows(
         *_sets(metrics["sets"]),
         *_strangers(metrics["out_of_distribution"]),
         *_int8(int8, absent),
-        Row("size", {"value": size / MEGABYTE}, "{:.1f}", SIZE),
-        Row(
+        BarRow("size", {"value": size / MEGABYTE}, "{:.1f}", SIZE),
+        BarRow(
             "chips a second",
             speed,
             "{:.0f}",
@@ -129,73 +129,73 @@ def rows(
     ]
 
 
-def _three_classes(sources: Mapping[str, Any]) -> Iterator[Row]:
+def _three_classes(sources: Mapping[str, Any]) -> Iterator[BarRow]:
     for name in [name for name in sources if fnmatch(name, _THREE)] or [_THREE]:
         lacks = sources[name]["absent"] if name in sources else ("such chips",)
         for figure, told in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
             value = None if lacks else sources[name]["headline"][figure]
             note = f"no {', '.join(lacks)}" if lacks else "three classes"
-            yield Row(f"{told}, {name}", value, _PLAIN, THREE_CLASSES, note)
+            yield BarRow(f"{told}, {name}", value, _PLAIN, THREE_CLASSES, note)
 
 
-def _two_classes(metrics: Mapping[str, Any]) -> Iterator[Row]:
+def _two_classes(metrics: Mapping[str, Any]) -> Iterator[BarRow]:
     sources, one = metrics["sources"], metrics["pooled"]
     figures = {n: s.get("cargo_and_tanker") for n, s in sources.items() if fnmatch(n, POOLED)}
     figures[POOLED] = one["headline"]["macro_f1"] if one else None
     for name, figure in figures.items():
         note = "pooled" if name == POOLED else "Cargo, Tanker"
         note = note if figure else "no such chips"
-        yield Row(f"macro-F1, {name}", figure, _PLAIN, TWO_CLASSES, note)
+        yield BarRow(f"macro-F1, {name}", figure, _PLAIN, TWO_CLASSES, note)
 
 
-def _other_sources(sources: Mapping[str, Any]) -> Iterator[Row]:
+def _other_sources(sources: Mapping[str, Any]) -> Iterator[BarRow]:
     """Sources that no bar speaks of, such as a user's own."""
     for name, score in sources.items():
         if not fnmatch(name, _THREE) and not fnmatch(name, POOLED):
             figure = score["headline"]["macro_f1"]
-            yield Row(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score["classes"]))
+            yield BarRow(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score["classes"]))
 
 
-def _calibration(sources: Mapping[str, Any]) -> Iterator[Row]:
+def _calibration(sources: Mapping[str, Any]) -> Iterator[BarRow]:
     for name, score in sources.items():
         note = f"floor {score['ece_floor']:.3f}"
-        yield Row(f"ECE, {name}", score["headline"]["ece"], _PLAIN, ECE, note)
+        yield BarRow(f"ECE, {name}", score["headline"]["ece"], _PLAIN, ECE, note)
 
 
-def _sets(sets: Mapping[str, Any]) -> Iterator[Row]:
+def _sets(sets: Mapping[str, Any]) -> Iterator[BarRow]:
     for name, share in sets["coverage"].items():
-        yield Row(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share['chips']} chips")
+        yield BarRow(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share['chips']} chips")
         if "by_ship" in share:  # cards of earlier versions count chips alone
             by_ship = share["by_ship"]
             note = f"{by_ship['ships']} ships"
-            yield Row(f"sets hold {name}, by ship", by_ship, _SHARE, note=note)
-    yield Row("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
+            yield BarRow(f"sets hold {name}, by ship", by_ship, _SHARE, note=note)
+    yield BarRow("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
 
 
-def _strangers(told: Mapping[str, Any] | None) -> Iterator[Row]:
+def _strangers(told: Mapping[str, Any] | None) -> Iterator[BarRow]:
     at_90 = "ships refused at 90 %"
     if told is None:
-        yield Row("AUROC, strangers", None, _PLAIN, AUROC, "not given")
-        yield Row(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
+        yield BarRow("AUROC, strangers", None, _PLAIN, AUROC, "not given")
+        yield BarRow(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
         return
     kinds = {"all strangers": told["all"], **told["kinds"]}
     for kind, one in kinds.items():
-        yield Row(f"AUROC, {kind}", one["auroc"], _PLAIN, AUROC, f"{one['chips']} chips")
-    yield Row(at_90, told["all"]["ships_refused_at_90"], _SHARE, SHIPS_REFUSED)
+        yield BarRow(f"AUROC, {kind}", one["auroc"], _PLAIN, AUROC, f"{one['chips']} chips")
+    yield BarRow(at_90, told["all"]["ships_refused_at_90"], _SHARE, SHIPS_REFUSED)
     own = "own threshold"
-    yield Row("ships refused", told["all"]["ships_refused"], _SHARE, note=own)
+    yield BarRow("ships refused", told["all"]["ships_refused"], _SHARE, note=own)
     for kind, one in kinds.items():
-        yield Row(f"refused, {kind}", one["refused"], _SHARE, note=own)
+        yield BarRow(f"refused, {kind}", one["refused"], _SHARE, note=own)
 
 
-def _int8(told: Mapping[str, Any] | None, absent: str) -> Iterator[Row]:
+def _int8(told: Mapping[str, Any] | None, absent: str) -> Iterator[BarRow]:
     if told is None:
-        yield Row("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
-        yield Row("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
+        yield BarRow("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
+        yield BarRow("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
         return
     loss = dict(told["loss"]["sources"])
     if told["loss"]["pooled"]:
         loss[POOLED] = told["loss"]["pooled"]
     for name, figure in loss.items():
-        yield Row(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
-    yield Row("int8, times as fast", told["times_as_fast"], "{:.2f}", INT8_SPEED, "in turns")
+        yield BarRow(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
+    yield BarRow("int8, times as fast", told["times_as_fast"], "{:.2f}", INT8_SPEED, "in turns")

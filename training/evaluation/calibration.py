@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.metrics import BINS, Reliability, reliability
-
-Floats = NDArray[np.floating]
+from training.evaluation.metrics import BINS, Floats, Reliability, reliability
 
 
 def calibration_floor(confidence: Floats, bins: int = BINS) -> float:

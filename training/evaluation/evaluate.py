@@ -7,22 +7,28 @@ from typing import Any
 from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
-from training.card.record import sides_of_card
-from training.data.dataset import Sides
-from training.data.ood import learnt_before, strangers
+from training.card.record import dataset_of_card
+from training.data.dataset import Dataset
+from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.record import Source
 from training.errors import ExportMismatch
-from training.evaluation.bars import Row, rows
+from training.evaluation.bars import BarRow, rows
 from training.evaluation.final_test import lost_by, measure_file
 from training.evaluation.tables import evaluation_table, verdict_line
-from training.int8.comparison import THREADS, check_related, seconds, speed, times_as_fast
+from training.int8.comparison import (
+    THREADS,
+    check_related,
+    chips_per_second,
+    time_in_turns,
+    times_as_fast,
+)
 
-TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
+CARD_TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
 _NEW = "by_ship"  # cards of earlier versions lack it
 _SHOWN = 10
 
 
-def appraise(
+def evaluate_file(
     model: Path,
     sources: list[Source],
     store: Path,
@@ -40,24 +46,24 @@ def appraise(
     "times_as_fast"; "card_differs", the places at which the card says another figure, None where it
     tells none; "notes" to read beside the figures; "bars", the rows of the table.
 
-    Raises what ShipClassifier, sides_of_card, strangers and check_related do.
+    Raises what ShipClassifier, dataset_of_card, load_ood_chips and check_related do.
     """
     ships = ShipClassifier(model, device="cpu", threads=THREADS)
-    smaller = ShipClassifier(int8, device="cpu", threads=THREADS) if int8 else None
-    if smaller:
-        check_related(smaller, ships)
-    config, _, sides = sides_of_card(ships.card, sources, store, console)
-    others = strangers(ood, ships.card.input, store, console) if ood else None
+    int8_ships = ShipClassifier(int8, device="cpu", threads=THREADS) if int8 else None
+    if int8_ships:
+        check_related(int8_ships, ships)
+    config, _, dataset = dataset_of_card(ships.card, sources, store, console)
+    others = load_ood_chips(ood, ships.card.input, store, console) if ood else None
     console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
-    metrics = measure_file(ships, sides.test, others, config.seed)
-    note = learnt_before(ships.card.training, others or {})
+    metrics = measure_file(ships, dataset.test, others, config.seed)
+    note = seen_in_pretraining(ships.card.training, others or {})
     found = {
         "name": ships.card.name,
         "version": ships.card.version,
         "sha256": ships.sha256,
         "bytes": model.stat().st_size,
         "metrics": metrics,
-        **_timed(ships, smaller, sides, config.seed),
+        **_timed(ships, int8_ships, dataset, config.seed),
         "card_differs": card_differs(ships.card.metrics, metrics),
         "notes": [note] if note else [],
     }
@@ -65,30 +71,30 @@ def appraise(
 
 
 def _timed(
-    ships: ShipClassifier, smaller: ShipClassifier | None, sides: Sides, seed: int
+    ships: ShipClassifier, int8_ships: ShipClassifier | None, dataset: Dataset, seed: int
 ) -> dict[str, Any]:
     """Speed does not depend on what a chip shows, so the test side is not asked for it."""
-    chips = sides.validation.inputs
-    if smaller is None:
-        return {"speed": speed(seconds([ships], chips)[0]), "int8": None}
-    taken = seconds([ships, smaller], chips)
+    chips = dataset.validation.inputs
+    if int8_ships is None:
+        return {"speed": chips_per_second(time_in_turns([ships], chips)[0]), "int8": None}
+    taken = time_in_turns([ships, int8_ships], chips)
     return {
-        "speed": speed(taken[0]),
+        "speed": chips_per_second(taken[0]),
         "int8": {
-            "sha256": smaller.sha256,
-            "loss": lost_by(smaller, ships, sides.test, seed),
-            "speed": speed(taken[1]),
+            "sha256": int8_ships.sha256,
+            "loss": lost_by(int8_ships, ships, dataset.test, seed),
+            "speed": chips_per_second(taken[1]),
             "times_as_fast": times_as_fast(taken[0], taken[1]),
         },
     }
 
 
-def rows_of(found: Mapping[str, Any]) -> list[Row]:
-    """The bars of what `appraise` found."""
+def rows_of(found: Mapping[str, Any]) -> list[BarRow]:
+    """The bars of what `evaluate_file` found."""
     return rows(found["metrics"], found["bytes"], found["speed"], found["int8"])
 
 
-def tell(found: Mapping[str, Any], console: Console) -> None:
+def print_evaluation(found: Mapping[str, Any], console: Console) -> None:
     """Print the table, the notes, and whether the card says the same."""
     held = rows_of(found)
     console.print(evaluation_table(held, f"{found['name']} {found['version']}"))
@@ -116,7 +122,7 @@ def check_card(found: Mapping[str, Any]) -> None:
 
 
 def card_differs(told: Mapping[str, Any], found: Mapping[str, Any]) -> list[str] | None:
-    """Where a card's metrics differ from those measured by more than TOLERANCE, in words.
+    """Where a card's metrics differ from those measured by more than CARD_TOLERANCE.
 
     None where the card tells no such figures (it has none, or is of an earlier shape). Figures out
     of distribution are compared where both have them: a user may not have such chips.
@@ -149,5 +155,5 @@ def _differences(told: Any, found: Any, place: str) -> Iterator[str]:
 
 def _alike(told: Any, found: Any) -> bool:
     if isinstance(told, int | float) and isinstance(found, int | float):
-        return abs(told - found) <= TOLERANCE
+        return abs(told - found) <= CARD_TOLERANCE
     return bool(told == found)

@@ -30,11 +30,11 @@ from training.evaluation.resampling import (
 BATCH = 32
 POOLED = "opensarship*"  # sources of one sensor and one labelling, so scored together, too
 TWO = ("Cargo", "Tanker")  # what is told apart there: hardly any of its chips is Fishing
-REFUSED = 0.90  # share of strangers that a threshold is to refuse
+REFUSED = 0.90  # share of OOD chips that a threshold is to refuse
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class ModelPredictions:
     """Predictions for N chips and K classes.
 
     probabilities    float64 (N, K), calibrated, rows sum to 1
@@ -65,9 +65,9 @@ class Answers:
         alone[np.arange(len(self.predicted)), self.predicted] = self.confidence
         return alone
 
-    def where(self, keep: NDArray[np.bool_]) -> "Answers":
+    def where(self, keep: NDArray[np.bool_]) -> "ModelPredictions":
         """Those for which `keep` (N,) is true."""
-        return Answers(
+        return ModelPredictions(
             self.probabilities[keep],
             self.predicted[keep],
             self.member[keep],
@@ -77,20 +77,22 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Marked:
-    """Answers beside the truth: labels (N,) index `classes`, groups (N,) tell the ships."""
+class LabelledPredictions:
+    """Predictions, true labels (N,) as indices into `classes`, and the ship of each (N,)."""
 
-    answers: Answers
+    predictions: ModelPredictions
     labels: Ints
     groups: NDArray[np.str_]
     classes: tuple[str, ...]
 
-    def where(self, keep: NDArray[np.bool_]) -> "Marked":
+    def where(self, keep: NDArray[np.bool_]) -> "LabelledPredictions":
         """Those for which `keep` (N,) is true."""
-        return Marked(self.answers.where(keep), self.labels[keep], self.groups[keep], self.classes)
+        return LabelledPredictions(
+            self.predictions.where(keep), self.labels[keep], self.groups[keep], self.classes
+        )
 
 
-def answers(ships: ShipClassifier, inputs: NDArray[np.float32]) -> Answers:
+def predict_chips(ships: ShipClassifier, inputs: NDArray[np.float32]) -> ModelPredictions:
     """What a file says of prepared chips (N, 1, S, S), asked BATCH at a time."""
     told = [
         one
@@ -98,7 +100,7 @@ def answers(ships: ShipClassifier, inputs: NDArray[np.float32]) -> Answers:
         for one in ships.predict(np.array(inputs[start : start + BATCH]))
     ]
     names = ships.classes
-    return Answers(
+    return ModelPredictions(
         np.array([[one.probabilities[name] for name in names] for one in told]),
         np.array([names.index(one.label) for one in told], dtype=np.int64),
         np.array([[name in one.prediction_set for name in names] for one in told]),
@@ -108,7 +110,10 @@ def answers(ships: ShipClassifier, inputs: NDArray[np.float32]) -> Answers:
 
 
 def measure(
-    marked: Marked, records: Sequence[Record], others: Mapping[str, Answers] | None, seed: int
+    marked: LabelledPredictions,
+    records: Sequence[Record],
+    others: Mapping[str, ModelPredictions] | None,
+    seed: int,
 ) -> dict[str, Any]:
     """The figures of a card, in plain values; intervals are {"value", "low", "high"}.
 
@@ -132,38 +137,42 @@ def measure(
         "sources": sources,
         "pooled": _score(one, seed) if one else None,
         "sets": sets(marked, seed),
-        "out_of_distribution": None if others is None else told_apart(marked, others, seed),
+        "out_of_distribution": None if others is None else ood_figures(marked, others, seed),
     }
 
 
-def by_source(marked: Marked, records: Sequence[Record]) -> dict[str, Marked]:
+def by_source(
+    marked: LabelledPredictions, records: Sequence[Record]
+) -> dict[str, LabelledPredictions]:
     """Source name -> its chips, by name."""
     names = np.array([record.source for record in records])
     return {name: marked.where(names == name) for name in sorted(set(names.tolist()))}
 
 
-def pooled(marked: Marked, records: Sequence[Record]) -> Marked | None:
+def pooled(marked: LabelledPredictions, records: Sequence[Record]) -> LabelledPredictions | None:
     """Cargo and Tanker chips of the sources that POOLED names; None where either is missing."""
     kept = [fnmatch(record.source, POOLED) for record in records]
     return two_classes(marked.where(np.array(kept, dtype=bool)))
 
 
-def two_classes(marked: Marked) -> Marked | None:
+def two_classes(marked: LabelledPredictions) -> LabelledPredictions | None:
     """The chips whose class is one of TWO; None where either has no chip."""
     wanted = [marked.classes.index(name) for name in TWO]
     kept = marked.where(np.isin(marked.labels, wanted))
     return kept if set(wanted) == set(kept.labels.tolist()) else None
 
 
-def _macro_f1(marked: Marked, seed: int) -> dict[str, float]:
-    score = scores(marked.answers.said, marked.labels, list(marked.groups), marked.classes, seed)
+def _macro_f1(marked: LabelledPredictions, seed: int) -> dict[str, float]:
+    score = scores(
+        marked.predictions.said, marked.labels, list(marked.groups), marked.classes, seed
+    )
     figure: dict[str, float] = score["headline"]["macro_f1"]
     return figure
 
 
-def _score(marked: Marked, seed: int) -> dict[str, Any]:
+def _score(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
     """metrics.scores, and what it does not know: the ECE's floor, bins, sets, ships refused."""
-    given, groups = marked.answers, list(marked.groups)
+    given, groups = marked.predictions, list(marked.groups)
     return {
         **scores(given.said, marked.labels, groups, marked.classes, seed),
         "ece_floor": calibration_floor(given.confidence),
@@ -173,13 +182,13 @@ def _score(marked: Marked, seed: int) -> dict[str, Any]:
     }
 
 
-def sets(marked: Marked, seed: int) -> dict[str, Any]:
+def sets(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
     """Coverage of the classes that are present, and mean size of the sets.
 
     Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
     what the sets are fitted for.
     """
-    member, labels, groups = marked.answers.member, marked.labels, marked.groups
+    member, labels, groups = marked.predictions.member, marked.labels, marked.groups
     held = member[np.arange(len(labels)), labels]
     coverage = {
         name: {
@@ -196,15 +205,17 @@ def sets(marked: Marked, seed: int) -> dict[str, Any]:
     }
 
 
-def told_apart(marked: Marked, others: Mapping[str, Answers], seed: int) -> dict[str, Any]:
-    """How well the score tells strangers from ships; ships and strangers are both resampled.
+def ood_figures(
+    marked: LabelledPredictions, others: Mapping[str, ModelPredictions], seed: int
+) -> dict[str, Any]:
+    """How well the score tells OOD chips from ships; both are resampled.
 
     A kind: "chips"; "auroc", the chance that a stranger scores higher than a ship; "refused", the
-    share of strangers that the card's threshold refuses. "all" has these of all kinds as one, and
+    share of OOD chips that the card's threshold refuses. "all" has these of all kinds as one, and
     "ships_refused" by the card's threshold, "ships_refused_at_90" by the highest one that refuses
-    REFUSED of the strangers.
+    REFUSED of the OOD chips.
     """
-    ships, times = marked.answers, drawn_by_ship(list(marked.groups), seed)
+    ships, times = marked.predictions, drawn_by_ship(list(marked.groups), seed)
     score = np.concatenate([one.ood_score for one in others.values()])
     known = np.concatenate([one.in_distribution for one in others.values()])
     return {
@@ -221,26 +232,26 @@ def told_apart(marked: Marked, others: Mapping[str, Answers], seed: int) -> dict
 
 
 def _kind(
-    ships: Floats, times: Floats, strangers: Floats, known: NDArray[np.bool_], seed: int
+    ships: Floats, times: Floats, ood: Floats, known: NDArray[np.bool_], seed: int
 ) -> dict[str, Any]:
-    strange = np.repeat([0, 1], [len(ships), len(strangers)])
-    value = roc_auc_score(strange, np.concatenate([ships, strangers]))
-    drawn = drawn_one_by_one(len(strangers), seed)
+    is_ood = np.repeat([0, 1], [len(ships), len(ood)])
+    value = roc_auc_score(is_ood, np.concatenate([ships, ood]))
+    drawn = drawn_one_by_one(len(ood), seed)
     return {
-        "chips": len(strangers),
-        "auroc": interval(value, auroc_of_draws(ships, times, strangers, drawn)),
+        "chips": len(ood),
+        "auroc": interval(value, auroc_of_draws(ships, times, ood, drawn)),
         "refused": weighted_mean(~known, drawn),
     }
 
 
-def _refused_with(ships: Floats, times: Floats, strangers: Floats, seed: int) -> dict[str, float]:
-    """Share of ships that score as high as the threshold that refuses REFUSED of strangers."""
-    descending = np.sort(strangers)[::-1]
-    # Drawn on sorted strangers, which is as random as on unsorted ones.
-    drawn = drawn_one_by_one(len(strangers), seed)
-    once = np.ones((1, len(strangers)))
+def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> dict[str, float]:
+    """Share of ships that score as high as the threshold that refuses REFUSED of OOD chips."""
+    descending = np.sort(ood)[::-1]
+    # Drawn from sorted scores, which is as random as from unsorted ones.
+    drawn = drawn_one_by_one(len(ood), seed)
+    once = np.ones((1, len(ood)))
     # Rounded: a hundredth of a chip too many must not ask for one stranger more.
-    enough = np.cumsum(np.vstack([once, drawn]), axis=1) >= round(REFUSED * len(strangers), 9)
+    enough = np.cumsum(np.vstack([once, drawn]), axis=1) >= round(REFUSED * len(ood), 9)
     at_least = descending[enough.argmax(axis=1)]
     refused = ships >= at_least[:, None]
     shares = (times * refused[1:]).sum(axis=1) / times.sum(axis=1)

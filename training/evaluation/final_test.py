@@ -13,20 +13,25 @@ from numpy.typing import NDArray
 
 from shipchip.classifier import ShipClassifier
 from training.data.dataset import SealedTest
-from training.data.store import Prepared
-from training.evaluation.figures import Answers, Marked, answers, measure
-from training.fit.epoch import evaluate
-from training.int8.comparison import loss
+from training.data.store import PreparedChips
+from training.evaluation.figures import (
+    LabelledPredictions,
+    ModelPredictions,
+    measure,
+    predict_chips,
+)
+from training.fit.epoch import predict
+from training.int8.comparison import macro_f1_loss
 from training.network.models import ChipNet
 
 
 def final_logits(model: ChipNet, sealed: SealedTest) -> NDArray[np.float32]:
     """Logits (N, K) of a finished model on the test chips."""
-    logits, _ = evaluate(model, sealed.break_seal().inputs)
+    logits, _ = predict(model, sealed.break_seal().inputs)
     return logits
 
 
-def final_chips(sealed: SealedTest) -> Prepared:
+def final_chips(sealed: SealedTest) -> PreparedChips:
     """The test chips themselves, to score, to compare an exported file on, and to show mistakes."""
     return sealed.break_seal()
 
@@ -42,20 +47,20 @@ def measure_file(
     others  kind -> prepared chips (N, 1, S, S) that show no ship; None where there are none
     """
     chips = sealed.break_seal()
-    marked = _marked(answers(ships, chips.inputs), chips)
-    strange = None if others is None else {k: answers(ships, c) for k, c in others.items()}
-    return measure(marked, chips.records, strange, seed)
+    marked = _marked(predict_chips(ships, chips.inputs), chips)
+    answered = None if others is None else {k: predict_chips(ships, c) for k, c in others.items()}
+    return measure(marked, chips.records, answered, seed)
 
 
 def lost_by(
-    smaller: ShipClassifier, ships: ShipClassifier, sealed: SealedTest, seed: int
+    int8_ships: ShipClassifier, ships: ShipClassifier, sealed: SealedTest, seed: int
 ) -> dict[str, Any]:
-    """Macro-F1 that `smaller` loses against `ships`, from which it was made (see smaller.loss)."""
+    """Macro-F1 that an int8 file loses against its fp32 file; see comparison.macro_f1_loss."""
     chips = sealed.break_seal()
-    less, more = (_marked(answers(file, chips.inputs), chips) for file in (smaller, ships))
-    return loss(less, more, chips.records, seed)
+    less, more = (_marked(predict_chips(file, chips.inputs), chips) for file in (int8_ships, ships))
+    return macro_f1_loss(less, more, chips.records, seed)
 
 
-def _marked(given: Answers, chips: Prepared) -> Marked:
+def _marked(given: ModelPredictions, chips: PreparedChips) -> LabelledPredictions:
     groups = np.array([record.group for record in chips.records])
-    return Marked(given, chips.labels, groups, chips.classes)
+    return LabelledPredictions(given, chips.labels, groups, chips.classes)

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from training.evaluation.metrics import DRAWS
-
-Floats = NDArray[np.floating]
+from training.evaluation.metrics import DRAWS, Floats
 
 
 def drawn_by_ship(groups: Sequence[str], seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
@@ -53,16 +51,14 @@ def weighted_mean(values: ArrayLike, times: Floats) -> dict[str, float]:
     return interval(numbers.mean(), times @ numbers / times.sum(axis=1))
 
 
-def auroc_of_draws(
-    ships: Floats, times: Floats, strangers: Floats, drawn: Floats
-) -> NDArray[np.float64]:
+def auroc_of_draws(ships: Floats, times: Floats, ood: Floats, drawn: Floats) -> NDArray[np.float64]:
     """AUROC of each draw (D,): scikit-learn's roc_auc_score by sample_weight, all draws at once.
 
-    ships (N,) and strangers (M,) are scores, times (D, N) and drawn (D, M) how often each counts.
+    ships (N,) and ood (M,) are scores, times (D, N) and drawn (D, M) how often each counts.
     """
     ordered = np.argsort(ships)
     upto = np.pad(np.cumsum(times[:, ordered], axis=1), ((0, 0), (1, 0)))
-    lower, ties = (np.searchsorted(ships[ordered], strangers, side) for side in ("left", "right"))
+    lower, ties = (np.searchsorted(ships[ordered], ood, side) for side in ("left", "right"))
     below = (upto[:, lower] + upto[:, ties]) / 2
     area: NDArray[np.float64] = (below * drawn).sum(axis=1)
     area /= drawn.sum(axis=1) * times.sum(axis=1)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.data.splits import SPLITS
-from training.evaluation.bars import Row
+from training.evaluation.bars import BarRow
 
 _HEADLINE = ("macro_f1", "balanced_accuracy", "accuracy", "ece")
 
@@ -62,7 +62,7 @@ _LEGEND = (
 _COLOURS = {"met": "green", "missed": "red", "": ""}
 
 
-def evaluation_table(rows: Sequence[Row], title: str) -> Table:
+def evaluation_table(rows: Sequence[BarRow], title: str) -> Table:
     """A line a row: value with its 95 % interval, bar, met or missed, and what else to read."""
     table = Table(title=title, caption=_LEGEND, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("test side", "value", "95 %", "bar", "", ""):
@@ -79,7 +79,7 @@ def evaluation_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
-def verdict_line(rows: Sequence[Row]) -> str:
+def verdict_line(rows: Sequence[BarRow]) -> str:
     """How many bars were met, missed, and not measured."""
     held = [row for row in rows if row.bar]
     count = {word: sum(row.verdict == word for row in held) for word in _COLOURS}

@@ -56,8 +56,8 @@ def fit_trust(
         conformal_quantile(wrongness[labels == k], ships[labels == k], coverage)
         for k in range(probs.shape[1])
     )
-    strange = [OodScorer(fit_ood(part.trained))(part.embeddings) for part in held_out]
-    threshold = float(np.quantile(np.concatenate(strange), _KEPT))
+    ood_scores = [OodScorer(fit_ood(part.trained))(part.embeddings) for part in held_out]
+    threshold = float(np.quantile(np.concatenate(ood_scores), _KEPT))
     ood = fit_ood(embeddings).model_copy(update={"threshold": threshold})
     return TrustSpec(temperature=temperature, coverage=coverage, quantiles=quantiles, ood=ood)
 

@@ -20,7 +20,7 @@ from training.errors import DataInvalid
 
 
 @dataclass(eq=False)
-class Dice:
+class RandomStates:
     """The random states of a stage: batches (numpy) and augmentation (torch).
 
     Dropout draws from torch's global state, which `reseed` sets anew at each epoch, alike in every
@@ -31,7 +31,7 @@ class Dice:
     generator: torch.Generator
 
     @classmethod
-    def of(cls, seed: int, name: str, device: torch.device) -> "Dice":
+    def of(cls, seed: int, name: str, device: torch.device) -> "RandomStates":
         """Equal seeds and names give equal draws."""
         rng = np.random.default_rng([seed, *name.encode()])
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))

@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from training.config import RunConfig, StageConfig
-from training.data.dataset import Sides
+from training.data.dataset import Dataset
 from training.data.record import Record
-from training.data.store import Prepared, joined
+from training.data.store import PreparedChips, concatenated
 from training.errors import DataInvalid
 from training.evaluation.trust import HeldOut
-from training.fit.epoch import evaluate
+from training.fit.epoch import predict
 from training.fit.progress import Epoch
-from training.fit.stage import named
+from training.fit.stage import source_matches
 from training.network.experts import fit_experts
 from training.network.models import ChipNet, Ensemble, Network
 
 Start = Callable[[RunConfig], ChipNet]
-TrainOne = Callable[[ChipNet, Sides, RunConfig, str], list[Epoch]]
+TrainOne = Callable[[ChipNet, Dataset, RunConfig, str], list[Epoch]]
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
+class TrainedRun:
     """What a run has learnt.
 
     network     the one that ships
@@ -45,9 +45,9 @@ class Learnt:
     held_out: list[HeldOut]
 
 
-def learn(
-    sides: Sides, config: RunConfig, start: Start, train_one: TrainOne
-) -> tuple[Learnt, list[Epoch]]:
+def cross_validate(
+    dataset: Dataset, config: RunConfig, start: Start, train_one: TrainOne
+) -> tuple[TrainedRun, list[Epoch]]:
     """Train everything that a run needs; the history names each network before its stages where
     there are several.
 
@@ -56,25 +56,25 @@ def learn(
                this run ("fold-0/member-1"), for whoever keeps or shows what is done
     """
     if not config.folds:
-        network, epochs = _ensemble(sides, config, "model", start, train_one)
-        embeddings = evaluate(network, sides.train.inputs)[1]
-        return Learnt(network, embeddings, [_held_out(network, sides, embeddings)]), epochs
-    everything = joined(sides.train, sides.validation)
+        network, epochs = _ensemble(dataset, config, "model", start, train_one)
+        embeddings = predict(network, dataset.train.inputs)[1]
+        return TrainedRun(network, embeddings, [_held_out(network, dataset, embeddings)]), epochs
+    everything = concatenated(dataset.train, dataset.validation)
     held_out: list[HeldOut] = []
     history: list[Epoch] = []
     for number, held in enumerate(folds_of(everything, config)):
-        part = replace(sides, train=everything.where(~held), validation=everything.where(held))
+        part = replace(dataset, train=everything.where(~held), validation=everything.where(held))
         network, epochs = _ensemble(part, config, f"fold-{number}", start, train_one)
         history += epochs
-        held_out.append(_held_out(network, part, evaluate(network, part.train.inputs)[1]))
+        held_out.append(_held_out(network, part, predict(network, part.train.inputs)[1]))
     nothing = everything.where(np.zeros(len(everything), dtype=bool))
-    whole = replace(sides, train=everything, validation=nothing)
+    whole = replace(dataset, train=everything, validation=nothing)
     network, epochs = _ensemble(whole, config, "model", start, train_one)
-    embeddings = evaluate(network, everything.inputs)[1]
-    return Learnt(network, embeddings, held_out), history + epochs
+    embeddings = predict(network, everything.inputs)[1]
+    return TrainedRun(network, embeddings, held_out), history + epochs
 
 
-def folds_of(chips: Prepared, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
+def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
     """Which chips (N,) each fold holds back: no ship in two folds, sources and classes in each
     alike as far as their ships allow.
 
@@ -99,7 +99,7 @@ def folds_of(chips: Prepared, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
 
 
 def _ensemble(
-    sides: Sides, config: RunConfig, name: str, start: Start, train_one: TrainOne
+    dataset: Dataset, config: RunConfig, name: str, start: Start, train_one: TrainOne
 ) -> tuple[Network, list[Epoch]]:
     """`config.members` networks trained alike from other seeds, and the config's experts; one
     network alone is itself."""
@@ -109,24 +109,24 @@ def _ensemble(
     for number in range(config.members):
         own = config.model_copy(update={"seed": config.seed + number})
         network, called = start(own), f"{name}/member-{number}"
-        epochs = train_one(network, sides, own, called)
+        epochs = train_one(network, dataset, own, called)
         history += epochs if alone else [replace(e, stage=f"{called}/{e.stage}") for e in epochs]
         members.append(network)
     if config.experts.share:
-        experts = fit_experts(sides.train, config.input, config.experts)
+        experts = fit_experts(dataset.train, config.input, config.experts)
         device = next(members[0].parameters()).device
         return Ensemble(members, experts.to(device), config.experts.share), history
     return (members[0] if len(members) == 1 else Ensemble(members)), history
 
 
-def _held_out(network: Network, sides: Sides, embeddings: NDArray[np.float32]) -> HeldOut:
-    logits, held = evaluate(network, sides.validation.inputs)
-    records = sides.validation.records
+def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32]) -> HeldOut:
+    logits, held = predict(network, dataset.validation.inputs)
+    records = dataset.validation.records
     return HeldOut(
         embeddings,
         logits,
         held,
-        sides.validation.labels,
+        dataset.validation.labels,
         sources=np.array([record.source for record in records]),
         ships=np.array([record.group for record in records]),
     )
@@ -136,7 +136,7 @@ Records = list[Record]
 
 
 @dataclass(frozen=True)
-class Plan:
+class StagePlan:
     """The stages that every network of a run goes through, and why it goes through no other.
 
     skipped  name of a stage of the config -> what it lacks
@@ -159,28 +159,28 @@ class Plan:
         )
 
 
-def plan(sides: Sides, config: RunConfig) -> Plan:
+def plan_stages(dataset: Dataset, config: RunConfig) -> StagePlan:
     """The stages that can run. Without folds a stage needs validation chips of its own sources.
 
     Raises DataInvalid where the chips to train on do not show two classes and two ships of each,
     where a fold would leave one class to train on, or where no stage matches a source.
     """
-    networks = list(_trained_on(sides, config))
+    networks = list(_trained_on(dataset, config))
     _check_classes(networks)
-    held = None if config.folds else list(sides.validation.records)
+    held = None if config.folds else list(dataset.validation.records)
     lacks = {stage.name: _lack(stage, networks, held) for stage in config.stages}
     stages = tuple(stage for stage in config.stages if lacks[stage.name] is None)
     if not stages:
         raise DataInvalid("no stage of the config matches any source that was found")
-    return Plan(stages, {name: why for name, why in lacks.items() if why is not None})
+    return StagePlan(stages, {name: why for name, why in lacks.items() if why is not None})
 
 
-def _trained_on(sides: Sides, config: RunConfig) -> Iterator[tuple[str, Records]]:
+def _trained_on(dataset: Dataset, config: RunConfig) -> Iterator[tuple[str, Records]]:
     """Each network's name and the chips that it is trained on; the one that ships comes first."""
     if not config.folds:
-        yield "the model", list(sides.train.records)
+        yield "the model", list(dataset.train.records)
         return
-    everything = joined(sides.train, sides.validation)
+    everything = concatenated(dataset.train, dataset.validation)
     yield "the model", list(everything.records)
     for number, held in enumerate(folds_of(everything, config)):
         yield (
@@ -220,8 +220,10 @@ def _lack(
     """What a stage lacks in some network; None where it can run in all of them."""
     told = ", ".join(stage.sources)
     for name, records in networks:
-        if not any(named(record.source, stage.sources) for record in records):
+        if not any(source_matches(record.source, stage.sources) for record in records):
             return f"no training chip of {told}" + ("" if name == "the model" else f" in {name}")
-    if held is not None and not any(named(record.source, stage.sources) for record in held):
+    if held is not None and not any(
+        source_matches(record.source, stage.sources) for record in held
+    ):
         return f"no validation chip of {told}"
     return None

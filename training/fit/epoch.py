@@ -14,14 +14,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from training.config import RunConfig
-from training.data.store import Prepared
-from training.fit.checkpoint import Dice
+from training.data.store import PreparedChips
+from training.fit.checkpoint import RandomStates
 from training.fit.processes import Team
 from training.network.augment import augment, mixup
 from training.network.losses import Loss, loss_of
 
 
-def sampling_weights(data: Prepared, power: float) -> NDArray[np.float64]:
+def sampling_weights(data: PreparedChips, power: float) -> NDArray[np.float64]:
     """Sampling weights (N,), summing to 1: sources alike, and in each its classes by chips**power.
 
     power  0: classes alike; 1/2: the square-root sampling of Mahajan et al. (2018)
@@ -40,7 +40,7 @@ _POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class TrainingTask:
     """What a stage trains on: labels (N,) on the device, how rows are drawn, and the loss.
 
     weights  (N,) sampling weights, or None: every row once an epoch
@@ -53,7 +53,7 @@ class Course:
     batch_size: int
 
     @classmethod
-    def of(cls, data: Prepared, config: RunConfig, device: torch.device) -> "Course":
+    def of(cls, data: PreparedChips, config: RunConfig, device: torch.device) -> "TrainingTask":
         """As the config's imbalance words say."""
         labels = torch.from_numpy(np.array(data.labels)).to(device)
         counts = torch.bincount(labels, minlength=len(data.classes))
@@ -117,9 +117,9 @@ class Learner:
 def train_one_epoch(
     learner: Learner,
     inputs: Tensor,
-    course: Course,
+    task: TrainingTask,
     config: RunConfig,
-    dice: Dice,
+    states: RandomStates,
     team: Team,
 ) -> float:
     """One pass over the chips (N, 1, S, S), augmented and mixed in batches where they lie.
@@ -129,14 +129,14 @@ def train_one_epoch(
     forward = team.wrap(learner.module)
     bf16 = bf16_pays(inputs.device)
     losses = []
-    for rows in course.batches(dice.rng):
-        chips = augment(inputs[rows], config.augment, config.input.db_scale, dice.generator)
-        chips, targets = mixup(chips, course.targets(rows), config.augment.mixup, dice.generator)
+    for rows in task.batches(states.rng):
+        chips = augment(inputs[rows], config.augment, config.input.db_scale, states.generator)
+        chips, targets = mixup(chips, task.targets(rows), config.augment.mixup, states.generator)
         mine = team.part(len(rows))
         chips = chips[mine].contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
             logits = forward(chips).logits
-        loss = course.loss(logits.float(), targets[mine])
+        loss = task.loss(logits.float(), targets[mine])
         # Gradients are averaged over the team, so each part weighs as many chips as it has.
         learner.step(loss * (len(chips) * team.size / len(rows)))
         losses.append(loss.detach())
@@ -144,7 +144,7 @@ def train_one_epoch(
 
 
 @torch.inference_mode()
-def evaluate(
+def predict(
     model: nn.Module, inputs: NDArray[np.float32], batch_size: int = 128
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits (N, K) and embeddings (N, D) in fp32, without augmentation."""

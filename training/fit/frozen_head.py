@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.config import RunConfig, StageConfig
-from training.data.store import Prepared
-from training.fit.checkpoint import Dice
-from training.fit.epoch import Course, Learner, bf16_pays, evaluate
+from training.data.store import PreparedChips
+from training.fit.checkpoint import RandomStates
+from training.fit.epoch import Learner, TrainingTask, bf16_pays, predict
 from training.network.augment import augment
 from training.network.models import ChipNet
 
@@ -47,7 +47,11 @@ class Bank:
 
 
 def compute_bank(
-    model: ChipNet, train: Prepared, validation: Prepared, stage: StageConfig, config: RunConfig
+    model: ChipNet,
+    train: PreparedChips,
+    validation: PreparedChips,
+    stage: StageConfig,
+    config: RunConfig,
 ) -> Bank:
     """The bank of `stage.views` views; the draws depend on the seed alone, so stages share it."""
     device = next(model.parameters()).device
@@ -56,7 +60,7 @@ def compute_bank(
     views = [_embed(model, inputs, config, generator) for _ in range(stage.views)]
     plain = torch.empty(0, model.head.in_features, device=device)
     if len(validation):
-        plain = torch.from_numpy(evaluate(model, validation.inputs)[1]).to(device)
+        plain = torch.from_numpy(predict(model, validation.inputs)[1]).to(device)
     return Bank(torch.stack(views), plain)
 
 
@@ -76,15 +80,17 @@ def _embed(
 
 
 def train_head_one_epoch(
-    learner: Learner, bank: Bank, course: Course, dropout: float, dice: Dice
+    learner: Learner, bank: Bank, task: TrainingTask, dropout: float, states: RandomStates
 ) -> float:
     """One pass over the bank, a view drawn for each chip; returns the mean loss."""
     learner.module.train()
     losses = []
-    for rows in course.batches(dice.rng):
-        view = torch.from_numpy(dice.rng.integers(len(bank.views), size=len(rows))).to(rows.device)
+    for rows in task.batches(states.rng):
+        view = torch.from_numpy(states.rng.integers(len(bank.views), size=len(rows))).to(
+            rows.device
+        )
         embedding = functional.dropout(bank.views[view, rows], dropout)
-        loss = course.loss(learner.module(embedding), course.targets(rows))
+        loss = task.loss(learner.module(embedding), task.targets(rows))
         learner.step(loss)
         losses.append(loss.detach())
     return float(torch.stack(losses).mean())

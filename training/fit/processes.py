@@ -70,7 +70,7 @@ ALONE = Team()
 
 
 @contextmanager
-def joined() -> Iterator[Team]:
+def join_team() -> Iterator[Team]:
     """The team that `torchrun` started, or a team of one."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield ALONE

@@ -53,7 +53,7 @@ class EpochProgress:
     """Progress over pieces of work of known cost; a context manager.
 
     total   the cost of everything, in any unit
-    scribe  also told of every epoch
+    log_epoch  also told of every epoch
     lines   whether a log, where no bar can be drawn, gets a line an epoch
     """
 
@@ -61,13 +61,13 @@ class EpochProgress:
         self,
         console: Console,
         total: float,
-        scribe: OnEpoch = lambda _: None,
+        log_epoch: OnEpoch = lambda _: None,
         lines: bool = True,
     ) -> None:
         columns = (*Progress.get_default_columns(), TextColumn("after"), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console)
         self._task = self._progress.add_task("training", total=total)
-        self._scribe, self._lines = scribe, lines
+        self._scribe, self._lines = log_epoch, lines
 
     def __enter__(self) -> "EpochProgress":
         self._progress.start()

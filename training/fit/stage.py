@@ -20,11 +20,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from shipchip.trust import probabilities
 from training.config import RunConfig, StageConfig
-from training.data.store import Prepared
+from training.data.store import PreparedChips
 from training.errors import Diverged
 from training.evaluation.metrics import balanced_nll, macro_f1
-from training.fit.checkpoint import Checkpoint, Dice
-from training.fit.epoch import Course, Learner, evaluate, train_one_epoch
+from training.fit.checkpoint import Checkpoint, RandomStates
+from training.fit.epoch import Learner, TrainingTask, predict, train_one_epoch
 from training.fit.frozen_head import Bank, compute_bank, train_head_one_epoch
 from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch
@@ -40,7 +40,7 @@ class StageResult:
 
 
 @dataclass(frozen=True)
-class Around:
+class StageContext:
     """What a stage runs in.
 
     on_epoch     called after each epoch that was trained
@@ -57,72 +57,74 @@ class Around:
     on_restored: Callable[[Epoch], None] = lambda _: None
 
 
-def of_sources(data: Prepared, patterns: tuple[str, ...]) -> Prepared:
+def of_sources(data: PreparedChips, patterns: tuple[str, ...]) -> PreparedChips:
     """The chips of sources that match one of the patterns."""
     return data.where(matches(data, patterns))
 
 
-def matches(data: Prepared, patterns: tuple[str, ...]) -> NDArray[np.bool_]:
+def matches(data: PreparedChips, patterns: tuple[str, ...]) -> NDArray[np.bool_]:
     """Whether each chip's source (N,) matches one of the patterns."""
-    return np.array([named(record.source, patterns) for record in data.records], dtype=bool)
+    return np.array(
+        [source_matches(record.source, patterns) for record in data.records], dtype=bool
+    )
 
 
-def named(source: str, patterns: tuple[str, ...]) -> bool:
+def source_matches(source: str, patterns: tuple[str, ...]) -> bool:
     """Whether the name of a source matches one of the patterns (`opensarship*`)."""
     return any(fnmatch(source, pattern) for pattern in patterns)
 
 
 def run_stage(
     model: ChipNet,
-    train: Prepared,
-    validation: Prepared,
+    train: PreparedChips,
+    validation: PreparedChips,
     stage: StageConfig,
     config: RunConfig,
-    around: Around = Around(),
+    context: StageContext = StageContext(),
 ) -> StageResult:
     """Train `model` in place and leave the chosen epoch's averaged weights in it.
 
     `train` and `validation` hold the stage's sources only. Without validation chips the last epoch
-    is taken, whatever `around` says, and what they would tell of an epoch is NaN. Equal seeds,
+    is taken, whatever `context` says, and what they would tell of an epoch is NaN. Equal seeds,
     data and machine give equal weights, whether or not the stage was killed and went on from a
     checkpoint.
     """
     device = next(model.parameters()).device
-    dice = Dice.of(config.seed, stage.name, device)
-    course = Course.of(train, config, device)
+    states = RandomStates.of(config.seed, stage.name, device)
+    task = TrainingTask.of(train, config, device)
     if stage.trains == "head":
-        bank = around.bank or compute_bank(model, train, validation, stage, config)
-        learner = make_learner(model.head, stage, config, course)
+        bank = context.bank or compute_bank(model, train, validation, stage, config)
+        learner = make_learner(model.head, stage, config, task)
 
         def train_epoch(number: int) -> float:  # noqa: ARG001 - heads need no number
-            return train_head_one_epoch(learner, bank, course, config.model.dropout, dice)
+            return train_head_one_epoch(learner, bank, task, config.model.dropout, states)
 
         def judge_epoch() -> tuple[float, float]:
             return judge(bank.validation_logits(learner.average.module), validation)
 
     else:
-        learner = make_learner(model, stage, config, course)
+        learner = make_learner(model, stage, config, task)
         inputs = torch.from_numpy(np.array(train.inputs)).to(device)
 
         def train_epoch(number: int) -> float:
             thaw(model, stage, number)
-            return train_one_epoch(learner, inputs, course, config, dice, around.team)
+            return train_one_epoch(learner, inputs, task, config, states, context.team)
 
         def judge_epoch() -> tuple[float, float]:
-            return judge(evaluate(learner.average.module, validation.inputs)[0], validation)
+            return judge(predict(learner.average.module, validation.inputs)[0], validation)
 
     judged = judge_epoch if len(validation) else None
-    result = _epochs(learner, stage, dice, around, train_epoch, judged)
+    result = _epochs(learner, stage, states, context, train_epoch, judged)
     model.requires_grad_(True)
     return result
 
 
 def make_learner(
-    module: nn.Module, stage: StageConfig, config: RunConfig, course: Course
+    module: nn.Module, stage: StageConfig, config: RunConfig, task: TrainingTask
 ) -> Learner:
     """The module with an optimiser of its own parameters, a one-cycle schedule and an average."""
     optimizer = AdamW(module.parameters(), lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
-    steps = course.steps * stage.epochs + 1
+    steps = task.steps * stage.epochs + 1
     rise = max(0.2, 2 / steps)  # at least one step, or OneCycleLR divides by zero
     schedule = OneCycleLR(optimizer, max_lr=stage.lr, total_steps=steps, pct_start=rise)
     average = AveragedModel(module, multi_avg_fn=_warm_average(config.ema))
@@ -132,39 +134,39 @@ def make_learner(
 def _epochs(
     learner: Learner,
     stage: StageConfig,
-    dice: Dice,
-    around: Around,
+    states: RandomStates,
+    context: StageContext,
     train_epoch: Callable[[int], float],
     judge_epoch: Callable[[], tuple[float, float]] | None,
 ) -> StageResult:
     """All epochs of a stage, from its checkpoint on; the module ends with the chosen weights."""
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
-    state = around.checkpoint.load() if around.checkpoint else None
+    state = context.checkpoint.load() if context.checkpoint else None
     if state:
-        _restore(learner, dice, state)
+        _restore(learner, states, state)
         history = [Epoch(**epoch) for epoch in state["history"]]
         best = state["best"]
         for epoch in history:
-            around.on_restored(epoch)
+            context.on_restored(epoch)
     for number in range(len(history), stage.epochs):
-        dice.reseed()
+        states.reseed()
         loss = train_epoch(number)
-        nll, f1 = around.team.agree(judge_epoch) if judge_epoch else (math.nan, math.nan)
+        nll, f1 = context.team.agree(judge_epoch) if judge_epoch else (math.nan, math.nan)
         if not math.isfinite(loss) or (judge_epoch and not math.isfinite(nll)):
             raise Diverged(
                 f"stage {stage.name}, epoch {number + 1}: the loss is {loss}, the validation NLL "
                 f"{nll}; expected numbers: lower the stage's lr ({stage.lr:g})"
             )
         history.append(Epoch(stage.name, number, loss, nll, f1))
-        if _chosen(history, around.keep_last) == number:
+        if _chosen(history, context.keep_last) == number:
             best = copy_state(learner.average.module)
-        if around.checkpoint and around.team.writes and number + 1 < stage.epochs:
-            around.checkpoint.save(_state(learner, dice, history, best))
-        around.on_epoch(history[-1])
+        if context.checkpoint and context.team.writes and number + 1 < stage.epochs:
+            context.checkpoint.save(_state(learner, states, history, best))
+        context.on_epoch(history[-1])
     learner.module.load_state_dict(best)
-    around.team.share(learner.module)
-    return StageResult(tuple(history), _chosen(history, around.keep_last))
+    context.team.share(learner.module)
+    return StageResult(tuple(history), _chosen(history, context.keep_last))
 
 
 def _chosen(history: list[Epoch], keep_last: bool) -> int:
@@ -175,25 +177,25 @@ def _chosen(history: list[Epoch], keep_last: bool) -> int:
 
 
 def _state(
-    learner: Learner, dice: Dice, history: list[Epoch], best: dict[str, Tensor]
+    learner: Learner, states: RandomStates, history: list[Epoch], best: dict[str, Tensor]
 ) -> dict[str, Any]:
     return {
         "module": learner.module.state_dict(),
         "average": learner.average.state_dict(),
         "optimizer": learner.optimizer.state_dict(),
         "schedule": learner.schedule.state_dict(),
-        "dice": dice.state(),
+        "dice": states.state(),
         "history": [asdict(epoch) for epoch in history],
         "best": best,
     }
 
 
-def _restore(learner: Learner, dice: Dice, state: dict[str, Any]) -> None:
+def _restore(learner: Learner, states: RandomStates, state: dict[str, Any]) -> None:
     learner.module.load_state_dict(state["module"])
     learner.average.load_state_dict(state["average"])
     learner.optimizer.load_state_dict(state["optimizer"])
     learner.schedule.load_state_dict(state["schedule"])
-    dice.restore(state["dice"])
+    states.restore(state["dice"])
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -234,7 +236,7 @@ def thaw(model: ChipNet, stage: StageConfig, epoch: int) -> None:
             module.eval()
 
 
-def judge(logits: NDArray[np.float32], data: Prepared) -> tuple[float, float]:
+def judge(logits: NDArray[np.float32], data: PreparedChips) -> tuple[float, float]:
     """Balanced negative log-likelihood of logits (N, K), and macro-F1 averaged over the sources."""
     probs = probabilities(logits, 1.0)
     sources = np.array([record.source for record in data.records])

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
-from training.data.dataset import Sides
+from training.data.dataset import Dataset
 from training.data.record import Record
-from training.data.store import joined
+from training.data.store import concatenated
 from training.errors import ConfigInvalid
 from training.evaluation.figures import (
     BATCH,
     POOLED,
-    Marked,
-    answers,
+    LabelledPredictions,
     by_source,
     pooled,
+    predict_chips,
     two_classes,
 )
 from training.evaluation.metrics import Floats, macro_f1, paired_difference
@@ -36,13 +36,13 @@ THREADS = 2  # of the run that is timed
 ROUNDS = 20
 
 
-def check_related(smaller: ShipClassifier, ships: ShipClassifier) -> None:
+def check_related(int8_ships: ShipClassifier, ships: ShipClassifier) -> None:
     """Raises ConfigInvalid if the smaller file cannot have been made from the other one.
 
     training.int8.quantise records which file it quantised. Any other file must at least have the
     same inputs and outputs, and have learnt from the same chips.
     """
-    card = smaller.card
+    card = int8_ships.card
     made_from = card.training.get("quantisation", {}).get("of", ships.sha256)
     for what, told, expected in (
         ("sha256 of what it was made from", made_from, ships.sha256),
@@ -52,12 +52,14 @@ def check_related(smaller: ShipClassifier, ships: ShipClassifier) -> None:
     ):
         if told != expected:
             raise ConfigInvalid(
-                f"{smaller.path} was not made from {ships.path}: its card tells another {what}; "
+                f"{int8_ships.path} was not made from {ships.path}: its card tells another {what}; "
                 "give the int8 file of this model"
             )
 
 
-def loss(less: Marked, more: Marked, records: Sequence[Record], seed: int) -> dict[str, Any]:
+def macro_f1_loss(
+    less: LabelledPredictions, more: LabelledPredictions, records: Sequence[Record], seed: int
+) -> dict[str, Any]:
     """Macro-F1 of `more` less that of `less`, on the same chips; positive: `less` is worse.
 
     {"sources": name -> interval, "pooled": interval or None}; of sources that POOLED names over
@@ -75,12 +77,14 @@ def loss(less: Marked, more: Marked, records: Sequence[Record], seed: int) -> di
     }
 
 
-def _difference(less: Marked, more: Marked, seed: int) -> dict[str, float]:
-    said = less.answers.said, more.answers.said
+def _difference(
+    less: LabelledPredictions, more: LabelledPredictions, seed: int
+) -> dict[str, float]:
+    said = less.predictions.said, more.predictions.said
     return paired_difference(*said, less.labels, list(less.groups), seed)
 
 
-def seconds(
+def time_in_turns(
     files: Sequence[ShipClassifier], inputs: NDArray[np.float32], rounds: int = ROUNDS
 ) -> NDArray[np.float64]:
     """Seconds (F, rounds) that each of F files takes for a batch of BATCH chips, in turns.
@@ -99,7 +103,7 @@ def seconds(
     return taken
 
 
-def speed(taken: Floats, seed: int = 0) -> dict[str, float]:
+def chips_per_second(taken: Floats, seed: int = 0) -> dict[str, float]:
     """Chips a second of batches that took these seconds (R,); the interval resamples batches."""
     drawn = drawn_one_by_one(len(taken), seed)
     return interval(BATCH * len(taken) / taken.sum(), BATCH * len(taken) / (drawn @ taken))
@@ -139,13 +143,15 @@ class Comparison:
         return table
 
 
-def compare(fp32: Path, int8: Path, sides: Sides) -> Comparison:
+def compare_int8(fp32: Path, int8: Path, dataset: Dataset) -> Comparison:
     """What two files say of the training and validation chips, and how fast."""
     pair = [ShipClassifier(path, device="cpu", threads=THREADS) for path in (fp32, int8)]
-    held, everything = sides.validation, joined(sides.train, sides.validation)
-    before, after = (answers(ships, everything.inputs) for ships in pair)
-    told = [said.where(np.arange(len(everything)) >= len(sides.train)) for said in (before, after)]
-    taken = seconds(pair, held.inputs)
+    held, everything = dataset.validation, concatenated(dataset.train, dataset.validation)
+    before, after = (predict_chips(ships, everything.inputs) for ships in pair)
+    told = [
+        said.where(np.arange(len(everything)) >= len(dataset.train)) for said in (before, after)
+    ]
+    taken = time_in_turns(pair, held.inputs)
     rows: dict[str, list[float]] = {}
     names = np.array([record.source for record in held.records])
     for name in sorted(set(names.tolist())):
@@ -153,7 +159,9 @@ def compare(fp32: Path, int8: Path, sides: Sides) -> Comparison:
         f1 = [macro_f1(held.labels[of], said.predicted[of]) for said in told]
         rows[f"macro-F1, validation, {name}"] = f1
     rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in told]
-    rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [speed(t)["value"] for t in taken]
+    rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [
+        chips_per_second(t)["value"] for t in taken
+    ]
     difference = np.abs(before.probabilities - after.probabilities)
     return Comparison(
         figures={name: (first, second) for name, (first, second) in rows.items()},

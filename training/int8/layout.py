@@ -15,7 +15,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 _FOUR = 4
 
 
-def lay_out_taps(graph: onnx.GraphProto) -> None:
+def lay_out_convolutions(graph: onnx.GraphProto) -> None:
     """Turn each int8 convolution of less than four channels into a 1 x 1 one of shifted copies.
 
     The same products are summed up in int32, so every number stays what it was. So does the rest of
@@ -76,9 +76,9 @@ class _Layer:
         """Padding, then one cut a tap, in the order of the kernel."""
         height, width = self.kernel.shape[2:]
         top, left, bottom, right = self.pads
-        around = np.array([0, 0, top, left, 0, 0, bottom, right])
+        context = np.array([0, 0, top, left, 0, 0, bottom, right])
         axes = self._constant("axes", np.array([2, 3]), tensors)
-        padding = [chips, self._constant("around", around, tensors), zero]
+        padding = [chips, self._constant("around", context, tensors), zero]
         nodes = [self._node("Pad", padding, "padded")]
         for row, column in np.ndindex(height, width):
             first = np.array([row, column])

@@ -27,14 +27,14 @@ from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.atomic import half_of
 from training.card.record import MEASURED
-from training.data.dataset import Sides
-from training.data.store import Prepared
+from training.data.dataset import Dataset
+from training.data.store import PreparedChips
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
 from training.evaluation.figures import BATCH
 from training.evaluation.final_test import measure_file
 from training.export import write_card
-from training.int8.comparison import THREADS, Comparison, compare
-from training.int8.layout import lay_out_taps
+from training.int8.comparison import THREADS, Comparison, compare_int8
+from training.int8.layout import lay_out_convolutions
 
 METHOD = "static; weights int8 by channel, activations uint8; all but the features fp32"
 # The least and the greatest value seen. Of a half-width VGG16 99.6 to 99.9 % of labels stayed, as
@@ -51,7 +51,8 @@ _QUANTISED = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Add")
 def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     """Write the int8 file of an fp32 one: same inputs and outputs, its card with a record.
 
-    The card has no figures, because those of the fp32 file are not this file's: `convert` measures.
+    The card has no figures, because those of the fp32 file are not this file's; `export_int8`
+    measures them.
 
     chips are prepared training chips (N, 1, S, S), N > 0, that show the range of each activation.
     Nothing is left under `out` unless it is whole. Raises ModelNotFound, ModelCorrupt, CardMissing
@@ -80,7 +81,7 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
         )
         proto = onnx.load(int8)
     _read_unrounded(proto.graph, set(body))
-    lay_out_taps(proto.graph)
+    lay_out_convolutions(proto.graph)
     helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
     onnx.checker.check_model(proto, full_check=True)
     half = half_of(out)
@@ -88,7 +89,9 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     half.replace(out)
 
 
-def calibration_chips(train: Prepared, most: int = CHIPS, seed: int = 0) -> NDArray[np.float32]:
+def calibration_chips(
+    train: PreparedChips, most: int = CHIPS, seed: int = 0
+) -> NDArray[np.float32]:
     """At most `most` chips (N, 1, S, S), drawn without repeats, sources and classes alike.
 
     A source's class gives one at least; one that has fewer than its share gives all it has.
@@ -176,9 +179,9 @@ def _card(ships: ShipClassifier, chips: int) -> ModelCard:
     )
 
 
-def convert(
+def export_int8(
     model: Path,
-    sides: Sides,
+    dataset: Dataset,
     out: Path,
     seed: int,
     others: Mapping[str, NDArray[np.float32]] | None = None,
@@ -199,15 +202,15 @@ def convert(
         raise ConfigInvalid(f"--out is the fp32 file {model} itself; name another file")
     tried = out.with_name(f"{out.name}.tried")
     try:
-        quantise(model, calibration_chips(sides.train), tried)
-        found = compare(model, tried, sides)
+        quantise(model, calibration_chips(dataset.train), tried)
+        found = compare_int8(model, tried, dataset)
         if found.agreement < AGREEMENT:
             raise ExportMismatch(
                 f"{out} was not put in place: int8 gives {found.agreement:.1%} of "
-                f"{len(sides.train)} training and {len(sides.validation)} validation chips the "
+                f"{len(dataset.train)} training and {len(dataset.validation)} validation chips the "
                 f"label of {model}, expected at least {AGREEMENT:.0%}; serve the fp32 file"
             )
-        _measure(tried, sides, seed, others)
+        _measure(tried, dataset, seed, others)
         sizes = model.stat().st_size, tried.stat().st_size
         tried.replace(out)
     finally:
@@ -216,11 +219,11 @@ def convert(
 
 
 def _measure(
-    int8: Path, sides: Sides, seed: int, others: Mapping[str, NDArray[np.float32]] | None
+    int8: Path, dataset: Dataset, seed: int, others: Mapping[str, NDArray[np.float32]] | None
 ) -> None:
     """Write the file's own figures on the test side into its card."""
     ships = ShipClassifier(int8, device="cpu", threads=THREADS)
-    metrics = measure_file(ships, sides.test, others, seed)
+    metrics = measure_file(ships, dataset.test, others, seed)
     training = ships.card.training
     record = training["quantisation"] | {"metrics": MEASURED}
     changes = {"metrics": metrics, "training": training | {"quantisation": record}}

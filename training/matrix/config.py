@@ -19,8 +19,8 @@ from training.config import (
 from training.matrix.results import Cell
 
 # Named as in the published table; `MatrixConfig.model_of` says which network each one is.
-ModelName = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
-MODELS: tuple[ModelName, ...] = (
+PaperModel = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
+MODELS: tuple[PaperModel, ...] = (
     "cnn",
     "resnet50",
     "vgg16",
@@ -57,7 +57,7 @@ class MatrixConfig(Frozen):
     run        everything else that a training needs; its stages and model are not used
     """
 
-    models: tuple[ModelName, ...] = Field(default=MODELS, min_length=1)
+    models: tuple[PaperModel, ...] = Field(default=MODELS, min_length=1)
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     sets: dict[str, tuple[str, ...]] = Field(default=PAPER_SETS, min_length=1)
     variants: dict[str, Variant] = Field(default={"default": Variant()}, min_length=1)

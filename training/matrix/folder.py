@@ -15,17 +15,17 @@ from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
 from training.fit.processes import ALONE, Team
 from training.fit.progress import OnEpoch
-from training.fit.stage import named
-from training.identity import Maker, admitted, identity, made_by
+from training.fit.stage import source_matches
+from training.identity import Maker, accepted_makers, identity, made_by
 from training.matrix.config import MatrixConfig, is_pretrained, with_cells
 from training.matrix.results import Cell
 from training.network.weights import Weights, read_weights
 from training.pretrain import check_unseen
-from training.retrain import untrained
+from training.retrain import initial_network
 
 
 @dataclass(frozen=True)
-class Place:
+class MatrixFolder:
     """Where a matrix runs, and with what.
 
     pretrained  what the models named "-pretrained" start from, see training.network.weights
@@ -37,7 +37,7 @@ class Place:
     pretrained: str
     console: Console
     team: Team = ALONE
-    scribe: OnEpoch = field(default=lambda _: None)
+    log_epoch: OnEpoch = field(default=lambda _: None)
     accept: bool = False
 
     def of(self, cell: Cell) -> Path:
@@ -52,7 +52,7 @@ class Place:
 def check_sets(config: MatrixConfig, items: list[Item]) -> None:
     table = splits.counts(items)
     for name, patterns in config.sets.items():
-        sources = [s for s in table if named(s, patterns)]
+        sources = [s for s in table if source_matches(s, patterns)]
         for side in splits.SPLITS:
             present = [k for k in CLASSES if any(table[s][k][side] for s in sources)]
             if len(present) < 2:
@@ -62,7 +62,7 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def read_starts(config: MatrixConfig, items: list[Item], place: Place) -> dict[str, Weights]:
+def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) -> dict[str, Weights]:
     """What each pre-trained model starts from, read once for all its cells.
 
     Raises WeightsMissing, WeightsInvalid or Leak now, not after an hour.
@@ -73,12 +73,12 @@ def read_starts(config: MatrixConfig, items: list[Item], place: Place) -> dict[s
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
             starts[name] = read_weights(place.pretrained, run_config, place.weights)
             check_unseen(starts[name].learnt_on, items, run_config)
-            untrained(run_config, starts[name])
+            initial_network(run_config, starts[name])
     return starts
 
 
 def claim_folder(
-    config: MatrixConfig, items: list[Item], place: Place, starts: Mapping[str, Weights]
+    config: MatrixConfig, items: list[Item], place: MatrixFolder, starts: Mapping[str, Weights]
 ) -> MatrixConfig:
     """Say whose the folder is, and return the matrix that it holds from now on: `config` with the
     models and seeds that were run there before. Nothing else may differ.
@@ -101,7 +101,7 @@ def claim_folder(
             )
         makers = found["made_by"]
         config = with_cells(config, found["models"], found["seeds"])
-    makers = admitted(makers, made_by(place.team), place.folder, place.accept)
+    makers = accepted_makers(makers, made_by(place.team), place.folder, place.accept)
     content = {
         "identity": claim,
         "weights": weights,

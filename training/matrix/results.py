@@ -17,7 +17,7 @@ from training.atomic import write_text
 from training.errors import DataInvalid
 from training.fit.progress import Epoch
 
-SCHEMA = "shipchip.cell/1"
+CELL_SCHEMA = "shipchip.cell/1"
 
 
 @dataclass(frozen=True, order=True)
@@ -53,7 +53,7 @@ class Cell:
 class CellResult:
     """What a finished cell says.
 
-    logits          float32 (N, K), of every chip of the test side in the order of TestSide
+    logits          float32 (N, K), of every chip of the test side in the order of TestChips
     temperature     fitted on the validation side of the cell's last set
     history         the epochs of its last stage; `chosen` is the index of the one kept
     weights_sha256  of the tensors it ended with
@@ -70,7 +70,7 @@ class CellResult:
 
 
 @dataclass(frozen=True, eq=False)
-class TestSide:
+class TestChips:
     """The chips that every cell was tested on.
 
     inputs    float32 (N, 1, S, S), prepared: decibels above clutter over the InputSpec's scale
@@ -98,13 +98,16 @@ class MatrixResults:
     """
 
     config: Mapping[str, Any]
-    test: TestSide
+    test: TestChips
     cells: tuple[CellResult, ...]
 
 
 def write_cell(result: CellResult, path: Path) -> None:
     """Write one cell's file; it appears whole or not at all."""
-    content = asdict(result) | {"schema": SCHEMA, "logits": result.logits.astype(float).tolist()}
+    content = asdict(result) | {
+        "schema": CELL_SCHEMA,
+        "logits": result.logits.astype(float).tolist(),
+    }
     write_text(path, json.dumps(content))
 
 
@@ -115,9 +118,9 @@ def read_cell(path: Path) -> CellResult:
     except ValueError as error:
         raise DataInvalid(f"{path} is not JSON ({error}); delete it to run it again") from error
     schema = content.pop("schema", None)
-    if schema != SCHEMA:
+    if schema != CELL_SCHEMA:
         raise DataInvalid(
-            f"{path} has schema {schema!r}, expected {SCHEMA!r}: a matrix of another version; "
+            f"{path} has schema {schema!r}, expected {CELL_SCHEMA!r}: a matrix of another version; "
             "name another --out"
         )
     cell = content.pop("cell")

@@ -20,26 +20,35 @@ from torch.utils.flop_counter import FlopCounterMode
 from training.atomic import write_tensors
 from training.config import RunConfig
 from training.data import splits
-from training.data.dataset import Sides
+from training.data.dataset import Dataset
 from training.data.record import CLASSES
 from training.data.splits import Item
 from training.evaluation.final_test import final_chips, final_logits
 from training.evaluation.trust import fit_temperature
 from training.fit.checkpoint import Checkpoint
-from training.fit.epoch import evaluate
+from training.fit.epoch import predict
 from training.fit.frozen_head import Bank, compute_bank
 from training.fit.progress import EpochProgress
-from training.fit.stage import Around, StageResult, matches, run_stage
+from training.fit.stage import StageContext, StageResult, matches, run_stage
 from training.identity import locked, machine, made_by, weights_sha256
 from training.matrix.config import MatrixConfig
-from training.matrix.folder import Place, check_sets, claim_folder, read_starts
-from training.matrix.results import Cell, CellResult, MatrixResults, TestSide, read_cell, write_cell
+from training.matrix.folder import MatrixFolder, check_sets, claim_folder, read_starts
+from training.matrix.results import (
+    Cell,
+    CellResult,
+    MatrixResults,
+    TestChips,
+    read_cell,
+    write_cell,
+)
 from training.network.models import ChipNet, build, copy_state
 from training.network.weights import Weights
-from training.retrain import untrained
+from training.retrain import initial_network
 
 
-def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> MatrixResults:
+def run_matrix(
+    config: MatrixConfig, dataset: Dataset, items: list[Item], place: MatrixFolder
+) -> MatrixResults:
     """Run every cell that is not finished, and read all that the folder holds, also those of the
     models and seeds of earlier calls.
 
@@ -51,7 +60,7 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
     starts = read_starts(config, items, place)
     with locked(place.folder, place.team):
         everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
-        _run_cells(config, sides, place, starts)
+        _run_cells(config, dataset, place, starts)
         place.team.agree(lambda: True)  # nobody lets go of the folder before all are done
     return MatrixResults(
         config={
@@ -62,7 +71,7 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
             "git_commit": made_by(place.team)["code"],
             "machine": machine(),
         },
-        test=_test_side(config, sides),
+        test=_test_side(config, dataset),
         cells=tuple(
             read_cell(place.result(cell))
             for cell in everything.cells()
@@ -72,17 +81,17 @@ def run(config: MatrixConfig, sides: Sides, items: list[Item], place: Place) -> 
 
 
 def _run_cells(
-    config: MatrixConfig, sides: Sides, place: Place, starts: Mapping[str, Weights]
+    config: MatrixConfig, dataset: Dataset, place: MatrixFolder, starts: Mapping[str, Weights]
 ) -> None:
     """Run every cell of `config` that is not finished."""
     cells = config.cells()
     todo = [c for c in cells if not place.team.agree(place.result(c).exists)]
-    costs = _costs(config, sides)
+    costs = _costs(config, dataset)
     with EpochProgress(
-        place.console, sum(costs[c] for c in todo), place.scribe, lines=False
+        place.console, sum(costs[c] for c in todo), place.log_epoch, lines=False
     ) as progress:
         for _, group in groupby(cells, key=lambda c: (c.variant, c.model, c.seed, c.path[0])):
-            _Group(config, sides, place, starts, progress, costs).run(list(group), set(todo))
+            _Group(config, dataset, place, starts, progress, costs).run(list(group), set(todo))
 
 
 @dataclass(eq=False)
@@ -90,8 +99,8 @@ class _Group:
     """The cells that go on from one base training, and the frozen features they share."""
 
     config: MatrixConfig
-    sides: Sides
-    place: Place
+    dataset: Dataset
+    place: MatrixFolder
     starts: Mapping[str, Weights]
     progress: EpochProgress
     costs: dict[Cell, float]
@@ -127,7 +136,7 @@ class _Group:
         config, place = self.config.run_of(cell), self.place
         model = self._start(cell, config)
         result, temperature = self._train(model, cell, config)
-        logits = final_logits(model, self.sides.test)
+        logits = final_logits(model, self.dataset.test)
         state = copy_state(model)
 
         def write() -> None:
@@ -155,7 +164,7 @@ class _Group:
 
     def _start(self, cell: Cell, config: RunConfig) -> ChipNet:
         """The network as its parent left it; a base training's, untrained or pre-trained."""
-        model = untrained(config, self.starts.get(cell.model))
+        model = initial_network(config, self.starts.get(cell.model))
         if cell.parent:
             model.load_state_dict(load_file(self._weights(cell.parent)))
         return model
@@ -163,22 +172,22 @@ class _Group:
     def _train(self, model: ChipNet, cell: Cell, config: RunConfig) -> tuple[StageResult, float]:
         """Train one cell, chosen by and calibrated on the validation chips of its own set."""
         (stage,) = config.stages
-        rows = matches(self.sides.train, stage.sources)
-        held = matches(self.sides.validation, stage.sources)
-        train, validation = self.sides.train.where(rows), self.sides.validation.where(held)
+        rows = matches(self.dataset.train, stage.sources)
+        held = matches(self.dataset.validation, stage.sources)
+        train, validation = self.dataset.train.where(rows), self.dataset.validation.where(held)
         bank = self._bank(model, config).where(rows, held) if stage.trains == "head" else None
         checkpoint = Checkpoint(self.place.of(cell) / "checkpoint", cell.place)
         cost = self.costs[cell] / stage.epochs
         name = f"{cell.variant}/{cell.model}/seed-{cell.seed}"
-        around = Around(
+        context = StageContext(
             self.progress.on_epoch(cost, name),
             checkpoint,
             self.place.team,
             bank,
             on_restored=self.progress.on_restored(cost),
         )
-        result = run_stage(model, train, validation, stage, config, around)
-        logits, _ = evaluate(model, validation.inputs)
+        result = run_stage(model, train, validation, stage, config, context)
+        logits, _ = predict(model, validation.inputs)
         return result, fit_temperature(logits, validation.labels)
 
     def _bank(self, model: ChipNet, config: RunConfig) -> Bank:
@@ -187,26 +196,26 @@ class _Group:
         (stage,) = config.stages
         if stage.views not in self.banks:
             self.banks[stage.views] = compute_bank(
-                model, self.sides.train, self.sides.validation, stage, config
+                model, self.dataset.train, self.dataset.validation, stage, config
             )
         return self.banks[stage.views]
 
 
-def _costs(config: MatrixConfig, sides: Sides) -> dict[Cell, float]:
+def _costs(config: MatrixConfig, dataset: Dataset) -> dict[Cell, float]:
     """What each cell takes, in floating-point operations, for the time left."""
-    return dict(_cost_of_each(config, sides))
+    return dict(_cost_of_each(config, dataset))
 
 
-def _cost_of_each(config: MatrixConfig, sides: Sides) -> Iterator[tuple[Cell, float]]:
+def _cost_of_each(config: MatrixConfig, dataset: Dataset) -> Iterator[tuple[Cell, float]]:
     flops: dict[str, float] = {name: _flops(config, name) for name in config.models}
     for cell in config.cells():
         (stage,) = config.run_of(cell).stages
-        chips = int(matches(sides.train, stage.sources).sum())
+        chips = int(matches(dataset.train, stage.sources).sum())
         runs = 3 * chips * stage.epochs  # forward, and backward at twice that
         if stage.trains == "head":
             heads = sum(len(path) > 1 for path in config.paths()) / len(config.sets)
-            runs = int(len(sides.train) * stage.views / max(1, heads))
-        yield cell, flops[cell.model] * (runs + len(sides.validation) + len(sides.test))
+            runs = int(len(dataset.train) * stage.views / max(1, heads))
+        yield cell, flops[cell.model] * (runs + len(dataset.validation) + len(dataset.test))
 
 
 def _flops(config: MatrixConfig, name: str) -> float:
@@ -219,9 +228,9 @@ def _flops(config: MatrixConfig, name: str) -> float:
     return float(counter.get_total_flops())
 
 
-def _test_side(config: MatrixConfig, sides: Sides) -> TestSide:
-    chips = final_chips(sides.test)
-    return TestSide(
+def _test_side(config: MatrixConfig, dataset: Dataset) -> TestChips:
+    chips = final_chips(dataset.test)
+    return TestChips(
         inputs=np.array(chips.inputs),
         labels=chips.labels,
         groups=tuple(record.group for record in chips.records),

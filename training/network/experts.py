@@ -15,12 +15,10 @@ from torch import Tensor, nn
 
 from shipchip.card import InputSpec
 from training.config import ExpertsConfig
-from training.data.store import Prepared
-from training.network.measurements import NAMES, Measures
+from training.data.store import PreparedChips
+from training.network.measurements import NAMES, Measurements
 
 _FARTHEST = 5.0  # standard deviations: what lies beyond is as strange as it can be
-
-Floats = NDArray[np.float64]
 
 
 class Experts(nn.Module):
@@ -32,7 +30,7 @@ class Experts(nn.Module):
     def __init__(self, spec: InputSpec, experts: int, classes: int) -> None:
         super().__init__()
         count = len(NAMES)
-        self.measures = Measures(spec)
+        self.measures = Measurements(spec)
         shapes = {
             "mean": (count,),
             "deviation": (count,),
@@ -61,12 +59,12 @@ class Experts(nn.Module):
         return (gate[..., None] * answers).sum(1), standard
 
 
-def fit_experts(chips: Prepared, spec: InputSpec, config: ExpertsConfig) -> Experts:
+def fit_experts(chips: PreparedChips, spec: InputSpec, config: ExpertsConfig) -> Experts:
     """Experts of the sources of `chips`, and the gate between them."""
     sources = np.array([record.source for record in chips.records])
     names = sorted(set(sources.tolist()))
     experts = Experts(spec, len(names), len(chips.classes))
-    measured = measure(experts.measures, chips.inputs)
+    measured = measure_chips(experts.measures, chips.inputs)
     mean, deviation = measured.mean(0), measured.std(0) + 1e-6
     _put(experts.get_buffer("mean"), mean)
     _put(experts.get_buffer("deviation"), deviation)
@@ -84,8 +82,8 @@ def fit_experts(chips: Prepared, spec: InputSpec, config: ExpertsConfig) -> Expe
 def _fit_one(
     experts: Experts,
     number: int,
-    measured: Floats,
-    chips: Prepared,
+    measured: NDArray[np.float64],
+    chips: PreparedChips,
     own: NDArray[np.bool_],
     config: ExpertsConfig,
 ) -> None:
@@ -108,7 +106,7 @@ def _fit_one(
 
 def chip_weights(
     labels: NDArray[np.int64], own: NDArray[np.bool_], classes: int, config: ExpertsConfig
-) -> Floats:
+) -> NDArray[np.float64]:
     """Weights (N,) of chips for the expert of the source whose chips are `own`; they sum to the
     number of its chips.
 
@@ -127,7 +125,9 @@ def chip_weights(
 
 
 @torch.inference_mode()
-def measure(measures: Measures, inputs: NDArray[np.float32], batch_size: int = 128) -> Floats:
+def measure_chips(
+    measures: Measurements, inputs: NDArray[np.float32], batch_size: int = 128
+) -> NDArray[np.float64]:
     """Measurements float64 (N, P) of prepared chips (N, 1, S, S)."""
     parts = [
         measures(torch.from_numpy(np.array(inputs[i : i + batch_size])))
@@ -138,7 +138,7 @@ def measure(measures: Measures, inputs: NDArray[np.float32], batch_size: int = 1
 
 def _of_every_class(
     model: LogisticRegression, classes: list[str] | list[int]
-) -> tuple[Floats, Floats]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (K, P) and biases (K,) of a fitted model; classes that it never saw get logits that
     no other loses against."""
     weights = np.zeros((len(classes), model.coef_.shape[1]))
@@ -151,5 +151,5 @@ def _of_every_class(
     return weights, biases
 
 
-def _put(buffer: Tensor, value: Floats) -> None:
+def _put(buffer: Tensor, value: NDArray[np.float64]) -> None:
     buffer.copy_(torch.from_numpy(np.asarray(value)))

@@ -22,7 +22,7 @@ _VGG_MEANS = (123.68, 116.779, 103.939)
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedWeights:
     """Weights of one network trained on ImageNet.
 
     name         what a file of them may be called, besides torchvision's name
@@ -48,17 +48,17 @@ class Published:
         return [stem + e for stem in (self.name, Path(self.file).stem) for e in _ENDINGS]
 
 
-def _torchvision(name: str, weights: WeightsEnum) -> Published:
+def _torchvision(name: str, weights: WeightsEnum) -> PublishedWeights:
     """Weights that torchvision trained, on channels normalised as its transforms say."""
     transforms = weights.transforms()
     means, scales = (tuple(255 * v for v in values) for values in (transforms.mean, transforms.std))
-    return Published(name, weights, means, scales, "torchvision (BSD 3-Clause)")
+    return PublishedWeights(name, weights, means, scales, "torchvision (BSD 3-Clause)")
 
 
 # Of each network; the first that is found is taken, and the first of all is fetched.
-PUBLISHED: dict[str, tuple[Published, ...]] = {
+PUBLISHED: dict[str, tuple[PublishedWeights, ...]] = {
     "vgg16": (
-        Published(
+        PublishedWeights(
             "vgg16_imagenet_features",
             VGG16_Weights.IMAGENET1K_FEATURES,
             _VGG_MEANS,
@@ -72,7 +72,7 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
 }
 
 
-def published_as(file: str) -> Published | None:
+def published_as(file: str) -> PublishedWeights | None:
     """The weights that a file's name says it holds."""
     every = (one for kind in PUBLISHED.values() for one in kind)
     return next((one for one in every if file in one.files), None)
@@ -102,7 +102,7 @@ def find(config: ModelConfig, folder: Path) -> Path:
     return _fetch(choices, folder, cache)
 
 
-def _fetch(choices: tuple[Published, ...], folder: Path, cache: Path) -> Path:
+def _fetch(choices: tuple[PublishedWeights, ...], folder: Path, cache: Path) -> Path:
     first = choices[0]
     path = cache / first.file
     try:
@@ -121,7 +121,7 @@ def _fetch(choices: tuple[Published, ...], folder: Path, cache: Path) -> Path:
     return path
 
 
-def fold(weight: Tensor, published: Published, spec: InputSpec) -> Tensor:
+def fold(weight: Tensor, published: PublishedWeights, spec: InputSpec) -> Tensor:
     """The first layer (C, 3, h, w) of a colour network as one (C, 2, h, w) for chips and ones.
 
     A chip's decibels, `db_min` to `db_max`, are grey values 0 to 255, alike in all three channels:

@@ -31,7 +31,7 @@ NAMES: tuple[str, ...] = (
 )
 
 
-class Measures(nn.Module):
+class Measurements(nn.Module):
     """Prepared chips float32 (N, 1, S, S) -> measurements float32 (N, P), as NAMES says.
 
     Areas are in log square metres, lengths and widths in log metres: the roots of the eigenvalues

@@ -119,7 +119,7 @@ Network = ChipNet | Ensemble
 _SHIP_DB = 10.0  # above clutter: what is dimmer is hardly the ship
 
 
-class Explained(nn.Module):
+class ExportedNet(nn.Module):
     """A network as it is exported: its maps show where on the ship the evidence for a class lies.
 
     A class activation map alone is a few cells as coarse as a ship is long, and its cells have seen

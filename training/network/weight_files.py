@@ -40,7 +40,7 @@ class WeightFile:
     metadata: dict[str, str]
 
 
-def read_file(path: Path) -> WeightFile:
+def read_weight_file(path: Path) -> WeightFile:
     """Read a file once; WeightsInvalid says what it holds where that is no state dict."""
     try:
         content = path.read_bytes()

@@ -15,7 +15,7 @@ from training.config import ModelConfig, RunConfig
 from training.errors import WeightsInvalid, WeightsMissing
 from training.network import imagenet
 from training.network.models import ChipNet, copy_state
-from training.network.weight_files import WeightFile, read_file
+from training.network.weight_files import WeightFile, read_weight_file
 
 FORMAT = "shipchip.weights/2"
 _FIRST = "features.0.weight"
@@ -76,7 +76,7 @@ def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
                 f"no file of weights at {path}; --pretrained takes imagenet, sar or a file "
                 "(.safetensors, .pt, .pth)"
             )
-    file = read_file(path)
+    file = read_weight_file(path)
     named = {_our_name(name): value for name, value in file.tensors.items()}
     tensors = {name: value for name, value in named.items() if name.startswith("features.")}
     if str(file.metadata.get("format")).startswith("shipchip.weights/"):
@@ -126,7 +126,7 @@ def save_features(
     write_tensors(path, state, {"format": FORMAT} | texts)
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_features_record(path: Path) -> dict[str, Any]:
     """The record that save_features wrote. Raises WeightsInvalid where the file is not ours."""
     try:
         with safe_open(path, framework="pt") as file:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from training.atomic import write_text
-from training.matrix.report.comparison import matrix
+from training.matrix.report.comparison import comparison_section
 from training.matrix.report.confidence import calibration, mistakes
 from training.matrix.report.document import Section, html, markdown, report_pictures
 from training.matrix.report.effects import fine_tuning, merging, sweeps
 from training.matrix.report.overview import confusions_and_curves, overview
 from training.matrix.report.published import PublishedScores
-from training.matrix.report.scores import Answers
+from training.matrix.report.scores import MatrixScores
 from training.matrix.results import MatrixResults
 
 __all__ = ["matrix_sections", "write_matrix_report"]
@@ -39,10 +39,10 @@ def write_matrix_report(
 
 def matrix_sections(results: MatrixResults, chips: bool = True) -> tuple[Section, ...]:
     """The sections of a matrix's report, in their order."""
-    answers = Answers.of(results)
+    answers = MatrixScores.of(results)
     return (
         overview(answers),
-        matrix(answers, PublishedScores()),
+        comparison_section(answers, PublishedScores()),
         confusions_and_curves(answers),
         fine_tuning(answers),
         merging(answers),

@@ -8,16 +8,16 @@ from typing import Any
 from training.evaluation.tables import interval_text, listed
 from training.matrix.report.document import (
     Block,
-    Entry,
     Legend,
     Mark,
     Paragraph,
     Section,
     Table,
+    TableCell,
     path_name,
 )
-from training.matrix.report.published import Published, PublishedScores
-from training.matrix.report.scores import UNION, Answers, Line
+from training.matrix.report.published import PublishedRow, PublishedScores
+from training.matrix.report.scores import UNION, Line, MatrixScores
 
 HIGHER = Mark("▲", "higher than published, whose value the interval holds", "good")
 CLEARLY = Mark("▲▲", "higher than published, and the interval lies above it", "good")
@@ -44,7 +44,7 @@ class Verdict:
     """How one line did on one test set; `published` is None where the paper has no such row."""
 
     score: Mapping[str, Any]
-    published: Published | None
+    published: PublishedRow | None
 
     @property
     def same_classes(self) -> bool:
@@ -77,7 +77,7 @@ class Verdict:
         return (BELOW,) if ours["high"] < theirs else ()
 
 
-def matrix(answers: Answers, published: PublishedScores) -> Section:
+def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
     """Counts of the marks, then a table a model: paths by test sets."""
     known = _same_sets(answers, published)
     verdicts = {
@@ -107,7 +107,7 @@ def matrix(answers: Answers, published: PublishedScores) -> Section:
     return Section("matrix", "The matrix", tuple(blocks))
 
 
-def _same_sets(answers: Answers, published: PublishedScores) -> bool:
+def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
     """Whether sets of the same names are the same sets: a union is, where all its parts are."""
     ours = set(answers.results.test.sets)
     return ours == published.sets or ours < published.sets - {UNION}
@@ -116,7 +116,7 @@ def _same_sets(answers: Answers, published: PublishedScores) -> bool:
 Verdicts = Mapping[tuple[Line, str], Verdict]
 
 
-def _class_notes(answers: Answers, verdicts: Verdicts) -> list[Block]:
+def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> list[Block]:
     notes: list[Block] = []
     for name in answers.sets:
         held = [v for (_, test), v in verdicts.items() if test == name and v.published]
@@ -134,7 +134,7 @@ def _class_notes(answers: Answers, verdicts: Verdicts) -> list[Block]:
     return notes
 
 
-def _counts(answers: Answers, verdicts: Verdicts, compared: bool) -> Table:
+def _counts(answers: MatrixScores, verdicts: Verdicts, compared: bool) -> Table:
     """How many cells have each mark, by protocol and test set."""
     rows = []
     for protocol, lengths in (("base and independent", (1, 2)), ("sequential", (3,))):
@@ -143,8 +143,8 @@ def _counts(answers: Answers, verdicts: Verdicts, compared: bool) -> Table:
             continue
         texts = {name: _count_lines(here, name, compared) for name in answers.sets}
         for what in next(iter(texts.values())):
-            row = [Entry(texts[name][what]) for name in answers.sets]
-            rows.append((Entry(protocol), Entry(what), *row))
+            row = [TableCell(texts[name][what]) for name in answers.sets]
+            rows.append((TableCell(protocol), TableCell(what), *row))
     return Table("Cells with each mark", ("protocol", "", *answers.sets), tuple(rows))
 
 
@@ -165,7 +165,7 @@ def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str,
     return texts | {"no better than the majority (=M)": f"{count[MAJORITY]} of {len(here)} cells"}
 
 
-def _model_table(answers: Answers, model: str, verdicts: Verdicts, compared: bool) -> Table:
+def _model_table(answers: MatrixScores, model: str, verdicts: Verdicts, compared: bool) -> Table:
     head = ["path"]
     for name in answers.sets:
         head += [name, "published"] if compared else [name]
@@ -173,7 +173,7 @@ def _model_table(answers: Answers, model: str, verdicts: Verdicts, compared: boo
     for line in answers.of_model(model):
         held = len(answers.lines[line])
         fewer = (f"{held} of {len(answers.seeds)} seeds",) if held < len(answers.seeds) else ()
-        row = [Entry(path_name(line.path), fewer)]
+        row = [TableCell(path_name(line.path), fewer)]
         for name in answers.sets:
             verdict = verdicts[line, name]
             row.append(_ours(verdict))
@@ -184,30 +184,30 @@ def _model_table(answers: Answers, model: str, verdicts: Verdicts, compared: boo
     return Table(f"{model}: macro-F1 (95 %), weighted F1", tuple(head), tuple(rows))
 
 
-def _ours(verdict: Verdict) -> Entry:
+def _ours(verdict: Verdict) -> TableCell:
     headline = verdict.score["headline"]
     under = [f"weighted F1 {headline['weighted_f1']['value']:.2f}"]
     if verdict.published is not None and not verdict.same_classes:
         under.append(f"mean recall {interval_text(headline['balanced_accuracy'])}")
-    return Entry(interval_text(headline["macro_f1"]), tuple(under), verdict.marks)
+    return TableCell(interval_text(headline["macro_f1"]), tuple(under), verdict.marks)
 
 
-def _theirs(verdict: Verdict) -> Entry:
+def _theirs(verdict: Verdict) -> TableCell:
     row, classes = verdict.published, verdict.score["classes"]
     if row is None:
-        return Entry("-")
+        return TableCell("-")
     under = [f"weighted F1 {row.weighted_f1:.2f}"]
     if not verdict.same_classes and set(classes) <= set(row.recalls):
         under.append(f"mean recall {row.mean_recall(classes):.2f} of these {len(classes)}")
     over = "" if verdict.same_classes else f" over {len(row.recalls)} classes"
     marks = (ONE_CLASS,) if row.one_class else ()
-    return Entry(f"{row.macro_f1:.2f}{over}", tuple(under), marks)
+    return TableCell(f"{row.macro_f1:.2f}{over}", tuple(under), marks)
 
 
-def _majority_row(answers: Answers, compared: bool) -> tuple[Entry, ...]:
+def _majority_row(answers: MatrixScores, compared: bool) -> tuple[TableCell, ...]:
     line = next(iter(answers.lines))
-    row = [Entry("majority class alone")]
+    row = [TableCell("majority class alone")]
     for name in answers.sets:
-        row.append(Entry(f"{answers.score(line, name)['majority_macro_f1']:.2f}"))
-        row += [Entry("")] if compared else []
+        row.append(TableCell(f"{answers.score(line, name)['majority_macro_f1']:.2f}"))
+        row += [TableCell("")] if compared else []
     return tuple(row)

@@ -6,16 +6,16 @@ from training.evaluation.metrics import expected_calibration_error, reliability,
 from training.evaluation.tables import interval_text
 from training.matrix.report.document import (
     Block,
-    Entry,
     Gallery,
     Paragraph,
-    Picture,
+    ReportPicture,
     Section,
     Table,
+    TableCell,
     path_name,
 )
 from training.matrix.report.overview import chosen_lines
-from training.matrix.report.scores import UNION, Answers, Line
+from training.matrix.report.scores import UNION, Line, MatrixScores
 from training.plots import reliability_grid, sprite
 
 _HOW = (
@@ -26,7 +26,7 @@ _HOW = (
 )
 
 
-def calibration(answers: Answers) -> Section:
+def calibration(answers: MatrixScores) -> Section:
     """Reliability diagrams and ECE of the lines that validated best, and a count over all."""
     lines = chosen_lines(answers)
     blocks: list[Block] = [Paragraph(_HOW), Paragraph(_over_all(answers))]
@@ -43,18 +43,18 @@ def calibration(answers: Answers) -> Section:
         ]
         caption = "Reliability, 10 bins of confidence, answers of all seeds pooled."
         png = reliability_grid(panels, len(answers.sets))
-        blocks += [Picture("reliability", png, caption), _ece_table(answers, lines)]
+        blocks += [ReportPicture("reliability", png, caption), _ece_table(answers, lines)]
     return Section("calibration", "Calibration", tuple(blocks))
 
 
 def _probs_and_labels(
-    answers: Answers, line: Line, calibrated: bool = True
+    answers: MatrixScores, line: Line, calibrated: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     last = line.path[-1]
     return answers.probs(line, last, calibrated), answers.labels(last)
 
 
-def _ece_table(answers: Answers, lines: list[Line]) -> Table:
+def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
     rows = []
     for line in lines:
         last = line.path[-1]
@@ -72,12 +72,12 @@ def _ece_table(answers: Answers, lines: list[Line]) -> Table:
             interval_text(before["headline"]["ece"]),
             interval_text(answers.score(line, last)["headline"]["ece"]),
         )
-        rows.append(tuple(Entry(text) for text in texts))
+        rows.append(tuple(TableCell(text) for text in texts))
     head = ("model", "path", "tested on", "temperatures", "ECE before", "ECE after")
     return Table("Expected calibration error, 95 %", head, tuple(rows))
 
 
-def _over_all(answers: Answers) -> str:
+def _over_all(answers: MatrixScores) -> str:
     """In how many lines and test sets the temperature helped, by the mean ECE over seeds."""
     before, after = [], []
     for line in (line for line in answers.lines if line.variant == answers.main):
@@ -96,7 +96,7 @@ def _over_all(answers: Answers) -> str:
 _MOST, _COLUMNS = 24, 6
 
 
-def mistakes(answers: Answers, chips: bool = True) -> Section:
+def mistakes(answers: MatrixScores, chips: bool = True) -> Section:
     """Up to 24 wrong chips of the model whose base training on the union validated best.
 
     Without `chips` they are named and not shown: data sets may not be passed on.
@@ -126,7 +126,7 @@ def mistakes(answers: Answers, chips: bool = True) -> Section:
     return Section("mistakes", title, tuple(blocks))
 
 
-def _gallery(answers: Answers, worst: np.ndarray, probs: np.ndarray) -> Gallery:
+def _gallery(answers: MatrixScores, worst: np.ndarray, probs: np.ndarray) -> Gallery:
     """`worst` and `probs` count the chips of the union's test set."""
     test = answers.results.test
     rows = np.flatnonzero(test.sets[UNION])[worst]

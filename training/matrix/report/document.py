@@ -20,7 +20,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One place of a table: a figure, marks beside it, and smaller lines below."""
 
     text: str
@@ -43,7 +43,7 @@ class Table:
     kind: ClassVar[str] = "table"
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     folded: bool = False
 
 
@@ -56,7 +56,7 @@ class Legend:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportPicture:
     """A figure as PNG; `name` is its file's stem where it is written to one."""
 
     kind: ClassVar[str] = "picture"
@@ -95,11 +95,11 @@ class Gallery:
     def table(self) -> Table:
         """What is told of the thumbnails, without them."""
         head = tuple(self.facts[0])
-        rows = tuple(tuple(Entry(fact[key]) for key in head) for fact in self.facts)
+        rows = tuple(tuple(TableCell(fact[key]) for key in head) for fact in self.facts)
         return Table("Row by row", head, rows)
 
 
-Block = Paragraph | Table | Legend | Picture | Verbatim | Gallery
+Block = Paragraph | Table | Legend | ReportPicture | Verbatim | Gallery
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,12 @@ def path_name(path: Sequence[str]) -> str:
     return " → ".join(path)
 
 
-def difference(figure: Mapping[str, float] | None) -> Entry:
+def difference(figure: Mapping[str, float] | None) -> TableCell:
     """A signed difference with its interval and, where that leaves 0 out, a mark."""
     if figure is None:
-        return Entry("-")
+        return TableCell("-")
     value, low, high = (_signed(figure[name]) for name in ("value", "low", "high"))
-    return Entry(f"{value} ({low} to {high})", marks=direction(figure))
+    return TableCell(f"{value} ({low} to {high})", marks=direction(figure))
 
 
 def _signed(value: float) -> str:
@@ -140,9 +140,9 @@ def direction(figure: Mapping[str, float]) -> tuple[Mark, ...]:
     return (FALLS,) if figure["high"] < 0 else ()
 
 
-def entries(*texts: str) -> tuple[Entry, ...]:
+def entries(*texts: str) -> tuple[TableCell, ...]:
     """Plain places of a row."""
-    return tuple(Entry(text) for text in texts)
+    return tuple(TableCell(text) for text in texts)
 
 
 def html(title: str, sections: Sequence[Section]) -> str:
@@ -175,7 +175,7 @@ def markdown(title: str, sections: Sequence[Section], figures: str | None = None
 def report_pictures(sections: Sequence[Section]) -> dict[str, bytes]:
     """Name -> PNG of all figures, for the files that `markdown` links to."""
     blocks = [block for section in sections for block in section.blocks]
-    return {block.name: block.png for block in blocks if isinstance(block, Picture | Gallery)}
+    return {block.name: block.png for block in blocks if isinstance(block, ReportPicture | Gallery)}
 
 
 def _block(block: Block, figures: str | None) -> Iterator[str]:
@@ -186,7 +186,7 @@ def _block(block: Block, figures: str | None) -> Iterator[str]:
             yield from (f"- `{mark.sign}` {_plain(mark.meaning)}" for mark in block.marks)
         case Table():
             yield from _table(block)
-        case Picture():
+        case ReportPicture():
             if figures:
                 yield f"![{_plain(block.caption)}]({figures}/{block.name}.png)"
         case Verbatim():
@@ -211,7 +211,7 @@ def _line(places: Iterator[str]) -> str:
     return "| " + " | ".join(places) + " |"
 
 
-def _cell(entry: Entry) -> str:
+def _cell(entry: TableCell) -> str:
     marked = " ".join([_plain(entry.text), *(_sign(mark) for mark in entry.marks)])
     return "<br>".join([marked, *(_plain(line) for line in entry.under)])
 

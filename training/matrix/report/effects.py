@@ -2,24 +2,23 @@
 
 from collections.abc import Mapping
 
+from training.evaluation.bars import Figure
 from training.evaluation.tables import interval_text
 from training.matrix.report.document import (
     FALLS,
     RISES,
     Block,
-    Entry,
     Legend,
     Paragraph,
-    Picture,
+    ReportPicture,
     Section,
     Table,
+    TableCell,
     difference,
     path_name,
 )
-from training.matrix.report.scores import UNION, Answers, Line
+from training.matrix.report.scores import UNION, Line, MatrixScores
 from training.plots import Whiskers, whisker_grid
-
-Figure = Mapping[str, float] | None
 
 _STEPS = (
     "Macro-F1 after the step less macro-F1 before it, on the same chips with the same seeds "
@@ -31,7 +30,7 @@ _MERGED = (
 )
 
 
-def fine_tuning(answers: Answers) -> Section:
+def fine_tuning(answers: MatrixScores) -> Section:
     """Paired differences of each step: base to first fine-tuning, first to second."""
     steps = {
         model: [
@@ -72,12 +71,15 @@ def _length(line: Line) -> int:
 
 
 def _step_table(
-    answers: Answers, model: str, lines: list[Line], found: Mapping[tuple[Line, str], Figure]
+    answers: MatrixScores,
+    model: str,
+    lines: list[Line],
+    found: Mapping[tuple[Line, str], Figure | None],
 ) -> Table:
     rows = [
         (
-            Entry(path_name(line.path[:-1])),
-            Entry(line.path[-1]),
+            TableCell(path_name(line.path[:-1])),
+            TableCell(line.path[-1]),
             *(difference(found[line, name]) for name in answers.sets),
         )
         for line in lines
@@ -86,7 +88,9 @@ def _step_table(
     return Table(f"{model}: difference of macro-F1", head, tuple(rows), folded=True)
 
 
-def _step_figure(answers: Answers, found: Mapping[tuple[Line, str], Figure]) -> Picture:
+def _step_figure(
+    answers: MatrixScores, found: Mapping[tuple[Line, str], Figure | None]
+) -> ReportPicture:
     lines = {line for line, _ in found}
     paths = [line.path for line in answers.lines if line in lines]
     paths = sorted(dict.fromkeys(paths), key=len)
@@ -104,10 +108,10 @@ def _step_figure(answers: Answers, found: Mapping[tuple[Line, str], Figure]) -> 
     rows = [f"{path_name(path[:-1])}\n→ {path[-1]}" for path in paths]
     png = whisker_grid(panels, rows, "macro-F1, after less before")
     caption = "Difference of macro-F1 by each step of fine-tuning, with 95 % intervals."
-    return Picture("fine-tuning", png, caption)
+    return ReportPicture("fine-tuning", png, caption)
 
 
-def merging(answers: Answers) -> Section:
+def merging(answers: MatrixScores) -> Section:
     """Per class: base training on the union against base training on the part."""
     title = "What merging the sets did to each class"
     classes = answers.results.test.classes
@@ -122,8 +126,8 @@ def merging(answers: Answers) -> Section:
                 of_class = classes.index(label)
                 rows.append(
                     (
-                        *(Entry(text) for text in (model, name, label)),
-                        *(Entry(_f1(answers, line, name, label)) for line in (part, whole)),
+                        *(TableCell(text) for text in (model, name, label)),
+                        *(TableCell(_f1(answers, line, name, label)) for line in (part, whole)),
                         difference(answers.difference(part, whole, name, of_class)),
                     )
                 )
@@ -135,11 +139,11 @@ def merging(answers: Answers) -> Section:
     return Section("merging", title, (note, Legend((RISES, FALLS)), table))
 
 
-def _f1(answers: Answers, line: Line, test_set: str, label: str) -> str:
+def _f1(answers: MatrixScores, line: Line, test_set: str, label: str) -> str:
     return interval_text(answers.score(line, test_set)["by_class_intervals"][label]["f1"])
 
 
-def sweeps(answers: Answers) -> Section:
+def sweeps(answers: MatrixScores) -> Section:
     """A table a test set: macro-F1, balanced accuracy and recalls of each variant."""
     if len(answers.variants) < 2:
         note = Paragraph(f"One variant only, “{answers.main}”: nothing was swept.")
@@ -153,7 +157,7 @@ def sweeps(answers: Answers) -> Section:
     return Section("sweeps", "Sweeps", tuple(blocks))
 
 
-def _sweep_table(answers: Answers, test_set: str) -> Table:
+def _sweep_table(answers: MatrixScores, test_set: str) -> Table:
     present = answers.score(next(iter(answers.lines)), test_set)["classes"]
     # Variants of one model and path stand below each other, to be compared.
     ordered = sorted(answers.lines, key=lambda line: _sweep_order(answers, line))
@@ -166,7 +170,7 @@ def _sweep_table(answers: Answers, test_set: str) -> Table:
     )
 
 
-def _sweep_order(answers: Answers, line: Line) -> tuple[int, int, int]:
+def _sweep_order(answers: MatrixScores, line: Line) -> tuple[int, int, int]:
     paths = list(dict.fromkeys(other.path for other in answers.lines))
     return (
         answers.models.index(line.model),
@@ -176,12 +180,16 @@ def _sweep_order(answers: Answers, line: Line) -> tuple[int, int, int]:
 
 
 def _sweep_row(
-    answers: Answers, line: Line, test_set: str, present: list[str]
-) -> tuple[Entry, ...]:
+    answers: MatrixScores, line: Line, test_set: str, present: list[str]
+) -> tuple[TableCell, ...]:
     score = answers.score(line, test_set)
     figures = [score["headline"][name] for name in ("macro_f1", "balanced_accuracy")]
     figures += [score["by_class_intervals"][label]["recall"] for label in present]
     against = line._replace(variant=answers.main)
-    last = Entry("") if line == against else difference(answers.difference(against, line, test_set))
+    last = (
+        TableCell("")
+        if line == against
+        else difference(answers.difference(against, line, test_set))
+    )
     texts = (line.model, path_name(line.path), line.variant, *(interval_text(f) for f in figures))
-    return (*(Entry(text) for text in texts), last)
+    return (*(TableCell(text) for text in texts), last)

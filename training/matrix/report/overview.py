@@ -12,16 +12,16 @@ from training.evaluation.tables import listed
 from training.fit.progress import Epoch
 from training.matrix.report.document import (
     Block,
-    Entry,
     Paragraph,
-    Picture,
+    ReportPicture,
     Section,
     Table,
+    TableCell,
     Verbatim,
     entries,
     path_name,
 )
-from training.matrix.report.scores import UNION, Answers, Line
+from training.matrix.report.scores import UNION, Line, MatrixScores
 from training.plots import Confusion, Curve, confusion_grid, curve_grid
 
 _HOW_TO_READ = (
@@ -42,7 +42,7 @@ _POOLED = (
 )
 
 
-def overview(answers: Answers) -> Section:
+def overview(answers: MatrixScores) -> Section:
     """Models, sets, seeds, the split, what is missing, how to read it all; the config, folded."""
     config = answers.results.config
     blocks: list[Block] = [_run_table(answers)]
@@ -60,7 +60,7 @@ def overview(answers: Answers) -> Section:
 _VGG16 = "vgg16 has batch normalisation; vgg16-pretrained has none, as it was published"
 
 
-def _run_table(answers: Answers) -> Table:
+def _run_table(answers: MatrixScores) -> Table:
     config, cells = answers.results.config, answers.results.cells
     commits = sorted({cell.commit for cell in cells} | {str(config.get("git_commit", ""))} - {""})
     finished = sum(len(seeds) for seeds in answers.lines.values())
@@ -92,14 +92,14 @@ def _split_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table
     return Table(title, ("source", "class", *SPLITS, "all"), tuple(rows))
 
 
-def _test_table(answers: Answers) -> Table:
+def _test_table(answers: MatrixScores) -> Table:
     classes = answers.results.test.classes
     rows = []
     for name in answers.sets:
         chips = Counter(answers.labels(name).tolist())
         counts = entries(*(str(chips[k]) if chips[k] else "none" for k in range(len(classes))))
         ships = entries(str(chips.total()), str(len(set(answers.groups(name)))))
-        rows.append((Entry(name), *ships, *counts))
+        rows.append((TableCell(name), *ships, *counts))
     return Table("The test sets", ("test set", "chips", "ships", *classes), tuple(rows))
 
 
@@ -116,7 +116,7 @@ _CURVES = (
 )
 
 
-def confusions_and_curves(answers: Answers) -> Section:
+def confusions_and_curves(answers: MatrixScores) -> Section:
     """The figures of section "How the trainings went"."""
     columns = len(answers.sets)
     panels = [
@@ -130,7 +130,7 @@ def confusions_and_curves(answers: Answers) -> Section:
     blocks: list[Block] = [Paragraph(_WHICH)]
     if panels:
         caption = "Confusion matrices, counts summed over seeds and shares of the true class."
-        blocks.append(Picture("confusion", confusion_grid(panels, columns), caption))
+        blocks.append(ReportPicture("confusion", confusion_grid(panels, columns), caption))
     for name, of_epoch, top, more in (
         ("NLL", _nll, None, "Dashed: the mean training loss."),
         ("macro-F1", _macro_f1, 1.0, ""),
@@ -142,12 +142,12 @@ def confusions_and_curves(answers: Answers) -> Section:
         ]
         png = curve_grid(trees, columns, f"validation {name}", top)
         caption = _CURVES.format(more=more).strip()
-        blocks.append(Picture(f"curves-{name.lower()}", png, caption))
+        blocks.append(ReportPicture(f"curves-{name.lower()}", png, caption))
     return Section("learning", "How the trainings went", tuple(blocks))
 
 
-def chosen_lines(answers: Answers) -> list[Line]:
-    """For each model and test set the line that validated best on it; see Answers.best."""
+def chosen_lines(answers: MatrixScores) -> list[Line]:
+    """For each model and test set the line that validated best on it; see MatrixScores.best."""
     best = [answers.best(model, name) for model in answers.models for name in answers.sets]
     return [line for line in best if line is not None]
 
@@ -165,7 +165,7 @@ def _loss(epoch: Epoch) -> float:
 
 
 def _tree(
-    answers: Answers, model: str, base: str, of_epoch: Callable[[Epoch], float]
+    answers: MatrixScores, model: str, base: str, of_epoch: Callable[[Epoch], float]
 ) -> list[Curve]:
     """Curves of all lines of one model and base, each after the epochs of what it goes on from."""
     lines = [line for line in answers.of_model(model) if line.path[0] == base]
@@ -184,7 +184,7 @@ def _tree(
 
 
 def _values(
-    answers: Answers, line: Line, of_epoch: Callable[[Epoch], float]
+    answers: MatrixScores, line: Line, of_epoch: Callable[[Epoch], float]
 ) -> NDArray[np.float64]:
     """(R, E); where seeds were trained for different epochs, those that all have."""
     histories = [cell.history for cell in answers.lines[line].values()]

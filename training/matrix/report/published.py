@@ -14,7 +14,7 @@ _RECALL = "recall_"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRow:
     """One published row; `recalls` by class name, in the class order of the table."""
 
     accuracy: float
@@ -52,7 +52,7 @@ class PublishedScores:
         """The names of its data sets."""
         return frozenset(test for _, _, _, test in self._rows)
 
-    def find(self, model: str, path: Sequence[str], test: str) -> Published | None:
+    def find(self, model: str, path: Sequence[str], test: str) -> PublishedRow | None:
         """The row of a path's base and last set; None where the paper has none.
 
         The table does not say what came between, so ("fusar", "mix") and
@@ -62,8 +62,8 @@ class PublishedScores:
         return self._rows.get((model, path[0], last, test))
 
 
-def _published(row: Mapping[str, str]) -> Published:
-    return Published(
+def _published(row: Mapping[str, str]) -> PublishedRow:
+    return PublishedRow(
         accuracy=float(row["accuracy"]),
         weighted_f1=float(row["weighted_f1"]),
         macro_f1=float(row["macro_f1"]),

@@ -25,7 +25,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class MatrixScores:
     """The finished cells by line and seed, and everything that is computed of them.
 
     lines      line -> seed -> cell, seeds ascending; lines with a base before its fine-tunings
@@ -43,7 +43,7 @@ class Answers:
     _scores: dict[tuple[Line, str], dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, results: MatrixResults) -> "Answers":
+    def of(cls, results: MatrixResults) -> "MatrixScores":
         """Sort a matrix; DataInvalid where a cell was not tested on this test side."""
         config, test = results.config, results.test
         for cell in results.cells:

@@ -18,7 +18,14 @@ from rich.table import Table
 from sklearn.model_selection import train_test_split
 
 from training.config import DEFAULT_INPUT, ModelConfig, RunConfig, StageConfig
-from training.data.dataset import Dataset, SealedTest, distinct_records, index, load_dataset
+from training.data.dataset import (
+    Dataset,
+    SealedTest,
+    Workspace,
+    distinct_records,
+    index,
+    load_dataset,
+)
 from training.data.discover import discover
 from training.data.record import CLASSES
 from training.data.splits import SPLITS, Item, SplitName
@@ -39,18 +46,16 @@ class Bench:
     def __init__(self, data: list[Path], runs: Path, epochs: int, console: Console) -> None:
         spec = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 8.0})
         self.config = RunConfig(model=ModelConfig(name="cnn", width=1.0), input=spec)
-        self.epochs, self.store, self.console = epochs, runs / "store", console
+        self.epochs, self.work = epochs, Workspace(runs / "store", console)
         self.sources = discover(data)
-        self.items = index(
-            distinct_records(self.sources, self.config, self.store, console), self.config
-        )
-        self._sides = load_dataset(self.sources, self.items, self.config, self.store, console)
+        self.items = index(distinct_records(self.sources, self.config, self.work), self.config)
+        self._sides = load_dataset(self.sources, self.items, self.config, self.work)
 
     def sides(self, items: list[Item] | None = None) -> Dataset:
         """The chips on the sides that `items` say; by default the project's own split."""
         if items is None:
             return self._sides
-        return load_dataset(self.sources, items, self.config, self.store, self.console)
+        return load_dataset(self.sources, items, self.config, self.work)
 
     def train(
         self, sides: Dataset, patterns: tuple[str, ...], seed: int, model: ChipNet | None = None

@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from training.config import RunConfig
 from training.data.class_folders import FolderSource
-from training.data.dataset import prepare_with_progress
+from training.data.dataset import Workspace, prepare_with_progress
 from training.data.record import Source, drop_repeats
 from training.data.splits import Item
 from training.errors import DataInvalid, Leak
 from training.fit.checkpoint import Checkpoint
-from training.fit.processes import ALONE, Team
 from training.fit.progress import EpochProgress
 from training.fit.stage import StageContext, run_stage
 from training.identity import CODE, identity, short
@@ -58,9 +56,7 @@ def learn_features(
     source: Source,
     config: RunConfig,
     folder: Path,
-    store: Path,
-    console: Console,
-    team: Team = ALONE,
+    work: Workspace,
 ) -> dict[str, Any]:
     """Make the weights file of `config.model` in `folder` from other chips; returns its record.
 
@@ -69,7 +65,7 @@ def learn_features(
     if config.pretrain is None:
         raise DataInvalid("chips to pretrain on are given, but the config has no pretrain stage")
     records = drop_repeats(source.index())
-    data = prepare_with_progress([source], records, config, store, console, None, team)
+    data = prepare_with_progress([source], records, config, None, work)
     held = np.random.default_rng(config.seed).random(len(data)) < _HELD
     if len(data.classes) < 2 or not held.any():
         raise DataInvalid(
@@ -83,15 +79,15 @@ def learn_features(
             "config": config.model_dump(mode="json", exclude={"stages", "split", "coverage"}),
         }
     )
-    if team.agree(lambda: path.exists() and read_features_record(path)["identity"] == named):
-        console.print(f"{path} is finished already", highlight=False)
+    if work.team.agree(lambda: path.exists() and read_features_record(path)["identity"] == named):
+        work.console.print(f"{path} is finished already", highlight=False)
         return read_features_record(path)
     torch.manual_seed(config.seed)
     model = build(config.model, len(data.classes)).to(device_of_choice())
     checkpoint = Checkpoint(path.with_suffix(".checkpoint"), f"{named} by {short(CODE)}")
-    with EpochProgress(console, config.pretrain.epochs) as progress:
+    with EpochProgress(work.console, config.pretrain.epochs) as progress:
         context = StageContext(
-            progress.on_epoch(1), checkpoint, team, on_restored=progress.on_restored(1)
+            progress.on_epoch(1), checkpoint, work.team, on_restored=progress.on_restored(1)
         )
         train, chosen_by = data.where(~held), data.where(held)
         result = run_stage(model, train, chosen_by, config.pretrain, config, context)
@@ -107,8 +103,8 @@ def learn_features(
         "git_commit": CODE,
     }
     sums = {chip.sha256 for chip in records}
-    team.agree(lambda: save_features(model, path, record, config.input, sums))
-    if team.writes:
+    work.team.agree(lambda: save_features(model, path, record, config.input, sums))
+    if work.team.writes:
         checkpoint.clear()
-    console.print(f"{path}: macro-F1 {kept.macro_f1:.2f} on chips held back", highlight=False)
+    work.console.print(f"{path}: macro-F1 {kept.macro_f1:.2f} on chips held back", highlight=False)
     return record

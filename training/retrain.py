@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from safetensors.torch import load_file
 
 from shipchip.card import ModelCard
@@ -19,7 +18,7 @@ from training.atomic import write_tensors, write_text
 from training.card.record import RECORD
 from training.config import RunConfig, StageConfig
 from training.data import splits
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, Workspace
 from training.data.record import CLASSES
 from training.data.splits import Item
 from training.evaluation.final_test import final_chips, measure_file
@@ -27,7 +26,7 @@ from training.evaluation.trust import fit_trust, held_out_counts
 from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
 from training.fit.cross_validation import StagePlan, Start, TrainedRun, cross_validate
-from training.fit.processes import ALONE, Team
+from training.fit.processes import Team
 from training.fit.progress import Epoch, EpochProgress, OnEpoch
 from training.fit.stage import StageContext, of_sources, run_stage
 from training.identity import Maker, arrays_sha256, write_makers
@@ -60,8 +59,7 @@ def train_networks(
     config: RunConfig,
     folder: Path,
     start: Start,
-    console: Console,
-    team: Team = ALONE,
+    work: Workspace,
     log_epoch: OnEpoch = lambda _: None,
 ) -> tuple[TrainedRun, list[Epoch]]:
     """Every network of a run through its stages; each stage's result is kept in `folder` at once.
@@ -70,9 +68,9 @@ def train_networks(
     """
     networks = config.members * (config.folds + 1)
     with EpochProgress(
-        console, networks * sum(s.epochs for s in config.stages), log_epoch
+        work.console, networks * sum(s.epochs for s in config.stages), log_epoch
     ) as progress:
-        stagewise = _Stagewise(config.stages, folder, progress, team, alone=networks == 1)
+        stagewise = _Stagewise(config.stages, folder, progress, work.team, alone=networks == 1)
         return cross_validate(dataset, config, start, stagewise)
 
 
@@ -194,7 +192,8 @@ def measure_run(
     metrics = measure_file(ships, dataset.test, ood, record["seed"])
     write_makers(folder, record["made_by"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
-    card = ships.card.model_copy(update={"metrics": metrics, "training": record})
+    training = ships.card.training | record  # keeps the counts of held-out ships
+    card = ships.card.model_copy(update={"metrics": metrics, "training": training})
     card = identified(card, path)
     write_card(card, path)
     return card

@@ -244,7 +244,7 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(
         return log
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.options.tensorboard", logs_then_dies)
+        patch.setattr("training.requests.tensorboard", logs_then_dies)
         with pytest.raises(Killed):
             run.main(words)
     assert run.main(words) == 0

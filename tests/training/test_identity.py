@@ -93,7 +93,7 @@ def finished(home: Path, tmp_path: Path) -> Path:
 def killed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`runs` with a run that was killed when everything but the export was done."""
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "finish", dies)
+        patch.setattr(commands, "finish_run", dies)
         with pytest.raises(Killed):
             run.main(words(home, tmp_path / "runs"))
     return tmp_path / "runs"
@@ -207,7 +207,7 @@ def test_runs_from_other_weights_are_other_runs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file keeps its name, and what it holds changes between two calls."""
-    monkeypatch.setattr(commands, "learn_all", dies)
+    monkeypatch.setattr(commands, "train_networks", dies)
     weights, runs = tmp_path / "features.safetensors", tmp_path / "runs"
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -232,7 +232,7 @@ def test_a_run_killed_once_it_is_finished_is_not_trained_again(
         with pytest.raises(Killed):
             run.main(words(home, tmp_path / "runs"))
     capsys.readouterr()
-    monkeypatch.setattr(commands, "learn_all", dies)
+    monkeypatch.setattr(commands, "train_networks", dies)
     assert run.main(words(home, tmp_path / "runs")) == 0
     assert "is finished already" in capsys.readouterr().err
     folder = folder_of(tmp_path / "runs")

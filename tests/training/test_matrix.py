@@ -17,7 +17,7 @@ from training.config import (
     RunConfig,
     StageConfig,
 )
-from training.data.dataset import Dataset, all_records, index, load_dataset
+from training.data.dataset import Dataset, Workspace, all_records, index, load_dataset
 from training.data.simulated import SimulatedSource
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
@@ -55,7 +55,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, list[Item]]
     ]
     items = index(all_records(list(sources)), CONFIG.run)
     store = tmp_path_factory.mktemp("store")
-    return load_dataset(list(sources), items, CONFIG.run, store, Console(quiet=True)), items
+    return load_dataset(
+        list(sources), items, CONFIG.run, Workspace(store, Console(quiet=True))
+    ), items
 
 
 def run(
@@ -318,7 +320,9 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
     save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {}, spec, ())
     source = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine")
     items = index(all_records([source]), config.run)
-    sides = load_dataset([source], items, config.run, tmp_path / "store", Console(quiet=True))
+    sides = load_dataset(
+        [source], items, config.run, Workspace(tmp_path / "store", Console(quiet=True))
+    )
     place = MatrixFolder(tmp_path / "out", tmp_path, str(file), Console(quiet=True))
     by_cell = hashes(matrix.run_matrix(config, sides, items, place))
     assert {cell.path for cell in by_cell} == {

@@ -1,5 +1,6 @@
 """models/README.md says what the card inside the file says, and its pictures are drawn from it."""
 
+import hashlib
 import io
 import re
 import subprocess
@@ -247,7 +248,8 @@ def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
     for name, of in {"this": ShipClassifier(run / "ship.onnx").sha256, "other": "e" * 64}.items():
         record = card().training | {"quantisation": {"of": of}}
         write_tiny_model(models / "ship.int8.onnx", card(training=record))
-        (models / "ship.int8.onnx.sha256").write_text("its sum")
+        digest = hashlib.sha256((models / "ship.int8.onnx").read_bytes()).hexdigest()
+        (models / "ship.int8.onnx.sha256").write_text(f"{digest}  ship.int8.onnx\n")
         kept = name == "this"
         assert promote_model(run, models) is not kept
         assert (models / "ship.int8.onnx").exists() is kept, name

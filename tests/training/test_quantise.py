@@ -28,7 +28,7 @@ from tests.training.test_stages import chips
 from training import run
 from training.card.record import dataset_of_card
 from training.config import ModelConfig, RunConfig
-from training.data.dataset import Dataset, SealedTest, all_records, index
+from training.data.dataset import Dataset, SealedTest, Workspace, all_records, index
 from training.data.discover import discover
 from training.data.splits import counts, manifest_sha256
 from training.data.store import PreparedChips
@@ -186,7 +186,7 @@ def test_an_ensemble_is_quantised_member_by_member(tmp_path: Path) -> None:
 def test_laying_out_the_taps_changes_no_bit(
     fp32: Path, int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.int8.quantise.lay_out_taps", lambda _: None)
+    monkeypatch.setattr("training.int8.quantise.lay_out_convolutions", lambda _: None)
     quantise(fp32, TRAIN.inputs, tmp_path / "plain.onnx")
     assert one_channel(tmp_path / "plain.onnx") == 1
     assert one_channel(int8) == 0
@@ -368,7 +368,7 @@ def training_record(data: Path) -> dict[str, object]:
 def trained_once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     card = tiny_card(training=training_record(data))
-    _, _, sides = dataset_of_card(card, discover([data]), folder, QUIET)
+    _, _, sides = dataset_of_card(card, discover([data]), Workspace(folder, QUIET))
     model = network(train=sides.train)
     return write(model, folder / "ship.onnx", sides.train, training=card.training)
 
@@ -416,7 +416,7 @@ def test_other_data_than_the_models_is_refused(
 
 def test_the_sides_are_those_of_training(data: Path, tmp_path: Path) -> None:
     card = tiny_card(training=training_record(data))
-    config, items, sides = dataset_of_card(card, discover([data]), tmp_path, QUIET)
+    config, items, sides = dataset_of_card(card, discover([data]), Workspace(tmp_path, QUIET))
     assert (config.seed, config.model.width, config.input) == (5, 0.05, card.input)
     assert manifest_sha256(items) == card.training["manifest_sha256"]
     for side, name in ((sides.train, "train"), (sides.validation, "validation")):
@@ -434,7 +434,7 @@ def test_a_card_that_does_not_tell_its_data_is_refused(
 ) -> None:
     record = {k: v for k, v in training_record(data).items() if k != missing}
     with pytest.raises(ConfigInvalid, match=told):
-        dataset_of_card(tiny_card(training=record), discover([data]), tmp_path, QUIET)
+        dataset_of_card(tiny_card(training=record), discover([data]), Workspace(tmp_path, QUIET))
 
 
 def test_files_of_two_models_are_not_measured_beside_each_other(

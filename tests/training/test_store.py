@@ -26,7 +26,7 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from tests.training.test_store import SOURCE, SPEC
-from training.store import prepare_all
+from training.data.store import prepare_all
 store, go = map(Path, sys.argv[1:])
 def on_chip():
     print("chip", flush=True)

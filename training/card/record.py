@@ -1,14 +1,11 @@
 """The chips that a finished model was trained, chosen and tested on, found again by its card."""
 
-from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from shipchip.card import ModelCard
 from training.config import RunConfig, validated
 from training.data import splits
-from training.data.dataset import Dataset, distinct_records, index, load_dataset
+from training.data.dataset import Dataset, Workspace, distinct_records, index, load_dataset
 from training.data.record import Source
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
@@ -20,20 +17,19 @@ MEASURED = "measured on this file"  # in an int8 card's record: its figures are 
 
 
 def dataset_of_card(
-    card: ModelCard, sources: list[Source], store: Path, console: Console
+    card: ModelCard, sources: list[Source], work: Workspace
 ) -> tuple[RunConfig, list[Item], Dataset]:
     """The run's config, its index and its prepared chips, split as they were for training.
 
     card     of a file that `python -m training.run` exported
     sources  the data; the same chips in the same groups as then
-    store    folder of prepared chips, filled where it lacks them
 
     Raises ConfigInvalid where the card does not tell config and manifest or this version does not
     read them, DataInvalid where the sources hold other data than the model was trained on.
     """
     expected = _text_of(card, "manifest_sha256")
     config = config_of_card(card)
-    items = index(distinct_records(sources, config, store, console), config)
+    items = index(distinct_records(sources, config, work), config)
     found = splits.manifest_sha256(items)
     if found != expected:
         here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
@@ -44,7 +40,7 @@ def dataset_of_card(
             f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
             "same folders of data as in training, or train again on these"
         )
-    return config, items, load_dataset(sources, items, config, store, console)
+    return config, items, load_dataset(sources, items, config, work)
 
 
 def _check_split_version(card: ModelCard) -> None:

@@ -17,6 +17,15 @@ from training.data.store import PreparedChips, prepare_all
 from training.fit.processes import ALONE, Team
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """Where a command works: its folder of prepared chips, its console, and its processes."""
+
+    store: Path
+    console: Console
+    team: Team = ALONE
+
+
 class SealedTest:
     """The test chips, shut away until every choice is made.
 
@@ -48,13 +57,7 @@ def all_records(sources: list[Source]) -> list[Record]:
     return [record for source in sources for record in source.index()]
 
 
-def distinct_records(
-    sources: list[Source],
-    config: RunConfig,
-    store: Path,
-    console: Console,
-    team: Team = ALONE,
-) -> list[Record]:
+def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) -> list[Record]:
     """Every chip once: neither a file of the same bytes nor one of the same pixels is there twice.
 
     Says which chips nearly look like one of another ship. Raises Leak or DataInvalid as `index`
@@ -62,12 +65,12 @@ def distinct_records(
     """
     found = drop_repeats(all_records(sources))
     index(found, config)
-    chips = prepare_with_progress(sources, found, config, store, console, CLASSES, team)
+    chips = prepare_with_progress(sources, found, config, CLASSES, work)
     kept = drop_equal_pixels(chips)
     near = near_duplicates(chips, kept)
     if near:
         one, other = near[0]
-        console.print(
+        work.console.print(
             f"{len(near)} pairs of chips look almost the same but count as different ships, the "
             f"first is {one.source} {one.key} and {other.source} {other.key}; if they show one "
             "ship, its chips may stand on two sides: leave one out, or say so in groups.csv",
@@ -86,13 +89,11 @@ def load_dataset(
     sources: list[Source],
     items: list[Item],
     config: RunConfig,
-    store: Path,
-    console: Console,
-    team: Team = ALONE,
+    work: Workspace,
 ) -> Dataset:
     """Prepared chips, from the store or decoded now."""
     records = [item.record for item in items]
-    data = prepare_with_progress(sources, records, config, store, console, CLASSES, team)
+    data = prepare_with_progress(sources, records, config, CLASSES, work)
     side = np.array([item.split for item in items])
     return Dataset(
         data.where(side == "train"),
@@ -105,20 +106,18 @@ def prepare_with_progress(
     sources: list[Source],
     records: list[Record],
     config: RunConfig,
-    store: Path,
-    console: Console,
     classes: tuple[str, ...] | None,
-    team: Team = ALONE,
+    work: Workspace,
 ) -> PreparedChips:
     """store.prepare_all under a progress bar; the first process of a team fills the store."""
 
     def fill() -> bool:
-        with Progress(console=console) as progress:
+        with Progress(console=work.console) as progress:
             task = progress.add_task("preparing chips", total=len(records))
             step = partial(progress.advance, task)
-            prepare_all(sources, records, config.input, store, step, classes)
+            prepare_all(sources, records, config.input, work.store, step, classes)
             progress.update(task, completed=len(records))
         return True
 
-    team.agree(fill)
-    return prepare_all(sources, records, config.input, store, classes=classes)
+    work.team.agree(fill)
+    return prepare_all(sources, records, config.input, work.store, classes=classes)

@@ -11,30 +11,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 
 from shipchip.card import InputSpec
 from training.data.class_folders import FolderSource
+from training.data.dataset import Workspace
 from training.data.record import drop_repeats
 from training.data.store import prepare_all
 
 
-def load_ood_chips(
-    path: Path, spec: InputSpec, store: Path, console: Console
-) -> dict[str, NDArray[np.float32]]:
+def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
     """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
 
     The kind is the name of the top folder, inside the one that wraps an archive. Byte-identical
-    repeats are left out. Each chip is decoded once; `store` keeps what `prepare` made of it.
+    repeats are left out. Each chip is decoded once; the store keeps it prepared.
     Raises DataMissing or DataInvalid where there are no chips, or some cannot be read.
     """
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
-    with Progress(console=console) as progress:
+    with Progress(console=work.console) as progress:
         task = progress.add_task("preparing other chips", total=len(records))
         step = partial(progress.advance, task)
-        chips = prepare_all([source], records, spec, store, step)
+        chips = prepare_all([source], records, spec, work.store, step)
         progress.update(task, completed=len(records))
     wrapper = source.archive.wrapper
     kinds = np.array([ood_kind(record.label.removeprefix(wrapper)) for record in records])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shipchip.decode import Chip
-from training.data.record import Record
+from training.data.record import Record, Source
 
 Points = NDArray[np.float64]
 
@@ -114,6 +114,18 @@ class SimulatedSource:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         places = points @ turn.T / self._spacing_m + self._size / 2 + look.uniform(-2, 2, 2)
         return places, power, look
+
+
+def simulated_sources(smoke: bool) -> list[Source]:
+    """A fine and a coarse simulated sensor; the coarse one shows no fishing boats, like the
+    Sentinel-1 chips of this project."""
+    many = 1 if smoke else 6
+    fine = {"Cargo": 60 * many, "Fishing": 30 * many, "Tanker": 30 * many}
+    coarse = {"Cargo": 60 * many, "Tanker": 30 * many}
+    return [
+        SimulatedSource(fine, 1, size=96, spacing_m=4.0, looks=3.0, name="simulated-fine"),
+        SimulatedSource(coarse, 2, size=40, spacing_m=10.0, looks=5.0, name="simulated-coarse"),
+    ]
 
 
 def hull_of(label: str, rng: np.random.Generator) -> tuple[float, float]:

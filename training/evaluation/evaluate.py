@@ -8,7 +8,7 @@ from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
 from training.card.record import dataset_of_card
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, Workspace
 from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.record import Source
 from training.errors import ExportMismatch
@@ -31,8 +31,7 @@ _SHOWN = 10
 def evaluate_file(
     model: Path,
     sources: list[Source],
-    store: Path,
-    console: Console,
+    work: Workspace,
     ood: Path | None = None,
     int8: Path | None = None,
 ) -> dict[str, Any]:
@@ -52,9 +51,9 @@ def evaluate_file(
     int8_ships = ShipClassifier(int8, device="cpu", threads=THREADS) if int8 else None
     if int8_ships:
         check_related(int8_ships, ships)
-    config, _, dataset = dataset_of_card(ships.card, sources, store, console)
-    others = load_ood_chips(ood, ships.card.input, store, console) if ood else None
-    console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
+    config, _, dataset = dataset_of_card(ships.card, sources, work)
+    others = load_ood_chips(ood, ships.card.input, work) if ood else None
+    work.console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
     metrics = measure_file(ships, dataset.test, others, config.seed)
     note = seen_in_pretraining(ships.card.training, others or {})
     found = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.training.test_evaluation import marked, metrics, records, said
+from tests.training.test_figures import marked, metrics, records, said
 from training.evaluation import bars
 from training.evaluation.calibration import calibration_floor
 from training.evaluation.figures import measure

@@ -14,7 +14,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.archives import tiff, write_folder
-from tests.training.test_parallel import ROOT, TINY
+from tests.training.test_processes import ROOT, TINY
 from training import run
 from training.atomic import half_of
 from training.config import DEFAULT_INPUT

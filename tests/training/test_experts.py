@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_measures import SPEC
+from tests.training.test_measurements import SPEC
 from training.config import ExpertsConfig
 from training.data.record import CLASSES, Record
 from training.data.simulated import SimulatedSource

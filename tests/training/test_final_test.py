@@ -9,7 +9,7 @@ import pytest
 import training
 from shipchip import ShipClassifier
 from tests.tiny_model import CLASSES
-from tests.training.test_evaluation import drawn
+from tests.training.test_figures import drawn
 from tests.training.test_stages import chips, network
 from training.data.dataset import SealedTest
 from training.data.record import Record

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_parallel import ROOT, TINY
+from tests.training.test_processes import ROOT, TINY
 from tests.training.test_stages import CONFIG, chips, network, stage
 from training.fit.checkpoint import Checkpoint
 from training.fit.epoch import predict

@@ -19,7 +19,7 @@ from rich.console import Console
 from shipchip.classifier import ShipClassifier
 from tests.training.archives import tiff, write_folder
 from tests.training.test_commands import own_chips
-from tests.training.test_parallel import ROOT
+from tests.training.test_processes import ROOT
 from training import commands, run
 from training import identity as provenance
 from training.atomic import write_tensors

@@ -8,8 +8,8 @@ from rich.console import Console
 from shipchip import ModelCard, ShipClassifier
 from tests.tiny_model import CLASSES, draw_chip, tiny_card
 from tests.training.archives import write_folder
-from tests.training.test_appraisal import other_chips
-from tests.training.test_evaluation import npy
+from tests.training.test_evaluate import other_chips
+from tests.training.test_figures import npy
 from tests.training.test_quantise import network, training_record, write
 from training import run
 from training.card.record import dataset_of_card

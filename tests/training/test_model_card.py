@@ -12,7 +12,7 @@ from PIL import Image
 
 from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
-from tests.training.test_evaluation import marked, metrics, records, said
+from tests.training.test_figures import marked, metrics, records, said
 from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
 from training.card.record import MEASURED, RECORD, config_of_card
 from training.config import (

@@ -23,7 +23,7 @@ from shipchip import ShipClassifier
 from shipchip.card import CARD_KEY
 from tests.tiny_model import CLASSES, SIZE, draw_chip, tiny_card
 from tests.training.archives import write_folder
-from tests.training.test_evaluation import npy
+from tests.training.test_figures import npy
 from tests.training.test_stages import chips
 from training import run
 from training.card.record import dataset_of_card

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shipchip.prepare import prepare
-from tests.training.test_parallel import ROOT
+from tests.training.test_processes import ROOT
 from training.config import DEFAULT_INPUT
 from training.data.simulated import SimulatedSource
 from training.data.store import prepare_all

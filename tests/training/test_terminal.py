@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.training.test_evaluation import metrics
+from tests.training.test_figures import metrics
 from training.evaluation import bars
 from training.evaluation.tables import counts_table, evaluation_table, scores_table
 from training.int8.quantise import Comparison

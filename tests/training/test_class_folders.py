@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training.archives import tiff, write_folder, write_rar, write_zip
-from tests.training.test_evaluation import npy
+from tests.training.test_figures import npy
 from training.data.class_folders import FolderSource
 from training.data.discover import discover
 from training.errors import DataInvalid

@@ -13,7 +13,7 @@ from rich.console import Console
 from shipchip import ModelCard, ShipClassifier, decode
 from tests.tiny_model import CLASSES, draw_chip, tiny_card, tiny_model, write_tiny_model
 from tests.training.archives import tiff, write_folder, write_zip
-from tests.training.test_evaluation import drawn, metrics, npy
+from tests.training.test_figures import drawn, metrics, npy
 from training import run
 from training.config import RunConfig
 from training.data.dataset import Workspace, all_records, index

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from tests.training.archives import write_folder
-from tests.training.test_evaluation import npy
+from tests.training.test_figures import npy
 from training import run
 
 Pixels = NDArray[np.uint8]

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
+
+matplotlib.use("Agg")  # before pyplot: a run has no screen
+import matplotlib.pyplot as plt
 
 from shipchip import Chip, ShipClassifier
 from training.evaluation.metrics import Floats, Reliability
@@ -174,9 +176,6 @@ def _png(figure: Figure, dpi: int = 110) -> bytes:
     figure.savefig(raw, format="png", dpi=dpi)
     Image.open(raw).convert("RGB").quantize(64).save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-matplotlib.use("Agg")  # before pyplot: a run has no screen
 
 
 def draw_curves(history: list[Epoch], path: Path) -> None:

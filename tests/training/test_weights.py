@@ -144,13 +144,11 @@ def test_weights_without_the_count_of_batches_load(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["features.0.weight"], state["features.0.weight"])
 
 
-@pytest.mark.parametrize("around", ["state_dict", "model", "model_state_dict", None])
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", None])
 @pytest.mark.parametrize("before", ["module.", "_orig_mod.module.", ""])
-def test_common_shapes_of_a_checkpoint_load(
-    context: str | None, before: str, tmp_path: Path
-) -> None:
+def test_common_shapes_of_a_checkpoint_load(key: str | None, before: str, tmp_path: Path) -> None:
     state = {f"{before}{name}": value for name, value in copy_state(tiny()).items()}
-    content = {context: state, "epoch": 3, "optimizer": {"lr": 0.1}} if context else state
+    content = {key: state, "epoch": 3, "optimizer": {"lr": 0.1}} if key else state
     torch.save(content, tmp_path / "checkpoint.pth")
     found = read_weight_file(tmp_path / "checkpoint.pth").tensors
     assert list(found) == list(copy_state(tiny()))

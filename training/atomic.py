@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whatever kills the process while they are written."""
+"""Atomic writes: a file appears complete or not at all, even if the process is killed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def half_of(path: Path) -> Path:
-    """Where a file or a folder is while it is not complete."""
+    """The path of a file or folder until it is complete."""
     return path.with_name(f"{path.name}.half")
 
 

@@ -1,4 +1,4 @@
-"""What a run does: frozen configs that reject unknown keys, read from TOML or taken as they are.
+"""The configs of a run: frozen, rejecting unknown keys, with defaults or read from TOML.
 
 A config is written into the run folder and into the model card, so that a result can be repeated.
 """
@@ -108,7 +108,7 @@ _SMALLEST = {"cnn": 16, "vgg16": 32, "vgg16_bn": 32, "resnet50": 33}
 
 
 def check_size(model: ModelConfig, size: int) -> None:
-    """Raises ValueError where chips of `size` pixels a side are too small for the network."""
+    """Raises ValueError if chips of `size` pixels a side are too small for the network."""
     if size < _SMALLEST[model.name]:
         raise ValueError(
             f"a {model.name} needs chips of at least {_SMALLEST[model.name]} pixels, found {size}"
@@ -313,5 +313,5 @@ def validated(content: object, kind: type[C], where: str) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        told = f"'{key}': {first['msg']}" if key else first["msg"]
-        raise ConfigInvalid(f"{where}: {told}") from error
+        message = f"'{key}': {first['msg']}" if key else first["msg"]
+        raise ConfigInvalid(f"{where}: {message}") from error

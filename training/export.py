@@ -1,4 +1,4 @@
-"""A trained model -> one .onnx file with its card, re-read and compared before it counts."""
+"""Exports a trained model to one .onnx file with its card, which is re-read and compared."""
 
 import hashlib
 from pathlib import Path
@@ -15,16 +15,16 @@ from training.errors import ExportMismatch
 from training.fit.epoch import predict
 from training.network.models import ExportedNet, Network
 
-# Of logits, which are log-probabilities where several networks answer: a thousandth in the odds.
-# Torch and ONNX Runtime add in other orders; 3e-4 was seen on real chips.
+# Of logits (log-probabilities of an ensemble), about a thousandth of the odds. Torch and ONNX
+# Runtime add in different orders; 3e-4 was seen on real chips.
 EXPORT_TOLERANCE = 1e-3
 
 
 def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
-    """Write `path`; nothing is left under that name unless the file says what the model says.
+    """Write `path`, but only if the file gives the same logits and labels as the model.
 
-    chips are the prepared test chips (N, 1, S, S) that both are asked about. Raises
-    ExportMismatch where a logit differs by more than EXPORT_TOLERANCE or a label at all.
+    chips are the prepared test chips (N, 1, S, S) for which both are compared. Raises
+    ExportMismatch if a logit differs by more than EXPORT_TOLERANCE or a label at all.
     """
     half = path.with_suffix(".half.onnx")
     proto = to_onnx(model, card.input)
@@ -36,7 +36,7 @@ def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.f
 
 
 def write_card(card: ModelCard, path: Path) -> None:
-    """Give the file at `path` this card in place of its own; the graph stays to the byte."""
+    """Replace the card of the file at `path`; the graph stays byte-identical."""
     proto = onnx.load(path)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     half = path.with_suffix(".half.onnx")
@@ -74,7 +74,7 @@ def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     if program is None:
         raise ExportMismatch("torch.onnx.export gave no program")
     proto = program.model_proto
-    # Stack traces: they name folders of this machine, and the same model would be another file.
+    # Remove stack traces: they name folders of this machine and would change the file.
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
         part.ClearField("metadata_props")
     return proto

@@ -37,7 +37,7 @@ Maker = dict[str, str]
 
 
 def code_of(root: Path) -> str:
-    """What identifies the code of both packages in the folder `root`; see above."""
+    """The identity of the code of both packages in the folder `root`; see above."""
     try:
         commit = _git(root, "rev-parse", "HEAD")
         # An installed package may lie inside somebody else's checkout, which does not track it.
@@ -72,13 +72,13 @@ CODE = code_of(Path(__file__).parents[1])
 
 
 def short(code: str) -> str:
-    """What `code_of` says, a commit cut to twelve digits."""
+    """The identity of `code_of` with the commit cut to twelve digits."""
     commit, plus, rest = code.partition("+")
     return f"{commit[:12]}{plus}{rest}"
 
 
 def made_by(team: Team) -> Maker:
-    """What trains now, as far as it decides the digits of a result beside config and data."""
+    """The code and machine that train now: what changes results besides config and data."""
     return {
         "code": CODE,
         "torch": torch.__version__,
@@ -110,7 +110,7 @@ def arrays_sha256(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def machine() -> str:
-    """Where a run ran, in a few words: device, threads, versions."""
+    """The machine of a run in words: device, threads, versions."""
     device = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     )
@@ -125,7 +125,7 @@ _RECORD = "run.json"
 
 @contextmanager
 def locked(folder: Path, team: Team = ALONE) -> Iterator[None]:
-    """Hold `folder`, which is made where it is missing; RunBusy where another process holds it.
+    """Lock `folder`, which is created if missing; RunBusy if another process holds it.
 
     The lock is on the folder itself, follows it when it is renamed, and ends with the process.
     """
@@ -147,7 +147,7 @@ def _lock(folder: Path, stack: ExitStack) -> None:
 
 
 def makers_of(folder: Path) -> list[Maker]:
-    """What has trained in `folder`, in order; RunChanged where a run in it does not tell."""
+    """What has trained in `folder`, in order; RunChanged if a run in it has no record."""
     path = folder / _RECORD
     if not path.exists() and not (folder / "config.json").exists():
         return []
@@ -155,7 +155,7 @@ def makers_of(folder: Path) -> list[Maker]:
         makers: list[Maker] = json.loads(path.read_text(encoding="utf-8"))["made_by"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunChanged(
-            f"{folder} does not tell which code began it (no usable {_RECORD}); delete the folder "
+            f"{folder} does not say which code began it (no usable {_RECORD}); delete the folder "
             "to start anew"
         ) from error
     return makers
@@ -167,11 +167,11 @@ def write_makers(folder: Path, makers: list[Maker]) -> None:
 
 
 def accepted_makers(known: list[Maker], now: Maker, folder: Path, accept: bool) -> list[Maker]:
-    """`known` with `now` at the end, once.
+    """`known` with `now` appended, unless it is there already.
 
     known   what has run in `folder` so far, in order
-    accept  whether another code, torch, device or number of processes may go on
-    Raises RunChanged, which names what differs, where it may not.
+    accept  whether other code, torch, device or number of processes may continue
+    Raises RunChanged, which names what differs, if it may not.
     """
     if now in known:
         return known
@@ -184,6 +184,6 @@ def accepted_makers(known: list[Maker], now: Maker, folder: Path, accept: bool) 
         )
         raise RunChanged(
             f"{folder} was made with {differs}; go back to that, delete the folder to start anew, "
-            "or add --accept-changes, which the result will tell"
+            "or add --accept-changes, which the result will record"
         )
     return [*known, now]

@@ -1,7 +1,7 @@
-"""SAR pretraining: features learnt by telling other SAR chips apart, kept as a file of weights.
+"""SAR pretraining: features learnt by classifying other SAR chips, kept as a file of weights.
 
-Vehicles, aircraft and sea are nearer to ships under radar than photographs are, and need no
-network to fetch. A finished pretraining is never run again; a killed one goes on.
+Under radar, vehicles, aircraft and sea resemble ships more than photographs do, and need no
+download. A finished pretraining is never run again; a killed one resumes.
 """
 
 from collections.abc import Collection
@@ -28,18 +28,18 @@ _HELD = 0.05  # share of chips that choose the epoch
 
 
 def other_chips(path: Path, config: RunConfig) -> FolderSource:
-    """Class folders of chips that are not ships. Each is taken to span the input, because such
-    targets have no scale in common with ships."""
+    """Class folders of chips that are not ships. Each is taken to fill the input, because such
+    targets do not share the scale of ships."""
     spec = config.input
     return FolderSource(path, None, extent_m=spec.size * spec.spacing_m)
 
 
 def check_unseen(learnt_on: Collection[str], items: list[Item], config: RunConfig) -> None:
-    """Raises Leak where features are learnt from a chip that later measures a network.
+    """Raises Leak if features are learnt from a chip that later measures a network.
 
-    learnt_on  sha256 of the chips that features are, or were, pretrained on
+    learnt_on  sha256 of the chips that features are or were pretrained on
     items      of the run: its test and validation chips measure; with folds its training chips do
-               too, since each fits trust as a chip that its network never saw
+               too, because each fits trust in the fold that holds it out
     """
     for item in items:
         if item.record.sha256 in learnt_on and (config.folds or item.split != "train"):
@@ -60,7 +60,7 @@ def learn_features(
 ) -> dict[str, Any]:
     """Make the weights file of `config.model` in `folder` from other chips; returns its record.
 
-    Raises DataInvalid where there are too few chips to learn from.
+    Raises DataInvalid if there are too few chips to learn from.
     """
     if config.pretrain is None:
         raise DataInvalid("chips to pretrain on are given, but the config has no pretrain stage")

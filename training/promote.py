@@ -1,4 +1,4 @@
-"""Makes a run's model the default one: an explicit step, with a card for people."""
+"""Makes a run's model the default one, with a model card for people beside it."""
 
 import shutil
 from pathlib import Path
@@ -19,20 +19,20 @@ def promote_model(run: Path, models: Path) -> bool:
 
     An int8 file of another model there is deleted: `ship.int8.onnx`, as `export --int8` names it.
     Returns whether there was one.
-    Raises DataMissing where the run has no model, ModelError where the file is too large, cannot be
-    loaded, or tells no figures to write down.
+    Raises DataMissing if the run has no model, ModelError if the file is too large, cannot be
+    loaded, or has no figures to write down.
     """
     source = run / "ship.onnx"
     if not source.is_file():
         raise DataMissing(f"{run} holds no ship.onnx; expected a finished run folder")
     size = source.stat().st_size
     if not SIZE.met(size / MEGABYTE):
-        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.told()}")
+        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.text()}")
     ships = ShipClassifier(source, device="cpu")
     missing = sorted(_FIGURES - set(ships.card.metrics))
     if missing:
         raise ModelError(
-            f"the card of {source} tells no {', '.join(missing)}, as files of an earlier version "
+            f"the card of {source} has no {', '.join(missing)}, as files of an earlier version "
             "do not; train it again"
         )
     if not metrics_are_its_own(ships.card):
@@ -57,7 +57,7 @@ def promote_model(run: Path, models: Path) -> bool:
 
 
 def _outdated(int8: Path, sha256: str) -> bool:
-    """Whether there is an int8 file that was not made from the model of this sum."""
+    """Whether there is an int8 file of another model than the one with this SHA-256."""
     if not int8.exists():
         return False
     try:

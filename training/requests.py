@@ -1,6 +1,6 @@
-"""What each command of training.run is asked to do: one request a command, its fields the options.
+"""The requests of the commands of training.run: one dataclass per command, its fields the options.
 
-A request also answers what its options stand for: configs, sources, folders. Paths are as given.
+A request also builds what its options describe: configs, sources, folders.
 """
 
 import re

@@ -34,7 +34,7 @@ from training.network.models import ChipNet, build, copy_state, device_of_choice
 from training.network.weights import Weights, load_features
 from training.plots import draw_curves
 
-_STAGES = "stages"  # in a half-done run's folder: what it goes on from
+_STAGES = "stages"  # in the folder of an unfinished run: what it resumes from
 
 TERMS = (
     "Research and development use. FUSAR-Ship is copyright Fudan University and asks to be cited; "
@@ -44,8 +44,8 @@ TERMS = (
 
 
 def initial_network(config: RunConfig, weights: Weights | None) -> ChipNet:
-    """The network of a config with its first weights: random ones of its seed, the features from
-    `weights` where they are given."""
+    """The network of a config with its first weights: random ones of its seed, or the features of
+    `weights`."""
     torch.manual_seed(config.seed)
     planes = weights.planes if weights else 1
     model = build(config.model, len(CLASSES), planes).to(device_of_choice())
@@ -62,9 +62,9 @@ def train_networks(
     work: Workspace,
     log_epoch: OnEpoch = lambda _: None,
 ) -> tuple[TrainedRun, list[Epoch]]:
-    """Every network of a run through its stages; each stage's result is kept in `folder` at once.
+    """Train every network of a run through its stages, each stored in `folder` when finished.
 
-    A stage that `folder` holds is read from there, a half-done one goes on from its checkpoint.
+    A stage in `folder` is read from there; an unfinished one resumes from its checkpoint.
     """
     networks = config.members * (config.folds + 1)
     with EpochProgress(
@@ -76,9 +76,9 @@ def train_networks(
 
 @dataclass(frozen=True, eq=False)
 class _Stagewise:
-    """Trains one network after the other through `stages`; see cross_validation.TrainOne.
+    """Trains networks one after the other through `stages`; see cross_validation.TrainOne.
 
-    alone  whether there is but one network, whose epochs then need no name before them
+    alone  whether there is only one network, so that its epochs need no prefix
     """
 
     stages: Sequence[StageConfig]
@@ -153,16 +153,16 @@ def finish_run(
     name: str,
     ood: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelCard:
-    """Fit trust, export, compare, read the test side once through the file; returns its card.
+    """Fit trust, export, compare, test the file once; returns its card.
 
-    record   what the card says of the training, from `training_record`
-    ood  kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
-             tells them; None where there are none
+    record   the training record of the card, from `training_record`
+    ood      kind -> prepared chips (N, 1, S, S) that show no ship, to measure how well the model
+             recognises them; None if there are none
     """
     card = ModelCard(
         schema="shipchip.card/1",
         name=name,
-        version="",  # of the finished file, see export.identified
+        version="",  # set later, see export.identified
         architecture=architecture(config),
         classes=CLASSES,
         input=config.input,
@@ -182,10 +182,11 @@ def measure_run(
     record: dict[str, Any],
     ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> ModelCard:
-    """Measure the file of a run on the test side and keep the figures in its card, which is
-    returned. The card comes last, so that a run without the figures has none in its card.
+    """Measure the file of a run on the test side, write the figures into its card, and return it.
 
-    record, strange  as `finish_run` takes them
+    The card is written last, so that an interrupted run has no figures in it.
+
+    record, ood  as `finish_run` takes them
     """
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
@@ -201,12 +202,12 @@ def measure_run(
 
 def architecture(config: RunConfig) -> str:
     """The network in a line."""
-    told = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    text = f"{config.model.name}, width {config.model.width:g}, global average pool"
     if config.members > 1:
-        told = f"{config.members} networks ({told}), each on a mirror image"
+        text = f"{config.members} networks ({text}), each on a mirror image"
     if config.experts.share:
-        told += f"; linear experts on measurements of the ship, share {config.experts.share:g}"
-    return told
+        text += f"; linear experts on measurements of the ship, share {config.experts.share:g}"
+    return text
 
 
 def training_record(
@@ -217,10 +218,10 @@ def training_record(
     makers: list[Maker],
     ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> dict[str, Any]:
-    """What a card tells of a training: on what, how, by which code.
+    """The training record of a card: on what data, how, by which code.
 
-    makers   whatever has trained the run, in order
-    ood  as `finish_run` takes it
+    makers   the code and machines that trained the run, in order
+    ood      as `finish_run` takes it
     """
     return {
         "record": RECORD,
@@ -238,7 +239,7 @@ def training_record(
 
 
 def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[Maker]) -> None:
-    """Who trains, config and manifest, before anything is trained."""
+    """Record code and machine, config and manifest before training begins."""
     write_makers(folder, makers)
     write_text(folder / "config.json", config.model_dump_json(indent=2))
     write_text(folder / "manifest.jsonl", splits.manifest(items))

@@ -1,6 +1,6 @@
 """The command line of training: `python -m training.run --help`.
 
-Each command takes a request, whose fields are its options; argparse goes no further than here.
+Options become the typed request of a command; nothing behind this module knows argparse.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 refused with one line that says why."""
+    """Run one command; returns the exit code: 0 done, 1 refused with a one-line reason."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["train", *words]  # `python -m training.run --data DIR` does it all
@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
     _accept_option(train)
     train.add_argument("--name", default="ship", help="the model's name in its card")
     train.add_argument(
-        "--ood", type=Path, metavar="DIR", help="chips that are not ships, to measure how it doubts"
+        "--ood",
+        type=Path,
+        metavar="DIR",
+        help="chips that show no ship, to measure how well they are refused",
     )
     train.set_defaults(command=commands.train, request=TrainRequest)
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
@@ -94,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     figure.add_argument("model", type=Path, help="an .onnx file")
     figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     figure.set_defaults(command=commands.figure, request=FigureRequest)
-    _export_options(add.add_parser("export", help="an exported model once more, in int8"))
+    _export_options(add.add_parser("export", help="an exported model in int8"))
     up = add.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")
     up.add_argument("--to", type=Path, default=Path("models"), help="the folder of the default")
@@ -135,7 +138,9 @@ def _matrix_options(matrix: argparse.ArgumentParser) -> None:
     matrix.add_argument("--out", type=Path, help="the folder; default runs/matrix-…")
     _accept_option(matrix)
     matrix.add_argument(
-        "--without-chips", action="store_true", help="a report that shows no chip, to pass on"
+        "--without-chips",
+        action="store_true",
+        help="a report without pictures of chips, to pass on",
     )
     matrix.set_defaults(command=run_matrix_command, request=MatrixRequest)
 
@@ -154,7 +159,7 @@ def _accept_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--accept-changes",
         action="store_true",
-        help="go on in a folder that other code or another machine began; the result says so",
+        help="resume a run of other code or another machine; the result records it",
     )
 
 

@@ -198,7 +198,7 @@ def test_a_card_of_before_coverage_by_ship_says_the_same() -> None:
     assert card_differs(told, metrics()) == []
 
 
-def test_strangers_are_compared_where_card_and_command_have_them() -> None:
+def test_ood_chips_are_compared_where_card_and_command_have_them() -> None:
     without = metrics() | {"out_of_distribution": None}
     assert card_differs(without, metrics()) == []
     assert card_differs(metrics(), without) == []
@@ -219,7 +219,7 @@ def other_chips(path: Path, top: str = "") -> Path:
 
 
 @pytest.mark.parametrize("top", ["", "wrapped/"])
-def test_strangers_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, top: str) -> None:
+def test_ood_chips_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, top: str) -> None:
     path, spec = other_chips(tmp_path / "others.zip", top), tiny_card().input
     found = load_ood_chips(path, spec, Workspace(tmp_path / "store", QUIET))
     assert {kind: len(chips) for kind, chips in found.items()} == {"cars": 2, "sea": 3}
@@ -233,7 +233,7 @@ def test_strangers_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, to
     assert kept.stat().st_mtime_ns == written
 
 
-def test_strangers_given_are_measured_and_those_not_given_are_not(
+def test_ood_chips_given_are_measured_and_those_not_given_are_not(
     model: Path, data: Path, tmp_path: Path
 ) -> None:
     path = other_chips(tmp_path / "others.zip")

@@ -73,7 +73,7 @@ SAID = [CARGO, FISHING, FISHING, TANKER, CARGO, TANKER, CARGO, TANKER, TANKER]
 
 
 def metrics() -> dict[str, Any]:
-    """Of the nine chips, and of three strangers."""
+    """Of the nine chips, and of three OOD chips."""
     others = {"sea": said([0] * 3, score=[3, 4, 5])}
     return measure(marked(said(SAID), TRUTH), records(*SOURCES), others, 0)
 
@@ -202,7 +202,7 @@ def test_auroc_is_the_chance_that_a_stranger_scores_higher_than_a_ship() -> None
     assert found["all"]["refused"]["value"] == 0.5
 
 
-def test_the_interval_of_an_auroc_is_that_of_resampled_ships_and_strangers() -> None:
+def test_the_interval_of_an_auroc_is_that_of_resampled_ships_and_ood_chips() -> None:
     rng = np.random.default_rng(3)
     scores = rng.integers(0, 9, 40).astype(float), rng.integers(4, 12, 20).astype(float)
     names = [str(i // 2) for i in range(40)]
@@ -219,7 +219,7 @@ def test_the_interval_of_an_auroc_is_that_of_resampled_ships_and_strangers() -> 
     assert auroc["low"] < roc_auc_score(truth, score) == auroc["value"] < auroc["high"]
 
 
-def test_ships_refused_where_nine_strangers_of_ten_are() -> None:
+def test_ships_refused_where_nine_ood_chips_of_ten_are() -> None:
     ships = marked(said([0] * 4, score=[0.5, 1.9, 2.0, 3.0], refused=[3]), [0, 0, 0, 2])
     found = ood_figures(ships, {"sea": said([0] * 10, score=list(range(1, 11)))}, 0)
     # 2 to 10 are nine of ten: so 2 is refused, and two ships of four with it.

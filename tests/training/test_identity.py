@@ -149,7 +149,7 @@ def test_a_killed_run_that_does_not_tell_its_code_is_refused(
 ) -> None:
     (folder_of(killed) / "run.json").unlink()
     assert run.main(words(home, killed, "--accept-changes")) == 1
-    assert "does not tell which code began it" in told(capsys, "^run_changed: ")
+    assert "does not say which code began it" in told(capsys, "^run_changed: ")
 
 
 def test_a_finished_run_does_not_answer_for_other_code(

@@ -141,7 +141,7 @@ def test_a_floor_stands_beside_each_ece() -> None:
         assert row.endswith(f"| {score['ece_floor']:.2f} |")
 
 
-def test_what_was_learnt_before_is_said_of_strangers() -> None:
+def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
     assert "so these kinds were seen before, though not as ships: sea" in page(card())
     plain = card(training=card().training | {"pretraining": None})
     assert "seen before" not in page(plain)

@@ -26,7 +26,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
         "Scores on the test side": _scores(card.metrics),
         "Prediction sets": prediction_sets_section(card, _scored(card.metrics)),
         "Calibration": _calibration(card.metrics),
-        "Chips that show no ship": _strangers(card),
+        "Chips that show no ship": _out_of_distribution(card),
         "Trained on": _trained(card),
         "Limits": _limits(card),
         "Retrain": retraining_section(card),
@@ -63,9 +63,9 @@ def card_pictures(card: ModelCard) -> dict[str, bytes]:
 
 def _purpose(card: ModelCard) -> Iterator[str]:
     yield (
-        f"Tells {', '.join(card.classes)} apart on small SAR chips cut out around one ship, sea "
-        "around it, Gaofen-3 or Sentinel-1 or like them; to sort chips for a person, and to start "
-        "training on chips of your own."
+        f"Classifies small SAR chips, each cut out around one ship at sea, as "
+        f"{', '.join(card.classes)}, from Gaofen-3, Sentinel-1 or similar; to sort chips for a "
+        "person, and to start training on chips of your own."
     )
     yield ""
     yield (
@@ -76,21 +76,21 @@ def _purpose(card: ModelCard) -> Iterator[str]:
 
 def _bars(metrics: Mapping[str, Any], size: int) -> Iterator[str]:
     yield (
-        "95 % intervals, resampled by ship. Strangers are chips that show no ship, “at 90 %” is "
-        "where 90 % of them are refused, `opensarship*` are all OpenSARShip sources as one. Speed "
+        "95 % intervals, resampled by ship. OOD chips show no ship; “at 90 %” is where 90 % of "
+        "them are refused; `opensarship*` is all OpenSARShip sources as one. Speed "
         "and the int8 file are measured where they run: `python -m training.run evaluate`."
     )
     yield ""
     yield from table_head("test side", "value", "95 %", "bar", "", "")
     for row in rows(metrics, size, absent="run `evaluate`"):
-        bar = row.bar.told() if row.bar else ""
+        bar = row.bar.text() if row.bar else ""
         what = row.what.replace("*", "\\*")
         yield table_row(what, row.value(), row.interval(), bar, row.verdict, row.note)
 
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "No ship, as far as the sources tell ships apart, stands in training and test. Each source "
+        "Splits are by ship: MMSI where available, otherwise a proxy group. Each source is scored "
         "over the classes that it has; “pooled” are the Cargo and Tanker chips of all OpenSARShip "
         "sources as one."
     )
@@ -106,8 +106,8 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield from table_head("source", "class", "precision", "recall", "F1", "chips")
     for source, score in _scored(metrics).items():
         for label, figures in score["by_class_intervals"].items():
-            told = (interval_text(figures[name]) for name in ("precision", "recall", "f1"))
-            yield table_row(source, label, *told, str(score["by_class"][label]["chips"]))
+            given = (interval_text(figures[name]) for name in ("precision", "recall", "f1"))
+            yield table_row(source, label, *given, str(score["by_class"][label]["chips"]))
     yield ""
     yield f"![Confusion matrices: counts and shares of each true class]({CONFUSION})"
 
@@ -132,23 +132,23 @@ def _calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
     yield f"![Accuracy against confidence; dots grow with the answers in a bin]({RELIABILITY})"
 
 
-def _strangers(card: ModelCard) -> Iterator[str]:
-    told = card.metrics["out_of_distribution"]
-    if told is None:
-        yield "None were given to this training, so how well the file doubts them is not known."
+def _out_of_distribution(card: ModelCard) -> Iterator[str]:
+    given = card.metrics["out_of_distribution"]
+    if given is None:
+        yield "No such chips were given in training, so how well the file refuses them is unknown."
         return
-    note = seen_in_pretraining(card.training, told["kinds"])
+    note = seen_in_pretraining(card.training, given["kinds"])
     yield (
         "AUROC: the chance that such a chip gets a higher `ood_score` than a ship. Refused: "
-        "`in_distribution` is false. They are prepared as an upload that tells no pixel spacing"
+        "`in_distribution` is false. They are prepared like an upload without a pixel spacing"
         + (f"; {note}." if note else ".")
     )
     yield ""
     yield from table_head("chips of", "chips", "AUROC", "refused")
-    for kind, one in {**told["kinds"], "all of these": told["all"]}.items():
+    for kind, one in {**given["kinds"], "all of these": given["all"]}.items():
         yield table_row(kind, str(one["chips"]), interval_text(one["auroc"]), share(one["refused"]))
     yield ""
-    ships, at_90 = (share(told["all"][n]) for n in ("ships_refused", "ships_refused_at_90"))
+    ships, at_90 = (share(given["all"][n]) for n in ("ships_refused", "ships_refused_at_90"))
     yield f"Of the test ships {ships} are refused; {at_90} where 90 % of these chips would be."
 
 
@@ -162,7 +162,7 @@ def _trained(card: ModelCard) -> Iterator[str]:
     record = card.training["pretraining"]
     if record and "chips" in record:
         yield (
-            f"Features were first trained to tell apart {record['chips']} chips of "
+            f"Features were first trained on {record['chips']} chips of "
             f"`{record['source']}` in {len(record['classes'])} classes (not ships)."
         )
         yield ""
@@ -190,32 +190,32 @@ def _limits(card: ModelCard) -> Iterator[str]:
             for source, classes in card.training["sources"].items()
             if classes[label]["train"]
         }
-        told = listed([f"{chips} chips of {source}" for source, chips in counts.items()])
+        given = listed([f"{chips} chips of {source}" for source, chips in counts.items()])
         alone = len(counts) == 1 and len(card.training["sources"]) > 1
-        yield f"- {label} was learnt from {told or 'no chip'}" + (
+        yield f"- {label} was learnt from {given or 'no chip'}" + (
             f" alone, so elsewhere hardly any answer is {label}, right or wrong." if alone else "."
         )
     if config_of_card(card).experts.share:
         yield (
-            "- How far the brightest samples stand above the sea is among what it measures. Chips "
-            "of 8 bits saturate, so this also tells how the scene was scaled. It found Tankers of "
-            "FUSAR-Ship in blocks that it was not trained on, and may fail on chips scaled "
-            "otherwise (docs/experiments/log.md)."
+            "- It measures, among others, how far the brightest samples are above the sea. 8-bit "
+            "chips saturate, so this also depends on the scaling of the scene. It recognised "
+            "Tankers of FUSAR-Ship in blocks that it was not trained on, and may fail on chips "
+            "with another scaling (docs/experiments/log.md)."
         )
     quantised = card.training.get("quantisation")
     if quantised:
         yield (
             f"- This is an int8 file, made from the fp32 file of sha256 `{quantised['of']}`. Its "
             "figures are its own, but temperature, prediction sets and out-of-distribution "
-            "threshold were fitted on what the fp32 file answers."
+            "threshold were fitted on the answers of the fp32 file."
         )
     yield "- Few to test on: read the intervals, not the figures alone."
     yield (
         "- Temperature, prediction sets and the out-of-distribution threshold rest on few chips, "
-        "too. They hold for chips like these; on another sensor they promise nothing."
+        "too. They hold for chips like these, and promise nothing on another sensor."
     )
     yield (
-        "- A chip that does not tell its pixel spacing gets one by rule: "
+        "- If a chip has no pixel spacing, a default applies: "
         + "; ".join(rule.why for rule in card.input.spacing_rules)
-        + ". Send the spacing where you know it: length is the strongest cue."
+        + ". Send the spacing if you know it: length is the strongest cue."
     )

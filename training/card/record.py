@@ -1,4 +1,4 @@
-"""The chips that a finished model was trained, chosen and tested on, found again by its card."""
+"""The training record of a model's card, and the chips it was trained, chosen and tested on."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from training.data.record import Source
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
 
-# The version of what a card tells of its training. In the first, which cards do not name, vgg16 was
-# the name of the batch-normalised VGG16.
+# The version of the training record in a card. In the first, which has no version, vgg16 was the
+# name of the batch-normalised VGG16.
 RECORD = 2
 MEASURED = "measured on this file"  # in an int8 card's record: its figures are its own
 
@@ -24,15 +24,15 @@ def dataset_of_card(
     card     of a file that `python -m training.run` exported
     sources  the data; the same chips in the same groups as then
 
-    Raises ConfigInvalid where the card does not tell config and manifest or this version does not
-    read them, DataInvalid where the sources hold other data than the model was trained on.
+    Raises ConfigInvalid if the card lacks config or manifest, or this version cannot read them,
+    DataInvalid if the sources hold other data than the model was trained on.
     """
     expected = _text_of(card, "manifest_sha256")
     config = config_of_card(card)
     items = index(distinct_records(sources, config, work), config)
     found = splits.manifest_sha256(items)
     if found != expected:
-        here, then = _told(splits.counts(items)), _told(card.training.get("sources"))
+        here, then = _in_words(splits.counts(items)), _in_words(card.training.get("sources"))
         if here == then:
             _check_split_version(card)
         raise DataInvalid(
@@ -44,7 +44,7 @@ def dataset_of_card(
 
 
 def _check_split_version(card: ModelCard) -> None:
-    """DataInvalid where another version dealt the chips to training, validation and test."""
+    """DataInvalid if another version dealt the chips to training, validation and test."""
     version = card.training.get("split_version", 1)  # files of before there was a second
     if version != splits.SPLIT_VERSION:
         raise DataInvalid(
@@ -56,7 +56,7 @@ def _check_split_version(card: ModelCard) -> None:
 
 
 def config_of_card(card: ModelCard) -> RunConfig:
-    """The config that the model was trained with; ConfigInvalid where the card tells none."""
+    """The config that the model was trained with; ConfigInvalid if the card has none."""
     content = card.training.get("config")
     where = f"the config in the card of {card.name} {card.version}"
     if not isinstance(content, dict):
@@ -73,7 +73,7 @@ def config_of_card(card: ModelCard) -> RunConfig:
 def metrics_are_its_own(card: ModelCard) -> bool:
     """Whether a card's figures were measured on its own file.
 
-    Not so in the int8 files of earlier versions, which kept the figures of the fp32 file.
+    The int8 files of earlier versions kept the figures of the fp32 file.
     """
     record: dict[str, Any] | None = card.training.get("quantisation")
     return record is None or record.get("metrics") == MEASURED
@@ -89,8 +89,8 @@ def _text_of(card: ModelCard, key: str) -> str:
     return value
 
 
-def _told(counts: Any) -> str:
-    """`splits.counts`, as a card keeps them, in a few words: chips of each source."""
+def _in_words(counts: Any) -> str:
+    """`splits.counts` of a card in words: the chips of each source."""
     if not isinstance(counts, dict):
         return "chips that the card does not count"
     chips = {

@@ -49,10 +49,10 @@ def _held_out(card: ModelCard) -> Iterator[str]:
         )
         return
     yield (
-        "The sets were fitted on held-out ships, which weigh alike however many chips show them. "
+        "The sets were fitted on held-out ships, each of equal weight however many chips show it. "
         f"With fewer than {needed} ships of a class, its coverage can only be guaranteed by "
         "including the class in every set. With cross-validation the guarantee is approximate, "
-        "because other networks than the final one answered for the held-out ships."
+        "because the predictions for held-out ships are those of the networks of the folds."
     )
     yield ""
     yield from table_head("class", "held-out ships", "chips", "least probability in a set", "")
@@ -71,17 +71,17 @@ def retraining_section(card: ModelCard) -> Iterator[str]:
     """Markdown lines: where the data go, the config where it is not the default, the commands."""
     record = card.training["pretraining"]
     yield (
-        "On the full releases, in a checkout. `DIR` holds `FUSAR_Ship1.0.zip` (doi "
+        "On the full releases, in a checkout: `DIR` holds `FUSAR_Ship1.0.zip` (doi "
         "10.1007/s11432-019-2772-5) and the OpenSARShip scene archives `S1A_IW_*` (doi "
         "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` holds class folders of chips that "
-        "are no ships, or is a zip of them."
+        "are not ships, or is a zip of them."
     )
     config, usual = config_of_card(card), RECIPE.model_dump(mode="json")
     if config.imbalance.loss != RECIPE.imbalance.loss:
         del usual["imbalance"]["sampling"]  # a config that changes the loss must give it
     changes = list(_changes(config.model_dump(mode="json"), usual))
     if changes:
-        yield from ("", "`like.toml`, what differs from the `RECIPE` of `training/config.py`:")
+        yield from ("", "`like.toml`, which differs from the `RECIPE` of `training/config.py`:")
         yield from ("", "```toml", *changes, "```")
     given = " --config like.toml" if changes else ""
     start = ""

@@ -71,7 +71,7 @@ class Archive:
         return f"{only}/" if only in self.folders and not self.path.is_dir() else ""
 
     def read(self, name: str) -> bytes:
-        """Bytes of one member. Raises DataInvalid where it is damaged, locked or not readable."""
+        """Bytes of one member. Raises DataInvalid if it is damaged, locked or not readable."""
         try:
             size = self._members.size(name)
             if size > LARGEST_MEMBER:
@@ -143,7 +143,7 @@ def is_dataset_archive(path: Path) -> bool:
 
 
 def children(folder: Path) -> list[Path]:
-    """What stands in a folder, sorted, without hidden files. Raises DataInvalid where it may not
+    """What stands in a folder, sorted, without hidden files. Raises DataInvalid if it may not
     be listed."""
     try:
         return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""What a user should know of the data before training: chips that cannot be read, and notes."""
+"""Checks of the data before training: chips that cannot be read, and notes for the user."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ class Problem:
 
 
 def _nothing() -> None:
-    """Called once a chip where the caller shows no progress."""
+    """Called once per chip if the caller shows no progress."""
 
 
 def verify(

@@ -5,7 +5,7 @@ Which chips show one ship is decided, in this order, by
   - names that end in scene coordinates, as OpenSARShip's do (Cargo_x10004_y2630): chips whose
     centres lie within a chip's width of each other show the same water;
   - names that differ in polarisation and ending alone (a_vv.tif, a_vh.png);
-  - nothing: then each chip stands for itself, and `notes` says how many do.
+  - nothing: then each chip is a group of its own, and `notes` says how many are.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ class FolderSource:
     """Class folders.
 
     classes    the folder names taken; None takes every folder that holds chips
-    extent_m   None, or: every chip is said to span this many metres (its longer side), for chips
-               that are not ships at sea and have no common scale
+    extent_m   metres that the longer side of every chip is taken to span, for chips of things
+               without a common scale; None for ships
     apart      folders inside that are other sources, by their real paths
-    ungrouped  after `index`: chips of which nothing tells the ship
+    ungrouped  after `index`: chips whose ship is unknown
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class FolderSource:
         return is_dataset_archive(path) and bool(_homes(Archive(path), classes))
 
     def index(self) -> list[Record]:
-        """Chips by sorted name; DataInvalid where there is none, or groups.csv lacks one."""
+        """Chips by sorted name; DataInvalid if there is none, or groups.csv lacks one."""
         return list(self._records)
 
     def read(self, record: Record) -> Chip:
-        """The chip; its spacing is what the file tells, or `extent_m` over its longer side."""
+        """The chip; its spacing is the file's, or `extent_m` over its longer side."""
         chip = decode(self.archive.read(record.key))
         if "unknown" in chip.polarisations:
             own = polarisation_in_name(PurePosixPath(record.key).stem)
@@ -161,7 +161,7 @@ class FolderSource:
 
     @cached_property
     def _rows(self) -> dict[str, GroupRow]:
-        """Rows of groups.csv by chip name; empty where the file is absent."""
+        """Rows of groups.csv by chip name; empty if the file is absent."""
         if not self._table:
             return {}
         return parse_groups(self.archive.read(self._table), self._table, self._table_path)
@@ -172,7 +172,7 @@ class FolderSource:
 
     @cached_property
     def _table(self) -> str:
-        """The name of groups.csv; empty where there is none. DataInvalid for one in any other place
+        """The name of groups.csv; empty if there is none. DataInvalid for one in any other place
         than beside the class folders or at the top, because it would not be clear what it is of."""
         homes = _homes(self.archive, self._classes or ())
         places = ["", self.archive.wrapper, *(homes if len(homes) == 1 else ())]
@@ -214,13 +214,14 @@ def _homes(archive: Archive, classes: tuple[str, ...]) -> list[str]:
 
 
 def _chip_name(name: str) -> str:
-    """What files of one chip have in common: the name without polarisation and ending."""
+    """The name without polarisation and ending, which all files of one chip share."""
     path = PurePosixPath(name)
     return str(path.with_name(without_polarisation(path.stem)))
 
 
 def _is_complex(content: bytes) -> bool:
-    """Whether these are complex samples; what cannot be decoded is reported later, and is not."""
+    """Whether these are complex samples; False for what cannot be decoded, which is reported
+    later."""
     try:
         return decode(content).encoding == "complex"
     except ChipError:
@@ -228,7 +229,7 @@ def _is_complex(content: bytes) -> bool:
 
 
 def _label(name: str, classes: tuple[str, ...] | None) -> str:
-    """The class of a chip by its folder; empty where it is not among those wanted."""
+    """The class of a chip by its folder; empty if it is not among those wanted."""
     folder = PurePosixPath(name).parent
     if classes is None:
         return folder.as_posix() if folder.parts else ""

@@ -27,9 +27,9 @@ class Workspace:
 
 
 class SealedTest:
-    """The test chips, shut away until every choice is made.
+    """The test chips, which nothing can read until every choice is made.
 
-    Only training.evaluation.final_test breaks the seal; a test of ours looks for any other call.
+    Only training.evaluation.final_test breaks the seal; a test looks for any other call.
     """
 
     def __init__(self, chips: PreparedChips) -> None:
@@ -39,7 +39,7 @@ class SealedTest:
         return len(self.__chips)
 
     def break_seal(self) -> PreparedChips:
-        """The chips. Not for training, not for choosing: see training.evaluation.final_test."""
+        """The chips; not for training or choosing, see training.evaluation.final_test."""
         return self.__chips
 
 
@@ -58,10 +58,10 @@ def all_records(sources: list[Source]) -> list[Record]:
 
 
 def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) -> list[Record]:
-    """Every chip once: neither a file of the same bytes nor one of the same pixels is there twice.
+    """Every chip once: without files of the same bytes and files of the same pixels.
 
-    Says which chips nearly look like one of another ship. Raises Leak or DataInvalid as `index`
-    does before any chip is decoded, DataInvalid where one cannot be.
+    Prints which chips look nearly like one of another ship. Raises Leak or DataInvalid as `index`
+    does before any chip is decoded, DataInvalid if one cannot be.
     """
     found = drop_repeats(all_records(sources))
     index(found, config)
@@ -81,7 +81,7 @@ def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) 
 
 
 def index(found: list[Record], config: RunConfig) -> list[Item]:
-    """The chips found, without repeats, split; Leak or DataInvalid before any work."""
+    """The chips found, without repeats, split by ship. Raises Leak or DataInvalid."""
     return splits.split_records(drop_repeats(found), config.split)
 
 

@@ -21,7 +21,7 @@ them:
   your own chips   a folder or zip with the folders Cargo/ Fishing/ Tanker/ (PNG, JPEG, TIFF, .npy)
 To try everything without a download: python -m training.run --simulated --smoke"""
 
-# What browsers and download programs call a file that is not all there yet.
+# Endings of unfinished downloads.
 UNFINISHED_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".aria2")
 
 
@@ -40,10 +40,10 @@ class FoundSource:
 def discover(paths: list[Path]) -> list[Source]:
     """Sources at any depth in the given folders and archives, sorted by name.
 
-    What is reached twice, by a path given twice or inside another, is one source, and a chip is of
-    one source only. Raises DataMissing, saying what is there instead and what to download, where a
-    path holds none; DataInvalid for an unfinished or damaged download, for folders of which it is
-    not clear what they are, and for two sources of one name.
+    A source that is found twice, through a path given twice or inside another, is one source, and a
+    chip belongs to one source only. Raises DataMissing, saying what is there instead and what to
+    download, if a path holds no source; DataInvalid for an unfinished or damaged download, for
+    ambiguous folders, and for two sources of one name.
     """
     for path in paths:
         if not path.exists():
@@ -64,8 +64,8 @@ def discover(paths: list[Path]) -> list[Source]:
 
 
 def _unique(places: list[FoundSource]) -> list[Source]:
-    """The sources at these places, by name; DataInvalid where two have one name, because records
-    tell their source by it."""
+    """The sources at these places, by name; DataInvalid if two have one name, because records
+    name their source by it."""
     found: list[tuple[Source, Path]] = []
     scenes = [place.path for place in places if place.kind is OpenSarShipScene]
     if scenes:
@@ -147,7 +147,7 @@ def _is_part(path: Path, kind: SourceKind, outer: FoundSource) -> bool:
 
 
 def _check_clear(path: Path, outer: FoundSource) -> None:
-    """DataInvalid where the chips of a folder could be of it or of the source it lies in."""
+    """DataInvalid if the chips of a folder could be of it or of the source it lies in."""
     between = path.relative_to(outer.path).parts[:-1] if path.is_relative_to(outer.path) else ()
     if outer.kind is OpenSarShipScene or set(between) & set(CLASSES):
         raise DataInvalid(

@@ -1,6 +1,6 @@
-"""Chips that look alike though their files differ: the same pixels in another container, or nearly.
+"""Duplicate chips in different files: the same pixels in another container, or nearly the same.
 
-Compared is what the network sees, so a TIFF and a PNG of one chip are equal.
+The prepared chips are compared, so a TIFF and a PNG of one chip are equal.
 """
 
 import hashlib

@@ -59,7 +59,7 @@ class FusarSource:
         return path.name.lower().startswith("fusar") or bool(_chips(Archive(path).names))
 
     def index(self) -> list[Record]:
-        """Chips of the three classes; DataInvalid where there is none, or meta.csv names none."""
+        """Chips of the three classes; DataInvalid if there is none, or meta.csv names none."""
         return list(self._records)
 
     def read(self, record: Record) -> Chip:
@@ -70,7 +70,7 @@ class FusarSource:
         return with_polarisations(chip, polarisation_of(row))
 
     def context(self) -> str:
-        """The rows of meta.csv, which tell spacing and polarisation."""
+        """The rows of meta.csv, which give spacing and polarisation."""
         rows = json.dumps(self._meta, sort_keys=True)
         return f"{NOMINAL_SPACING_M} {hashlib.sha256(rows.encode()).hexdigest()}"
 
@@ -94,7 +94,7 @@ class FusarSource:
                 f"there): {by_blocks}"
             )
         if unsized:
-            lines.append(f"{unsized} rows of meta.csv tell no pixel size: the nominal one is taken")
+            lines.append(f"{unsized} rows of meta.csv have no pixel size: the nominal one is taken")
         return lines
 
     @cached_property
@@ -131,7 +131,7 @@ class FusarSource:
 
     @cached_property
     def _meta(self) -> Meta:
-        """Rows of meta.csv by chip id; empty where the file is absent."""
+        """Rows of meta.csv by chip id; empty if the file is absent."""
         found = [n for n in self.archive.names if PurePosixPath(n).name.lower() == "meta.csv"]
         beside = self.archive.path.parent / "meta.csv"
         if found:
@@ -159,7 +159,7 @@ def _chips(names: list[str]) -> dict[str, str]:
 
 
 def _check_no_other_chips(archive: Archive, chips: dict[str, str]) -> None:
-    """DataInvalid where chips that are not the release's stand in its class folders."""
+    """DataInvalid if chips that are not the release's stand in its class folders."""
     tops = {PurePosixPath(*PurePosixPath(chip).parts[:-1]) for chip in chips}
     others = [
         name

@@ -22,7 +22,7 @@ from shipchip.decode import Chip
 from training.data.record import mmsi_group
 from training.errors import DataInvalid
 
-# Version 2 ends its GRD lists in this, which no parser takes.
+# The end tag of GRD lists in version 2, which is not valid XML.
 _BAD_END, _END = "<\\ShipList>", "</ShipList>"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
@@ -30,7 +30,7 @@ _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)
 
 @dataclass(frozen=True)
 class Ship:
-    """One ship: its group by MMSI, None for a ship without; incidence in degrees, or None."""
+    """One ship: its group by MMSI, or None without one; incidence in degrees, or None."""
 
     group: str | None
     incidence_degrees: float | None
@@ -41,7 +41,7 @@ class ShipList:
     """Ships by the (x, y) of their chip's centre in the scene, in pixels.
 
     mended  whether the XML was not valid and could be mended
-    fault   why there is no ship list at all; empty where there is one
+    fault   why there is no ship list; empty if there is one
     """
 
     ships: dict[tuple[int, int], Ship] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class ShipList:
 def parse_ships(xml: bytes, where: str) -> ShipList:
     """Ships of a Ship.xml. One that cannot be parsed even when mended is a list with a `fault`.
 
-    Raises DataInvalid where it declares entities or a document type, which no Ship.xml does.
+    Raises DataInvalid if it declares entities or a document type, which no Ship.xml does.
     """
     try:
         root, mended = _root(xml)
@@ -110,7 +110,7 @@ Meta = dict[str, dict[str, str]]
 
 
 def parse_meta(content: bytes, where: str) -> Meta:
-    """Rows by chip id. Raises DataInvalid where it is no table or lacks the columns."""
+    """Rows by chip id. Raises DataInvalid if it is no table or lacks the columns."""
     text = content.decode("utf-8-sig", errors="replace")
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
@@ -127,7 +127,7 @@ def parse_meta(content: bytes, where: str) -> Meta:
 
 
 def _chip_id(row: dict[str, str]) -> str:
-    """The id, or the end of the path, whichever names a chip; empty where neither does."""
+    """The id, or the end of the path, whichever names a chip; empty if neither does."""
     for column in ("id", "path"):
         stem = PurePosixPath((row.get(column) or "").replace("\\", "/")).stem
         if _ID.fullmatch(stem):
@@ -138,7 +138,7 @@ def _chip_id(row: dict[str, str]) -> str:
 def spacing_m(row: dict[str, str]) -> tuple[float, float] | None:
     """(row, column) metres on the ground; slant range is divided by the sine of the look angle.
 
-    None where the row does not tell.
+    None if the row does not give them.
     """
     try:
         height, slant = float(row.get("heightspace", "")), float(row.get("widthspace", ""))
@@ -151,7 +151,7 @@ def spacing_m(row: dict[str, str]) -> tuple[float, float] | None:
 
 
 def polarisation_of(row: dict[str, str]) -> tuple[str, ...]:
-    """The plane's polarisation; empty where polarMode is a mode of several, such as DH."""
+    """The plane's polarisation; empty if polarMode is a mode of several, such as DH."""
     mode = row.get("polarMode", "").strip().upper()
     return (mode,) if mode in {"HH", "HV", "VH", "VV"} else ()
 
@@ -171,7 +171,7 @@ def parse_groups(content: bytes, name: str, where: str) -> dict[str, GroupRow]:
     name   of the table in the archive; its paths count from its own folder or from the top
     where  what an error calls the table
 
-    Raises DataInvalid where it is no table, lacks the columns or a group, or contradicts itself.
+    Raises DataInvalid if it is no table, lacks the columns or a group, or contradicts itself.
     """
     rows: dict[str, GroupRow] = {}
     for row in _group_rows(content, where):
@@ -181,7 +181,7 @@ def parse_groups(content: bytes, name: str, where: str) -> dict[str, GroupRow]:
 
 
 def check_agreed(rows: Iterable[GroupRow], where: str) -> None:
-    """DataInvalid where these rows, all of one chip, name more than one group."""
+    """DataInvalid if these rows, all of one chip, name more than one group."""
     first, *others = rows
     for other in others:
         if other.group != first.group:
@@ -211,19 +211,19 @@ _SUFFIX = re.compile(r"_([vh]{2})$", re.IGNORECASE)
 
 
 def polarisation_in_name(stem: str) -> tuple[str, ...]:
-    """("VV",) for a stem that ends in _vv, and so on; empty where it ends otherwise."""
+    """("VV",) for a stem that ends in _vv, and so on; empty for other endings."""
     match = _SUFFIX.search(stem)
     return (match[1].upper(),) if match else ()
 
 
 def without_polarisation(stem: str) -> str:
-    """The stem without its polarisation: files of one chip have this in common."""
+    """The stem without its polarisation, which all files of one chip share."""
     return _SUFFIX.sub("", stem)
 
 
-def with_polarisations(chip: Chip, *told: tuple[str, ...]) -> Chip:
-    """The chip with its planes named by the first of `told` that names as many."""
-    for names in told:
+def with_polarisations(chip: Chip, *choices: tuple[str, ...]) -> Chip:
+    """The chip, its planes named by the first of `choices` that has as many."""
+    for names in choices:
         if len(names) == len(chip.polarisations):
             return replace(chip, polarisations=names)
     return chip

@@ -1,7 +1,7 @@
-"""Chips that show no ship (sea, vehicles, aircraft), to see whether a model file doubts them.
+"""Out-of-distribution chips (sea, vehicles, aircraft), to measure whether a model refuses them.
 
-They come as a user's upload would: decoded as they are, their scale not told, so that the spacing
-rules of the model's card apply. To pretrain on them is another thing: training.pretrain.
+They are read like a user's upload without a pixel spacing, so the default rules of the model's card
+apply. Pretraining on such chips is separate: training.pretrain.
 """
 
 from collections.abc import Collection
@@ -25,7 +25,7 @@ def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, ND
 
     The kind is the name of the top folder, inside the one that wraps an archive. Byte-identical
     repeats are left out. Each chip is decoded once; the store keeps it prepared.
-    Raises DataMissing or DataInvalid where there are no chips, or some cannot be read.
+    Raises DataMissing or DataInvalid if there are no chips, or some cannot be read.
     """
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
@@ -42,15 +42,14 @@ def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, ND
 def ood_kind(label: str) -> str:
     """The kind of a class folder.
 
-    >>> kind_of("vehicle_mstar/T62"), kind_of("sea")
+    >>> ood_kind("vehicle_mstar/T62"), ood_kind("sea")
     ('vehicle_mstar', 'sea')
     """
     return label.split("/", maxsplit=1)[0]
 
 
 def seen_in_pretraining(training: dict[str, Any], kinds: Collection[str]) -> str:
-    """A sentence on those kinds whose chips the features were pretrained on; "" where there is
-    none.
+    """A sentence naming the kinds that the features were pretrained on; "" if there are none.
 
     training  of a card; its "pretraining" names the class folders learnt on, if any
     """

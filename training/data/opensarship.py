@@ -1,8 +1,8 @@
 """OpenSARShip 1 and 2 (Sentinel-1; Huang et al. 2017, doi 10.1109/JSTARS.2017.2755672).
 
-One archive a scene, zip or rar; what its names tell is in shipchip.opensarship. `Ship.xml` gives a
-chip's MMSI and incidence. A chip of no known ship stands with all such chips of its data-take: the
-GRD and the SLC product of one data-take show the same ships.
+One archive per scene, zip or rar; shipchip.opensarship reads its names. `Ship.xml` gives a chip's
+MMSI and incidence. Chips of unknown ships are one group per data-take, because the GRD and the SLC
+product of one data-take show the same ships.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class OpenSarShipScene:
     def index(self) -> list[Record]:
         """Chips of the three classes; a scene may well hold none.
 
-        Raises DataInvalid where it has no chip of any kind of ship.
+        Raises DataInvalid if it has no chip of any kind of ship.
         """
         found = [(name, chip) for name in self.archive.names if (chip := chip_of(name))]
         if not found:
@@ -83,7 +83,7 @@ class OpenSarShipScene:
 
     @cached_property
     def ship_list(self) -> ShipList:
-        """What Ship.xml tells; a list with a fault where there is none that can be read."""
+        """The ships in Ship.xml; a list with a fault if there is none that can be read."""
         found = [n for n in self.archive.names if PurePosixPath(n).name == "Ship.xml"]
         if not found:
             return ShipList(fault="is missing")
@@ -104,7 +104,7 @@ class OpenSarShipSource:
     def index(self) -> list[Record]:
         """Chips of all scenes in the order of their names.
 
-        Raises DataInvalid where no scene has a chip of the three classes, or where a ship could
+        Raises DataInvalid if no scene has a chip of the three classes, or if a ship could
         get two groups (see `_check_data_takes`).
         """
         return list(self._records)
@@ -115,11 +115,11 @@ class OpenSarShipSource:
 
     def context(self) -> str:
         """The ships of every scene, whose incidence gives the spacing of SLC chips."""
-        told = {name: sorted(s.ship_list.ships.items()) for name, s in self._scenes.items()}
-        return hashlib.sha256(repr(sorted(told.items())).encode()).hexdigest()
+        ships = {name: sorted(s.ship_list.ships.items()) for name, s in self._scenes.items()}
+        return hashlib.sha256(repr(sorted(ships.items())).encode()).hexdigest()
 
     def notes(self) -> list[str]:
-        """Ship lists that were mended or are not there, and chips of no known ship."""
+        """Ship lists that were mended or are missing, and chips of unknown ships."""
         scenes = self._scenes.values()
         mended = [scene.name for scene in scenes if scene.ship_list.mended]
         lines = [f"Ship.xml was not valid XML and was mended in {_some(mended)}"] if mended else []
@@ -150,7 +150,7 @@ class OpenSarShipSource:
 
 
 def _check_data_takes(scenes: list[OpenSarShipScene]) -> None:
-    """DataInvalid where one product of a data-take names its ships and another cannot.
+    """DataInvalid if one product of a data-take names its ships and another cannot.
 
     The same ships would stand in one by their MMSI and in the other by the data-take, and could
     come apart in a split.
@@ -166,8 +166,8 @@ def _check_data_takes(scenes: list[OpenSarShipScene]) -> None:
 
 
 def _names(paths: list[Path]) -> list[tuple[Path, str]]:
-    """Paths with unique names, by name: as few parts from the end as tell them apart, so that a
-    name does not depend on where the data are kept."""
+    """Paths by unique names: as few parts from the end as are needed to distinguish them, so that
+    a name does not depend on where the data are kept."""
     parts = [located(path).parts for path in paths]
 
     def name_of(own: tuple[str, ...]) -> str:

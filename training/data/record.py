@@ -1,4 +1,4 @@
-"""What a source tells of a chip, and how to read it."""
+"""What a source records of each chip, and how the chip is read."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from shipchip.decode import Chip
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 
-# A group that is a ship's MMSI is shared by all sources; a group of another name is one source's.
+# Groups by MMSI are shared by all sources; every other group belongs to one source.
 _MMSI = "mmsi:"
 _DIGITS = re.compile(r"([0-9]{1,15})(?:\.0*)?")
 
@@ -21,7 +21,7 @@ class Record:
     source   the data set: "fusar", "opensarship", "opensarship_slc", ...
     key      where the chip is, unique in its source: archive!member
     label    its class
-    group    the ship, or what stands for it where no ship is known; never split
+    group    the ship by MMSI, otherwise a proxy group; a group is never split
     sha256   of the file's bytes
     """
 
@@ -38,7 +38,7 @@ class Record:
 
 
 class Source(Protocol):
-    """A data set as it is downloaded: told what it holds, and read chip by chip."""
+    """A data set as downloaded: indexed first, then read chip by chip."""
 
     @property
     def name(self) -> str:
@@ -52,21 +52,21 @@ class Source(Protocol):
     def read(self, record: Record) -> Chip:
         """Decode one chip, with what the source knows (spacing, polarisation) filled in.
 
-        Raises a ChipError on bad content, DataInvalid where the bytes cannot be had.
+        Raises a ChipError on bad content, DataInvalid if the bytes cannot be had.
         """
         ...
 
     def context(self) -> str:
-        """Whatever besides a chip's bytes decides what `read` gives: pixel spacing, most often."""
+        """What besides a chip's bytes determines what `read` gives, usually its pixel spacing."""
         ...
 
     def notes(self) -> list[str]:
-        """One line each for what a user should know of this copy: what is missing or was mended."""
+        """What a user should know about this copy, one line each: what is missing or was mended."""
         ...
 
 
 def mmsi_group(mmsi: str | None) -> str | None:
-    """The group of a ship, alike in all sources; None where the text names no ship.
+    """The group of a ship, the same in all sources; None if the text names no ship.
 
     >>> mmsi_group(" 413000001.0"), mmsi_group("000000000"), mmsi_group("NaN")
     ('mmsi:413000001', None, None)
@@ -77,11 +77,11 @@ def mmsi_group(mmsi: str | None) -> str | None:
 
 
 def drop_repeats(records: Iterable[Record], contents: Sequence[str] | None = None) -> list[Record]:
-    """Records without repeats, whose groups become one; the first of each stays.
+    """Records without repeats: the first of each stays, and their groups become one.
 
-    contents  of each record in turn, equal for repeats; by default the bytes of their files
+    contents  one per record, equal for repeats; by default the SHA-256 of their files
 
-    A repeat tells that two groups show one scene. FUSAR-Ship holds some scenes twice, about 218
+    A repeat shows that two groups are of one scene. FUSAR-Ship holds some scenes twice, about 218
     index numbers apart: the neighbours of a repeat are near-copies and must stay on one side of a
     split, though they are not repeats themselves.
     """
@@ -95,7 +95,7 @@ def drop_repeats(records: Iterable[Record], contents: Sequence[str] | None = Non
 
 
 def join_groups_of_repeats(records: Sequence[Record], contents: Sequence[str]) -> dict[str, str]:
-    """Group -> joined group: groups that share a chip of one content are one, named by the first.
+    """Group -> joined group: groups that share a chip are one, named by the first.
 
     An MMSI comes before other names, so that chips of the ship in other sources still join it.
     """

@@ -1,4 +1,4 @@
-"""Index -> train, validation and test, with no ship on two sides; and the manifest of it."""
+"""Ship-disjoint splits into train, validation and test, and their manifest."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 Stratum = tuple[str, str]  # source and class
 
-# Raise it where the same chips would stand on other sides than before; it is in the card.
+# Raise it when the same chips would get other sides than before; it is in the card.
 SPLIT_VERSION = 2
 
 # Groups of more chips than this are dealt by size, not by hash. A number and not a share of the
@@ -24,7 +24,7 @@ LARGE = 10
 
 @dataclass(frozen=True)
 class Item:
-    """A record and the side it stands on."""
+    """A record and its side of the split."""
 
     record: Record
     split: SplitName
@@ -33,11 +33,11 @@ class Item:
 def split_records(records: list[Record], config: SplitConfig) -> list[Item]:
     """Ship-disjoint sides for every chip, in the order of `records`, stable as data grow.
 
-    A group of up to LARGE chips stands where a hash of its name and the seed puts it, whatever
-    other ships there are. Larger groups, such as FUSAR-Ship's blocks, would upset the shares if
-    dealt by chance: the largest comes first, and each goes where its class lacks most, so it
-    depends on larger groups only. A class of a source that then misses a side gets one group there.
-    Raises DataInvalid where a class has too few groups to be trained, chosen and tested.
+    The side of a group of up to LARGE chips is a hash of its name and the seed, whatever other
+    ships there are. Larger groups, such as FUSAR-Ship's blocks, would distort the shares if dealt
+    by chance: they are dealt by size, largest first, each to the side that its class lacks most, so
+    a side depends on larger groups only. A class of a source that then misses a side gets one group
+    there. Raises DataInvalid if a class has too few groups to be trained, chosen and tested.
     """
     strata: dict[Stratum, Counter[str]] = defaultdict(Counter)
     for record in records:
@@ -127,7 +127,7 @@ def _needed(strata: dict[Stratum, Counter[str]], sides: dict[str, SplitName]) ->
 
 
 def check_no_leak(items: list[Item]) -> None:
-    """Raises Leak where a ship, or byte-identical chips, stand on two sides."""
+    """Raises Leak if a ship, or byte-identical chips, stand on two sides."""
     for what, key in (("ship", "group"), ("chip content", "sha256")):
         sides: dict[str, SplitName] = {}
         for item in items:
@@ -160,14 +160,14 @@ def counts(items: list[Item]) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def found(records: list[Record]) -> dict[str, dict[str, int]]:
-    """source -> class -> chips as they were found, byte-identical repeats included."""
+    """source -> class -> chips found, byte-identical repeats included."""
     count = Counter((record.source, record.label) for record in records)
     sources = sorted({record.source for record in records})
     return {source: {label: count[source, label] for label in CLASSES} for source in sources}
 
 
 def manifest(items: list[Item]) -> str:
-    """One JSON line a chip, sorted: what was trained on, to the byte."""
+    """One JSON line per chip, sorted: exactly what was trained on."""
     lines = [json.dumps(asdict(i.record) | {"split": i.split}, sort_keys=True) for i in items]
     return "\n".join(sorted(lines)) + "\n"
 

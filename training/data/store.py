@@ -18,7 +18,7 @@ from training.atomic import half_of, write_text
 from training.data.record import Record, Source
 from training.errors import DataInvalid
 
-# Raise it where decode or prepare give other numbers than before: tests/golden then change, too.
+# Raise it when decode or prepare give other numbers than before; tests/golden then change too.
 PREPARED_VERSION = 1
 
 
@@ -47,7 +47,7 @@ class PreparedChips:
 
 
 def concatenated(first: PreparedChips, second: PreparedChips) -> PreparedChips:
-    """The chips of both, in this order; their classes are the same."""
+    """The chips of both in this order; their classes must be the same."""
     return PreparedChips(
         np.concatenate([first.inputs, second.inputs]),
         np.concatenate([first.labels, second.labels]),
@@ -68,10 +68,9 @@ def prepare_all(
 
     The file's name is a hash of the chips, of what their sources know of them, of the InputSpec and
     of PREPARED_VERSION, so a stale one is never read. Its SHA-256 stands beside it and is compared
-    whenever the chips are read. Of several commands that need the same chips one prepares them
-    while the others wait.
-    Raises DataInvalid, naming the first and the number, where chips cannot be decoded, or where the
-    file is not what was written; OSError where the disk has no room for it.
+    whenever the chips are read. Of several commands that need the same chips, one prepares them and
+    the others wait. Raises DataInvalid, naming the first and the number, where chips cannot be
+    decoded, or where the file is not what was written; OSError if the disk has no room for it.
     """
     names = classes or tuple(sorted({record.label for record in records}))
     labels = np.array([names.index(record.label) for record in records], dtype=np.int64)

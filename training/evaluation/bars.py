@@ -1,4 +1,4 @@
-"""What a model file is held to: the bars, each in one place, and a file's figures beside them."""
+"""The bars that a model file should meet, and the rows of a table of its figures beside them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ Figure = Mapping[str, float]  # {"value"}, and "low" and "high" where there is a
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure must reach: from `low`, up to `high`; None is no limit on that side.
+    """The range that a figure must be in, from `low` to `high`; None is no limit on that side.
 
-    form  how a limit is written, a format of one number
+    form  the format of a limit
     """
 
     low: float | None = None
@@ -24,11 +24,11 @@ class Bar:
     form: str = "{:g}"
 
     def met(self, value: float) -> bool:
-        """Whether a value lies within, the limits included."""
+        """Whether a value is in the range, limits included."""
         over = self.low is None or value >= self.low
         return over and (self.high is None or value <= self.high)
 
-    def told(self) -> str:
+    def text(self) -> str:
         """The bar in words."""
         limits = [self.form.format(n) for n in (self.low, self.high) if n is not None]
         if len(limits) == 2:
@@ -58,10 +58,10 @@ _SHARE, _PLAIN = "{:.1%}", "{:.3f}"
 class BarRow:
     """One line of the table.
 
-    figure   None where it was not measured
-    form     how value and interval are written, a format of one number
-    bar      None where nothing is demanded
-    note     whatever else must be read beside it
+    figure   None if it was not measured
+    form     the format of value and interval
+    bar      None if there is no bar for it
+    note     what else to read beside it
     """
 
     what: str
@@ -72,7 +72,7 @@ class BarRow:
 
     @property
     def verdict(self) -> str:
-        """ "met", "missed", or "" where nothing is demanded or was measured."""
+        """ "met", "missed", or "" if there is no bar or no figure."""
         if self.bar is None or self.figure is None:
             return ""
         return "met" if self.bar.met(self.figure["value"]) else "missed"
@@ -82,7 +82,7 @@ class BarRow:
         return self.form.format(self.figure["value"]) if self.figure else "-"
 
     def interval(self) -> str:
-        """Its 95 % interval, "" where there is none."""
+        """Its 95 % interval, "" if there is none."""
         if self.figure is None or "low" not in self.figure:
             return ""
         return " to ".join(self.form.format(self.figure[end]) for end in ("low", "high"))
@@ -102,7 +102,7 @@ def rows(
     int8: Mapping[str, Any] | None = None,
     absent: str = "not given",
 ) -> list[BarRow]:
-    """Every bar with a file's figure.
+    """The rows of the table: every bar with the file's figure.
 
     metrics  of evaluation.figures.measure
     size     bytes of the file
@@ -116,7 +116,7 @@ def rows(
         *_other_sources(metrics["sources"]),
         *_calibration(metrics["sources"]),
         *_sets(metrics["sets"]),
-        *_strangers(metrics["out_of_distribution"]),
+        *_out_of_distribution(metrics["out_of_distribution"]),
         *_int8(int8, absent),
         BarRow("size", {"value": size / MEGABYTE}, "{:.1f}", SIZE),
         BarRow(
@@ -132,10 +132,10 @@ def rows(
 def _three_classes(sources: Mapping[str, Any]) -> Iterator[BarRow]:
     for name in [name for name in sources if fnmatch(name, _THREE)] or [_THREE]:
         lacks = sources[name]["absent"] if name in sources else ("such chips",)
-        for figure, told in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
+        for figure, words in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
             value = None if lacks else sources[name]["headline"][figure]
             note = f"no {', '.join(lacks)}" if lacks else "three classes"
-            yield BarRow(f"{told}, {name}", value, _PLAIN, THREE_CLASSES, note)
+            yield BarRow(f"{words}, {name}", value, _PLAIN, THREE_CLASSES, note)
 
 
 def _two_classes(metrics: Mapping[str, Any]) -> Iterator[BarRow]:
@@ -149,7 +149,7 @@ def _two_classes(metrics: Mapping[str, Any]) -> Iterator[BarRow]:
 
 
 def _other_sources(sources: Mapping[str, Any]) -> Iterator[BarRow]:
-    """Sources that no bar speaks of, such as a user's own."""
+    """Sources without a bar, such as a user's own."""
     for name, score in sources.items():
         if not fnmatch(name, _THREE) and not fnmatch(name, POOLED):
             figure = score["headline"]["macro_f1"]
@@ -172,30 +172,30 @@ def _sets(sets: Mapping[str, Any]) -> Iterator[BarRow]:
     yield BarRow("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
 
 
-def _strangers(told: Mapping[str, Any] | None) -> Iterator[BarRow]:
+def _out_of_distribution(found: Mapping[str, Any] | None) -> Iterator[BarRow]:
     at_90 = "ships refused at 90 %"
-    if told is None:
-        yield BarRow("AUROC, strangers", None, _PLAIN, AUROC, "not given")
+    if found is None:
+        yield BarRow("AUROC, OOD chips", None, _PLAIN, AUROC, "not given")
         yield BarRow(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
         return
-    kinds = {"all strangers": told["all"], **told["kinds"]}
+    kinds = {"all OOD chips": found["all"], **found["kinds"]}
     for kind, one in kinds.items():
         yield BarRow(f"AUROC, {kind}", one["auroc"], _PLAIN, AUROC, f"{one['chips']} chips")
-    yield BarRow(at_90, told["all"]["ships_refused_at_90"], _SHARE, SHIPS_REFUSED)
+    yield BarRow(at_90, found["all"]["ships_refused_at_90"], _SHARE, SHIPS_REFUSED)
     own = "own threshold"
-    yield BarRow("ships refused", told["all"]["ships_refused"], _SHARE, note=own)
+    yield BarRow("ships refused", found["all"]["ships_refused"], _SHARE, note=own)
     for kind, one in kinds.items():
         yield BarRow(f"refused, {kind}", one["refused"], _SHARE, note=own)
 
 
-def _int8(told: Mapping[str, Any] | None, absent: str) -> Iterator[BarRow]:
-    if told is None:
+def _int8(found: Mapping[str, Any] | None, absent: str) -> Iterator[BarRow]:
+    if found is None:
         yield BarRow("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
         yield BarRow("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
         return
-    loss = dict(told["loss"]["sources"])
-    if told["loss"]["pooled"]:
-        loss[POOLED] = told["loss"]["pooled"]
+    loss = dict(found["loss"]["sources"])
+    if found["loss"]["pooled"]:
+        loss[POOLED] = found["loss"]["pooled"]
     for name, figure in loss.items():
         yield BarRow(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
-    yield BarRow("int8, times as fast", told["times_as_fast"], "{:.2f}", INT8_SPEED, "in turns")
+    yield BarRow("int8, times as fast", found["times_as_fast"], "{:.2f}", INT8_SPEED, "in turns")

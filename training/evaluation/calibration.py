@@ -1,8 +1,8 @@
-"""What calibration can be read from few chips: the floor of the ECE, and its bins for a card.
+"""The floor of the ECE for few chips, and reliability bins for a card.
 
-The expected calibration error of few answers is never 0: each bin's accuracy is off its confidence
-by chance, and ECE adds up the sizes of these misses whatever their sign. So an ECE is read beside
-the one that a model without any fault would show (Roelofs et al. 2022 on the bias of ECE).
+The expected calibration error of few answers is never 0: each bin's accuracy differs from its
+confidence by chance, and ECE adds the absolute differences. So an ECE is reported beside that of a
+perfectly calibrated model (Roelofs et al. 2022 on the bias of ECE).
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ def reliability_record(probs: Floats, labels: NDArray[np.int64]) -> dict[str, li
 
 
 def reliability_of(record: dict[str, list[Any]]) -> Reliability:
-    """What `reliability_record` kept, as the pictures take it."""
+    """The inverse of `reliability_record`."""
     confidence, accuracy = (
         np.array([np.nan if value is None else value for value in record[name]])
         for name in ("confidence", "accuracy")

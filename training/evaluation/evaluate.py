@@ -1,4 +1,4 @@
-"""A model file against its bars: everything measured anew, and compared with what its card says."""
+"""A model file measured again, compared with its bars and with the figures in its card."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,15 +35,15 @@ def evaluate_file(
     ood: Path | None = None,
     int8: Path | None = None,
 ) -> dict[str, Any]:
-    """What `evaluate` tells of a file, in plain values.
+    """What `evaluate` reports of a file, in plain values.
 
     ood   a folder or archive of chips that show no ship; None leaves them out
     int8  a file made from `model`; None leaves it out
 
     "name", "version", "sha256" and "bytes" of the file; "metrics" of figures.measure; "speed" in
     chips a second on THREADS threads; "int8", None or its "sha256", "loss", "speed" and
-    "times_as_fast"; "card_differs", the places at which the card says another figure, None where it
-    tells none; "notes" to read beside the figures; "bars", the rows of the table.
+    "times_as_fast"; "card_differs", where the card has another figure, None if it has none; "notes"
+    to read beside the figures; "bars", the rows of the table.
 
     Raises what ShipClassifier, dataset_of_card, load_ood_chips and check_related do.
     """
@@ -72,7 +72,7 @@ def evaluate_file(
 def _timed(
     ships: ShipClassifier, int8_ships: ShipClassifier | None, dataset: Dataset, seed: int
 ) -> dict[str, Any]:
-    """Speed does not depend on what a chip shows, so the test side is not asked for it."""
+    """Speed does not depend on what a chip shows, so it is measured on validation chips."""
     chips = dataset.validation.inputs
     if int8_ships is None:
         return {"speed": chips_per_second(time_in_turns([ships], chips)[0]), "int8": None}
@@ -94,7 +94,7 @@ def rows_of(found: Mapping[str, Any]) -> list[BarRow]:
 
 
 def print_evaluation(found: Mapping[str, Any], console: Console) -> None:
-    """Print the table, the notes, and whether the card says the same."""
+    """Print the table, the notes, and whether the card has the same figures."""
     held = rows_of(found)
     console.print(evaluation_table(held, f"{found['name']} {found['version']}"))
     for line in (verdict_line(held), *found["notes"], _of_card(found["card_differs"])):
@@ -103,15 +103,15 @@ def print_evaluation(found: Mapping[str, Any], console: Console) -> None:
 
 def _of_card(differs: list[str] | None) -> str:
     if differs is None:
-        return "the card tells no such figures, so there is nothing to compare"
+        return "the card has no such figures, so there is nothing to compare"
     if not differs:
-        return "the card says the same"
+        return "the card has the same figures"
     more = f" and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else ""
-    return f"the card says otherwise: {'; '.join(differs[:_SHOWN])}{more}"
+    return f"the card has other figures: {'; '.join(differs[:_SHOWN])}{more}"
 
 
 def check_card(found: Mapping[str, Any]) -> None:
-    """Raises ExportMismatch where the card says other figures than those measured."""
+    """Raises ExportMismatch if the card has other figures than those measured."""
     if found["card_differs"]:
         raise ExportMismatch(
             f"{len(found['card_differs'])} figures of the card of {found['name']} "
@@ -120,39 +120,43 @@ def check_card(found: Mapping[str, Any]) -> None:
         )
 
 
-def card_differs(told: Mapping[str, Any], found: Mapping[str, Any]) -> list[str] | None:
+def card_differs(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> list[str] | None:
     """Where a card's metrics differ from those measured by more than CARD_TOLERANCE.
 
-    None where the card tells no such figures (it has none, or is of an earlier shape). Figures out
-    of distribution are compared where both have them: a user may not have such chips.
+    None if the card has no such figures, or those of an earlier version. Out-of-distribution
+    figures are compared only if both have them, because a user may lack such chips.
     """
-    if "sources" not in told or "pooled" not in told:
+    if "sources" not in recorded or "pooled" not in recorded:
         return None
-    known, new = dict(told), dict(found)
+    known, new = dict(recorded), dict(found)
     if known.get("out_of_distribution") is None or new["out_of_distribution"] is None:
         known.pop("out_of_distribution", None)
         del new["out_of_distribution"]
     return list(_differences(known, new, ""))
 
 
-def _differences(told: Any, found: Any, place: str) -> Iterator[str]:
-    if isinstance(told, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*told, *found}):
+def _differences(recorded: Any, found: Any, place: str) -> Iterator[str]:
+    if isinstance(recorded, Mapping) and isinstance(found, Mapping):
+        for key in sorted({*recorded, *found}):
             where = f"{place}.{key}" if place else key
-            if key == _NEW and key not in told:
+            if key == _NEW and key not in recorded:
                 continue
-            if key not in told or key not in found:
-                yield f"{where} ({'measured' if key in found else 'told'} only)"
+            if key not in recorded or key not in found:
+                yield f"{where} ({'measured' if key in found else 'card'} only)"
             else:
-                yield from _differences(told[key], found[key], where)
-    elif isinstance(told, list | tuple) and isinstance(found, list) and len(told) == len(found):
-        for number, pair in enumerate(zip(told, found, strict=True)):
+                yield from _differences(recorded[key], found[key], where)
+    elif (
+        isinstance(recorded, list | tuple)
+        and isinstance(found, list)
+        and len(recorded) == len(found)
+    ):
+        for number, pair in enumerate(zip(recorded, found, strict=True)):
             yield from _differences(*pair, f"{place}[{number}]")
-    elif not _alike(told, found):
-        yield f"{place} (card {told}, measured {found})"
+    elif not _alike(recorded, found):
+        yield f"{place} (card {recorded}, measured {found})"
 
 
-def _alike(told: Any, found: Any) -> bool:
-    if isinstance(told, int | float) and isinstance(found, int | float):
-        return abs(told - found) <= CARD_TOLERANCE
-    return bool(told == found)
+def _alike(recorded: Any, found: Any) -> bool:
+    if isinstance(recorded, int | float) and isinstance(found, int | float):
+        return abs(recorded - found) <= CARD_TOLERANCE
+    return bool(recorded == found)

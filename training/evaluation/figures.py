@@ -1,4 +1,4 @@
-"""What a model file answers, and how good that is: the figures that its card tells.
+"""A model file's predictions and the figures computed from them, as its card has them.
 
 All predictions come from ShipClassifier, as in serving, so every figure describes the file that is
 shipped. Nothing here makes a choice; training.evaluation.final_test passes in the test side.
@@ -29,7 +29,7 @@ from training.evaluation.resampling import (
 
 BATCH = 32
 POOLED = "opensarship*"  # sources of one sensor and one labelling, so scored together, too
-TWO = ("Cargo", "Tanker")  # what is told apart there: hardly any of its chips is Fishing
+TWO = ("Cargo", "Tanker")  # the classes scored there: hardly any chip is Fishing
 REFUSED = 0.90  # share of OOD chips that a threshold is to refuse
 
 
@@ -40,7 +40,7 @@ class ModelPredictions:
     probabilities    float64 (N, K), calibrated, rows sum to 1
     predicted        int64 (N,), the label, an index of the classes
     member           bool (N, K), the prediction sets
-    ood_score        float64 (N,), higher is stranger
+    ood_score        float64 (N,), higher is less like the training chips
     in_distribution  bool (N,), by the card's own threshold
     """
 
@@ -57,9 +57,10 @@ class ModelPredictions:
 
     @property
     def said(self) -> NDArray[np.float64]:
-        """The confidence at the label and 0 elsewhere (N, K): what `metrics` should score.
+        """The confidence at the label and 0 elsewhere (N, K), for `metrics`.
 
-        It takes the greatest of a row for the answer, and a label need not be the most probable.
+        Metrics take the largest value of a row as the answer, but the label need not be the most
+        probable class.
         """
         alone = np.zeros_like(self.probabilities)
         alone[np.arange(len(self.predicted)), self.predicted] = self.confidence
@@ -93,19 +94,19 @@ class LabelledPredictions:
 
 
 def predict_chips(ships: ShipClassifier, inputs: NDArray[np.float32]) -> ModelPredictions:
-    """What a file says of prepared chips (N, 1, S, S), asked BATCH at a time."""
-    told = [
+    """A file's predictions for prepared chips (N, 1, S, S), in batches of BATCH."""
+    predictions = [
         one
         for start in range(0, len(inputs), BATCH)
         for one in ships.predict(np.array(inputs[start : start + BATCH]))
     ]
     names = ships.classes
     return ModelPredictions(
-        np.array([[one.probabilities[name] for name in names] for one in told]),
-        np.array([names.index(one.label) for one in told], dtype=np.int64),
-        np.array([[name in one.prediction_set for name in names] for one in told]),
-        np.array([one.ood_score for one in told]),
-        np.array([one.in_distribution for one in told]),
+        np.array([[one.probabilities[name] for name in names] for one in predictions]),
+        np.array([names.index(one.label) for one in predictions], dtype=np.int64),
+        np.array([[name in one.prediction_set for name in names] for one in predictions]),
+        np.array([one.ood_score for one in predictions]),
+        np.array([one.in_distribution for one in predictions]),
     )
 
 
@@ -117,8 +118,8 @@ def measure(
 ) -> dict[str, Any]:
     """The figures of a card, in plain values; intervals are {"value", "low", "high"}.
 
-    records  the N chips' records, which tell their sources
-    others   kind -> answers on chips that show no ship; None where none are given
+    records  the N chips' records, for their sources
+    others   kind -> predictions for chips that show no ship; None if none are given
 
     sources              name -> `_score`; "cargo_and_tanker" is the macro-F1 over these two, of
                          sources that POOLED names
@@ -150,13 +151,13 @@ def by_source(
 
 
 def pooled(marked: LabelledPredictions, records: Sequence[Record]) -> LabelledPredictions | None:
-    """Cargo and Tanker chips of the sources that POOLED names; None where either is missing."""
+    """Cargo and Tanker chips of the sources that POOLED names; None if either is missing."""
     kept = [fnmatch(record.source, POOLED) for record in records]
     return two_classes(marked.where(np.array(kept, dtype=bool)))
 
 
 def two_classes(marked: LabelledPredictions) -> LabelledPredictions | None:
-    """The chips whose class is one of TWO; None where either has no chip."""
+    """The chips whose class is one of TWO; None if either has no chip."""
     wanted = [marked.classes.index(name) for name in TWO]
     kept = marked.where(np.isin(marked.labels, wanted))
     return kept if set(wanted) == set(kept.labels.tolist()) else None
@@ -171,7 +172,7 @@ def _macro_f1(marked: LabelledPredictions, seed: int) -> dict[str, float]:
 
 
 def _score(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
-    """metrics.scores, and what it does not know: the ECE's floor, bins, sets, ships refused."""
+    """metrics.scores, and the ECE's floor, reliability bins, prediction sets and ships refused."""
     given, groups = marked.predictions, list(marked.groups)
     return {
         **scores(given.said, marked.labels, groups, marked.classes, seed),
@@ -208,9 +209,9 @@ def sets(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
 def ood_figures(
     marked: LabelledPredictions, others: Mapping[str, ModelPredictions], seed: int
 ) -> dict[str, Any]:
-    """How well the score tells OOD chips from ships; both are resampled.
+    """How well the score separates OOD chips from ships; both are resampled.
 
-    A kind: "chips"; "auroc", the chance that a stranger scores higher than a ship; "refused", the
+    A kind: "chips"; "auroc", the chance that an OOD chip scores higher than a ship; "refused", the
     share of OOD chips that the card's threshold refuses. "all" has these of all kinds as one, and
     "ships_refused" by the card's threshold, "ships_refused_at_90" by the highest one that refuses
     REFUSED of the OOD chips.
@@ -250,7 +251,7 @@ def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> dict[
     # Drawn from sorted scores, which is as random as from unsorted ones.
     drawn = drawn_one_by_one(len(ood), seed)
     once = np.ones((1, len(ood)))
-    # Rounded: a hundredth of a chip too many must not ask for one stranger more.
+    # Rounded: a hundredth of a chip too many must not ask for one OOD chip more.
     enough = np.cumsum(np.vstack([once, drawn]), axis=1) >= round(REFUSED * len(ood), 9)
     at_least = descending[enough.argmax(axis=1)]
     refused = ships >= at_least[:, None]

@@ -2,7 +2,7 @@
 
 Every choice (weights, epoch, temperature, prediction sets, threshold) is made on the training and
 validation sides before these functions are called, and nothing that they return flows back into a
-choice. tests/training/test_final_test.py fails where another module breaks the seal.
+choice. tests/training/test_final_test.py fails if another module breaks the seal.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def measure_file(
 ) -> dict[str, Any]:
     """The figures of a finished file for its card (see figures.measure), on the test chips.
 
-    others  kind -> prepared chips (N, 1, S, S) that show no ship; None where there are none
+    others  kind -> prepared chips (N, 1, S, S) that show no ship; None if there are none
     """
     chips = sealed.break_seal()
     marked = _marked(predict_chips(ships, chips.inputs), chips)

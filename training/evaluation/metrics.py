@@ -35,7 +35,7 @@ def balanced_accuracy(labels: Ints, predicted: Ints) -> float:
 class Reliability(NamedTuple):
     """What a reliability diagram shows, over B equal-width bins of confidence.
 
-    confidence, accuracy   (B,) means of the bin's answers, NaN where it has none
+    confidence, accuracy   (B,) means of the bin's answers, NaN if it has none
     answers                (B,) how many they are
     """
 
@@ -73,10 +73,10 @@ def balanced_nll(probs: Floats, labels: Ints, cells: Sequence[Any]) -> float:
 def scores(
     probs: Floats, labels: Ints, groups: Sequence[str], classes: Sequence[str], seed: int = 0
 ) -> dict[str, Any]:
-    """Everything that a report says of one test set: of one model, or of its R seeds.
+    """All scores of one test set: of one model, or of its R seeds.
 
-    probs (N, K) or (R, N, K), rows summing to 1; labels (N,) index classes; groups (N,) tell the
-    ship of each chip. A figure is the mean over the seeds; in `headline` and `by_class_intervals`
+    probs (N, K) or (R, N, K), rows summing to 1; labels (N,) index classes; groups (N,) are the
+    ships of the chips. A figure is the mean over the seeds; in `headline` and `by_class_intervals`
     it is {"value", "low", "high"}, a 95 % bootstrap interval for which ships are resampled,
     because chips of one ship are not independent, and seeds with them (R seeds drawn from R have
     (R - 1) / R of their variance). `spread` is the least and greatest seed and the standard
@@ -123,7 +123,7 @@ def paired_difference(
 ) -> dict[str, float]:
     """Macro-F1 of `after` less that of `before`, or the F1 of one class, on the same chips.
 
-    Both (N, K), or (R, N, K) of the same seeds; ValueError where the shapes differ or the class is
+    Both (N, K), or (R, N, K) of the same seeds; ValueError if the shapes differ or the class is
     absent. The interval resamples the same ships and seeds for both (paired bootstrap).
     """
     pair = [_runs(before), _runs(after)]

@@ -1,7 +1,7 @@
-"""95 % intervals of shares, means and other figures of chips, for which whole ships are resampled.
+"""95 % bootstrap intervals of shares and means, for which ships are resampled.
 
-Chips of one ship are not independent, so a bootstrap of chips would give intervals too narrow.
-`metrics.scores` draws in the same way; here are the figures that are not of a confusion matrix.
+Chips of one ship are not independent, so a bootstrap over chips would give too narrow intervals.
+`metrics.scores` does the same for figures of a confusion matrix.
 """
 
 from collections.abc import Sequence

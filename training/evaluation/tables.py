@@ -15,7 +15,7 @@ _HEADLINE = ("macro_f1", "balanced_accuracy", "accuracy", "ece")
 def counts_table(
     counts: Mapping[str, Mapping[str, Mapping[str, int]]], found: Mapping[str, Mapping[str, int]]
 ) -> Table:
-    """Source x class x split; a class that a source lacks is said.
+    """Source x class x split; a class that a source lacks is shown as such.
 
     counts  source -> class -> side -> chips that are used
     found   source -> class -> chips that are there, byte-identical repeats included
@@ -32,15 +32,15 @@ def counts_table(
 def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
     """Headline figures of each test set with 95 % intervals, beside "everything is Cargo".
 
-    A line a figure, so that names and intervals fit into 80 columns.
+    One line per figure, so that names and intervals fit into 80 columns.
     """
     table = _table("test set", "chips", "figure", "value", "95 %", title="test")
     for source, score in scores.items():
         names = (source, str(score["chips"]))
         for name in _HEADLINE:
             figure = score["headline"][name]
-            told = f"{figure['low']:.2f} to {figure['high']:.2f}"
-            table.add_row(*names, name, f"{figure['value']:.2f}", told)
+            limits = f"{figure['low']:.2f} to {figure['high']:.2f}"
+            table.add_row(*names, name, f"{figure['value']:.2f}", limits)
             names = ("", "")
         majority = f"{score['majority_macro_f1']:.2f}"
         table.add_row("", "", "macro_f1 of majority", majority, "", end_section=True)
@@ -48,7 +48,7 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _table(*heads: str, title: str) -> Table:
-    """A table that folds what does not fit; rich would cut it."""
+    """A table that wraps long cells; rich would truncate them."""
     table = Table(title=title)
     for head in heads:
         table.add_column(head, overflow="fold")
@@ -56,14 +56,14 @@ def _table(*heads: str, title: str) -> Table:
 
 
 _LEGEND = (
-    "floor: the mean ECE of a faultless model of the same confidences; strangers: chips that show "
+    "floor: the mean ECE of a faultless model of the same confidences; OOD chips show "
     "no ship; at 90 %: by the threshold that refuses 90 % of these; own threshold: the card's"
 )
 _COLOURS = {"met": "green", "missed": "red", "": ""}
 
 
 def evaluation_table(rows: Sequence[BarRow], title: str) -> Table:
-    """A line a row: value with its 95 % interval, bar, met or missed, and what else to read."""
+    """One line per row: value, 95 % interval, bar, met or missed, and note."""
     table = Table(title=title, caption=_LEGEND, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("test side", "value", "95 %", "bar", "", ""):
         table.add_column(head, overflow="fold")
@@ -72,7 +72,7 @@ def evaluation_table(rows: Sequence[BarRow], title: str) -> Table:
             row.what,
             row.value(),
             row.interval(),
-            row.bar.told() if row.bar else "",
+            row.bar.text() if row.bar else "",
             Text(row.verdict, style=_COLOURS[row.verdict]),
             row.note,
         )
@@ -93,7 +93,7 @@ def interval_text(figure: Mapping[str, float]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names with commas; what is over `most` is counted."""
+    """Names with commas; those beyond `most` are counted."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 

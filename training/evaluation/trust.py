@@ -1,4 +1,4 @@
-"""Fits the constants of shipchip.trust on validation chips: see TrustSpec for what they mean."""
+"""Fits temperature, conformal quantiles and OOD model on held-out chips; see TrustSpec."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _TEMPERATURES = np.geomspace(0.25, 10.0, 200)
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What a network says of chips that it was not trained on.
+    """A network's output for chips that it was not trained on.
 
     trained     embeddings float32 (M, D) of the chips it was trained on
     logits      float32 (N, K) of the chips held out
     embeddings  float32 (N, D) of them
     labels      int64 (N,) of them
     sources     (N,) names of their sources
-    ships       (N,) the ship of each, or the group that stands for it
+    ships       (N,) the ship of each, or its proxy group
     """
 
     trained: NDArray[np.float32]
@@ -39,8 +39,8 @@ def fit_trust(
 ) -> TrustSpec:
     """TrustSpec from chips held out, and embeddings (M, D) of the chips the model was trained on.
 
-    Several held-out parts, each of a network of its own, are pooled: their logits mean the same.
-    Their embeddings do not, so strangeness is measured in each part by its own network.
+    Several held-out parts, each of its own network, are pooled: their logits are comparable. Their
+    embeddings are not, so OOD scores are computed in each part with its own network.
 
     A class's prediction sets are made for a chip of a new ship of that class, from any source in
     the proportion in which the held-out ships come from it (see conformal_quantile).
@@ -65,7 +65,7 @@ def fit_trust(
 def held_out_counts(
     held_out: Sequence[HeldOut], classes: Sequence[str]
 ) -> dict[str, dict[str, int]]:
-    """class -> {"ships", "chips"} held out: what the class's prediction sets rest on."""
+    """class -> held-out {"ships", "chips"}, on which the class's prediction sets are fitted."""
     labels = np.concatenate([part.labels for part in held_out])
     ships = np.concatenate([part.ships for part in held_out])
     return {
@@ -75,7 +75,7 @@ def held_out_counts(
 
 
 def alike(sources: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Weights (N,), summing to 1, with which every source counts alike."""
+    """Weights (N,), summing to 1, that weigh all sources equally."""
     _, member, sizes = np.unique(sources, return_inverse=True, return_counts=True)
     return np.asarray(1.0 / (sizes[member] * len(sizes)))
 
@@ -87,7 +87,7 @@ def fit_temperature(
 ) -> float:
     """The temperature of least negative log-likelihood on a fine grid (Guo et al. 2017).
 
-    weights  (N,) of the chips; None counts them alike
+    weights  (N,) of the chips; None weighs them equally
     """
     rows = np.arange(len(labels))
 
@@ -100,8 +100,8 @@ def fit_temperature(
 
 
 def fit_ood(train: NDArray[np.floating]) -> OodSpec:
-    """Probabilistic PCA of training embeddings (M, D); the threshold, which chips held out give, is
-    0."""
+    """Probabilistic PCA of training embeddings (M, D). The threshold is 0 until held-out chips set
+    it."""
     mean = train.mean(axis=0, dtype=np.float64)
     centred = train - mean
     count = min(_COMPONENTS, train.shape[1] - 1, len(train) - 1)

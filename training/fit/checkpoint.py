@@ -1,8 +1,8 @@
-"""A half-done stage on disk, so that a killed run goes on where it was, bit for bit.
+"""The state of an unfinished stage on disk, so that a killed run resumes bit for bit.
 
-Everything that the next epoch depends on is kept: weights, their average, the optimiser, the
-schedule, all random states, the history and the best weights so far. Between checkpoints the same
-epochs are run again from the same state, so how often one is written changes no result.
+It holds everything that the next epoch depends on: weights, their average, the optimiser, the
+schedule, all random states, the history and the best weights so far. Epochs after a checkpoint are
+repeated from the same state, so how often one is written does not change a result.
 """
 
 import json
@@ -23,8 +23,8 @@ from training.errors import DataInvalid
 class RandomStates:
     """The random states of a stage: batches (numpy) and augmentation (torch).
 
-    Dropout draws from torch's global state, which `reseed` sets anew at each epoch, alike in every
-    process of a team.
+    Dropout draws from torch's global state, which `reseed` sets at each epoch, equally in every
+    process.
     """
 
     rng: np.random.Generator
@@ -63,8 +63,8 @@ class RandomStates:
 class Checkpoint:
     """One file that holds the state of one stage.
 
-    identity  what the state belongs to; a file of another identity is refused
-    every_s   least seconds between two writes
+    identity  of the stage; a file of another identity is refused
+    every_s   minimum seconds between two writes
     """
 
     def __init__(self, path: Path, identity: str, every_s: float = 20.0) -> None:
@@ -72,7 +72,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The state, or None where there is no file. Raises DataInvalid for another run's."""
+        """The state, or None if there is no file. Raises DataInvalid for another run's."""
         if not self._path.exists():
             return None
         try:
@@ -89,7 +89,7 @@ class Checkpoint:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the state, unless the last write was a moment ago; whole or not at all."""
+        """Write the state atomically, unless the last write was less than `every_s` ago."""
         if time.monotonic() - self._last < self._every_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,5 +99,5 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def clear(self) -> None:
-        """Forget the stage: it is finished, and its weights are kept elsewhere."""
+        """Delete the file: the stage is finished, and its weights are kept elsewhere."""
         self._path.unlink(missing_ok=True)

@@ -33,11 +33,11 @@ TrainOne = Callable[[ChipNet, Dataset, RunConfig, str], list[Epoch]]
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What a run has learnt.
+    """The result of training a run.
 
-    network     the one that ships
+    network     the final network
     embeddings  (N, D) of the chips it was trained on
-    held_out    what it, or its like trained without them, says of chips held back
+    held_out    predictions for held-out chips, by it or by the networks of the folds
     """
 
     network: Network
@@ -48,12 +48,13 @@ class TrainedRun:
 def cross_validate(
     dataset: Dataset, config: RunConfig, start: Start, train_one: TrainOne
 ) -> tuple[TrainedRun, list[Epoch]]:
-    """Train everything that a run needs; the history names each network before its stages where
-    there are several.
+    """Train the final network of a run and the networks of its folds.
+
+    In the history, stages are prefixed with their network if there are several.
 
     start      gives the network of a config with its first weights
     train_one  trains it in place on the training side; its last argument is the network's name in
-               this run ("fold-0/member-1"), for whoever keeps or shows what is done
+               this run ("fold-0/member-1"), for checkpoints and progress
     """
     if not config.folds:
         network, epochs = _ensemble(dataset, config, "model", start, train_one)
@@ -75,10 +76,9 @@ def cross_validate(
 
 
 def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
-    """Which chips (N,) each fold holds back: no ship in two folds, sources and classes in each
-    alike as far as their ships allow.
+    """Which chips (N,) each fold holds out: stratified by source and class, no ship in two folds.
 
-    Raises DataInvalid where the chips show fewer ships than there are folds.
+    Raises DataInvalid if there are fewer ships than folds.
     """
     groups = [record.group for record in chips.records]
     if len(set(groups)) < config.folds:
@@ -89,7 +89,7 @@ def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.boo
     cells = [f"{record.source} {record.label}" for record in chips.records]
     dealer = StratifiedGroupKFold(config.folds, shuffle=True, random_state=config.split.seed)
     with warnings.catch_warnings():
-        # A class with fewer chips than folds: some folds hold none of it, which is told below.
+        # A class with fewer chips than folds: some folds hold none of it.
         warnings.filterwarnings("ignore", message="The least populated class")
         dealt = list(dealer.split(cells, cells, groups))
     for _, rows in dealt:
@@ -101,8 +101,8 @@ def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.boo
 def _ensemble(
     dataset: Dataset, config: RunConfig, name: str, start: Start, train_one: TrainOne
 ) -> tuple[Network, list[Epoch]]:
-    """`config.members` networks trained alike from other seeds, and the config's experts; one
-    network alone is itself."""
+    """`config.members` networks of different seeds and the config's experts; a single network
+    without experts is returned as it is."""
     members: list[ChipNet] = []
     history: list[Epoch] = []
     alone = config.members == 1 and not config.folds
@@ -137,7 +137,7 @@ Records = list[Record]
 
 @dataclass(frozen=True)
 class StagePlan:
-    """The stages that every network of a run goes through, and why it goes through no other.
+    """The stages that every network of a run goes through, and why others are skipped.
 
     skipped  name of a stage of the config -> what it lacks
     """
@@ -146,7 +146,7 @@ class StagePlan:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def protocol(self, config: RunConfig) -> str:
-        """How the run is trained, chosen and tested, in a line for the card."""
+        """How the run is trained, chosen and tested: a line for the card."""
         stages = " then ".join(stage.name for stage in self.stages)
         skipped = "".join(f"; {name} skipped: {why}" for name, why in self.skipped.items())
         if not config.folds:
@@ -162,8 +162,8 @@ class StagePlan:
 def plan_stages(dataset: Dataset, config: RunConfig) -> StagePlan:
     """The stages that can run. Without folds a stage needs validation chips of its own sources.
 
-    Raises DataInvalid where the chips to train on do not show two classes and two ships of each,
-    where a fold would leave one class to train on, or where no stage matches a source.
+    Raises DataInvalid if the chips to train on do not show two classes and two ships of each,
+    if a fold would leave one class to train on, or if no stage matches a source.
     """
     networks = list(_trained_on(dataset, config))
     _check_classes(networks)
@@ -176,7 +176,7 @@ def plan_stages(dataset: Dataset, config: RunConfig) -> StagePlan:
 
 
 def _trained_on(dataset: Dataset, config: RunConfig) -> Iterator[tuple[str, Records]]:
-    """Each network's name and the chips that it is trained on; the one that ships comes first."""
+    """Each network's name and the chips that it is trained on; the final network comes first."""
     if not config.folds:
         yield "the model", list(dataset.train.records)
         return
@@ -217,13 +217,13 @@ def _check_classes(networks: list[tuple[str, Records]]) -> None:
 def _lack(
     stage: StageConfig, networks: list[tuple[str, Records]], held: Records | None
 ) -> str | None:
-    """What a stage lacks in some network; None where it can run in all of them."""
-    told = ", ".join(stage.sources)
+    """The chips that a stage lacks in some network; None if it can run in all of them."""
+    sources = ", ".join(stage.sources)
     for name, records in networks:
         if not any(source_matches(record.source, stage.sources) for record in records):
-            return f"no training chip of {told}" + ("" if name == "the model" else f" in {name}")
+            return f"no training chip of {sources}" + ("" if name == "the model" else f" in {name}")
     if held is not None and not any(
         source_matches(record.source, stage.sources) for record in held
     ):
-        return f"no validation chip of {told}"
+        return f"no validation chip of {sources}"
     return None

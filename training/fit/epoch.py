@@ -1,4 +1,4 @@
-"""Plain functions of training: an epoch, an evaluation, the drawing of batches."""
+"""One epoch of training, prediction, and the sampling of batches."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ _POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """What a stage trains on: labels (N,) on the device, how rows are drawn, and the loss.
+    """What a stage trains on: labels (N,) on the device, the sampling of chips, and the loss.
 
     weights  (N,) sampling weights, or None: every row once an epoch
     """
@@ -54,7 +54,7 @@ class TrainingTask:
 
     @classmethod
     def of(cls, data: PreparedChips, config: RunConfig, device: torch.device) -> "TrainingTask":
-        """As the config's imbalance words say."""
+        """The task of the config's imbalance settings."""
         labels = torch.from_numpy(np.array(data.labels)).to(device)
         counts = torch.bincount(labels, minlength=len(data.classes))
         power = _POWERS.get(config.imbalance.sampling)
@@ -97,7 +97,7 @@ def _cpu_has_bf16() -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """A module, its running average, and what moves it; all four belong together."""
+    """A module with its running average, optimiser and schedule."""
 
     module: nn.Module
     average: AveragedModel
@@ -105,7 +105,7 @@ class Learner:
     schedule: LRScheduler
 
     def step(self, loss: Tensor) -> None:
-        """One move down the loss's gradient, clipped to a norm of 5."""
+        """One optimiser step, the gradient clipped to a norm of 5."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
@@ -122,9 +122,9 @@ def train_one_epoch(
     states: RandomStates,
     team: Team,
 ) -> float:
-    """One pass over the chips (N, 1, S, S), augmented and mixed in batches where they lie.
+    """One pass over the chips (N, 1, S, S), augmented and mixed on their device.
 
-    Returns the mean loss, which is read off the device once.
+    Returns the mean loss, which is read from the device once.
     """
     forward = team.wrap(learner.module)
     bf16 = bf16_pays(inputs.device)
@@ -137,7 +137,7 @@ def train_one_epoch(
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
             logits = forward(chips).logits
         loss = task.loss(logits.float(), targets[mine])
-        # Gradients are averaged over the team, so each part weighs as many chips as it has.
+        # Gradients are averaged over the team, so each part is weighted by its number of chips.
         learner.step(loss * (len(chips) * team.size / len(rows)))
         losses.append(loss.detach())
     return team.mean(torch.stack(losses).mean())

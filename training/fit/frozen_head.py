@@ -1,8 +1,8 @@
-"""Fine-tuning the head on frozen features, which are computed once and not once an epoch.
+"""Fine-tuning the head on frozen features, which are computed once, not in every epoch.
 
 The features of `views` augmented views of every chip are kept on the device; an epoch draws a view
-for each chip it takes. A linear layer on a few hundred numbers is then all that an epoch runs: so
-little that every process of a team does all of it.
+for each chip it takes. An epoch then runs only a linear layer on a few hundred numbers, so little
+that every process of a team does all of it.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def compute_bank(
     stage: StageConfig,
     config: RunConfig,
 ) -> Bank:
-    """The bank of `stage.views` views; the draws depend on the seed alone, so stages share it."""
+    """The bank of `stage.views` views; it depends on the seed only, so stages share it."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(config.seed)
     inputs = torch.from_numpy(np.array(train.inputs)).to(device)

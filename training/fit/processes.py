@@ -1,4 +1,4 @@
-"""Several processes under `torchrun`, one a GPU: equal batches, gradients averaged, one writer.
+"""Several processes under `torchrun`, one per GPU: gradients are averaged, one process writes.
 
 Every process draws the same batches and the same augmentation and takes its own part of each batch.
 Batch-norm statistics are those of the part, so figures equal one process's within a tolerance.
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Team:
-    """This process's place among those that train together."""
+    """The processes that train together, and which of them this one is."""
 
     rank: int = 0
     size: int = 1
@@ -31,7 +31,7 @@ class Team:
 
     def part(self, total: int) -> slice:
         """The part of a batch of `total` chips that this process takes; parts differ by at most
-        one, and none is empty where there are as many chips as processes."""
+        one, and none is empty if there are as many chips as processes."""
         return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -39,14 +39,14 @@ class Team:
         return model if self.size == 1 else DistributedDataParallel(model)
 
     def agree(self, decide: Callable[[], T]) -> T:
-        """What the first process decides; the others wait for it and take its word."""
+        """The result of `decide` in the first process, which all others wait for and return too."""
         if self.size == 1:
             return decide()
         word: list[T | BaseException | None] = [None]
         if self.writes:
             try:
                 word[0] = decide()
-            except Exception as error:  # noqa: BLE001 - told to the others, then raised by all
+            except Exception as error:  # noqa: BLE001 - sent to the others, then raised by all
                 word[0] = error
         distributed.broadcast_object_list(word, src=0)
         if isinstance(word[0], BaseException):

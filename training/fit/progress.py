@@ -1,4 +1,4 @@
-"""What a long run says while it runs: a bar with the time left, or a line an epoch in a log."""
+"""The progress of a long run: a bar with the time left, or one line per epoch in a log."""
 
 import json
 import math
@@ -16,13 +16,13 @@ from training.errors import ConfigInvalid
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a stage's history; `nll` is what validation chooses by (metrics.balanced_nll).
+    """One line of a stage's history; validation chooses by `nll` (metrics.balanced_nll).
 
     loss      mean training loss
     nll       validation: negative log-likelihood, balanced over source and class
     macro_f1  validation: macro-F1 averaged over the sources
 
-    The last two are NaN, and null in a file, where no chips were held back.
+    The last two are NaN, and null in a file, if no chips were held out.
     """
 
     stage: str
@@ -52,9 +52,9 @@ OnEpoch = Callable[[Epoch], None]
 class EpochProgress:
     """Progress over pieces of work of known cost; a context manager.
 
-    total   the cost of everything, in any unit
-    log_epoch  also told of every epoch
-    lines   whether a log, where no bar can be drawn, gets a line an epoch
+    total      the cost of everything, in any unit
+    log_epoch  called for every epoch as well
+    lines      whether a log, which has no bar, gets a line per epoch
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class EpochProgress:
         columns = (*Progress.get_default_columns(), TextColumn("after"), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console)
         self._task = self._progress.add_task("training", total=total)
-        self._scribe, self._lines = log_epoch, lines
+        self._log_epoch, self._lines = log_epoch, lines
 
     def __enter__(self) -> "EpochProgress":
         self._progress.start()
@@ -84,18 +84,18 @@ class EpochProgress:
     def on_epoch(self, cost: float, name: str = "") -> OnEpoch:
         """A hook for a stage whose epochs cost this much each.
 
-        name  what is trained; it stands before the stage's name where it is not empty
+        name  what is trained; if not empty, it prefixes the name of the stage
         """
 
         def hook(trained: Epoch) -> None:
             epoch = replace(trained, stage=f"{name}/{trained.stage}") if name else trained
-            told = f"{epoch.stage}: loss {epoch.loss:.3f}"
+            line = f"{epoch.stage}: loss {epoch.loss:.3f}"
             if not math.isnan(epoch.nll):
-                told = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
-            self._progress.update(self._task, advance=cost, description=told)
-            self._scribe(epoch)
+                line = f"{epoch.stage}: val NLL {epoch.nll:.3f}, macro-F1 {epoch.macro_f1:.3f}"
+            self._progress.update(self._task, advance=cost, description=line)
+            self._log_epoch(epoch)
             if self._lines and not self._progress.console.is_terminal:
-                self.say(f"epoch {epoch.epoch + 1} of {told}")
+                self.say(f"epoch {epoch.epoch + 1} of {line}")
 
         return hook
 
@@ -104,7 +104,7 @@ class EpochProgress:
         return lambda _: self._progress.update(self._task, advance=cost)
 
     def say(self, line: str) -> None:
-        """A line above the bar; in a log, with the time left, for there is no bar."""
+        """Print a line above the bar; in a log, which has no bar, with the time left."""
         if not self._progress.console.is_terminal:
             left = self._progress.tasks[self._task].time_remaining
             line += f" ({left / 60:.0f} min left)" if left is not None else ""
@@ -112,11 +112,11 @@ class EpochProgress:
 
 
 def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
-    """A hook that logs every epoch for TensorBoard below `folder`, where this process `writes`.
+    """A hook that logs every epoch for TensorBoard below `folder`, if this process `writes`.
 
-    Each stage of each network is a run of TensorBoard's, named as the epochs' stage. One that goes
-    on after a kill takes the place of what was logged from its first epoch on.
-    Raises ConfigInvalid where TensorBoard is not installed.
+    Each stage of each network is a TensorBoard run of its name. A stage that resumes replaces what
+    was logged from its first epoch on.
+    Raises ConfigInvalid if TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional

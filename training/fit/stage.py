@@ -1,7 +1,7 @@
 """Base training and fine-tuning: each stage trains one model and keeps its best epoch.
 
-The optimiser is built here from the very module that is trained; the weights that a stage returns
-are those of the epoch that validation chose, averaged over steps (EMA).
+The optimiser is built here from the module that is trained. A stage returns the weights of the
+epoch that validation chose, averaged over steps (EMA).
 """
 
 import math
@@ -33,7 +33,7 @@ from training.network.models import ChipNet, copy_state
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage did: its history and the epoch whose weights the model now has."""
+    """The result of a stage: its history, and the index of the epoch whose weights were kept."""
 
     history: tuple[Epoch, ...]
     chosen: int
@@ -41,12 +41,12 @@ class StageResult:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage runs in.
+    """The context of a stage.
 
     on_epoch     called after each epoch that was trained
     on_restored  called for each epoch that the checkpoint holds, which was trained before
-    bank         frozen features of these very chips, where they were computed before
-    keep_last    take the last epoch's weights; else those of the epoch that validation likes best
+    bank         frozen features of the same chips, if computed before
+    keep_last    keep the last epoch's weights, not those of the best epoch on validation
     """
 
     on_epoch: Callable[[Epoch], None] = lambda _: None
@@ -85,9 +85,8 @@ def run_stage(
     """Train `model` in place and leave the chosen epoch's averaged weights in it.
 
     `train` and `validation` hold the stage's sources only. Without validation chips the last epoch
-    is taken, whatever `context` says, and what they would tell of an epoch is NaN. Equal seeds,
-    data and machine give equal weights, whether or not the stage was killed and went on from a
-    checkpoint.
+    is kept, whatever `context` says, and the validation figures are NaN. Equal seeds, data and
+    machine give equal weights, whether or not the stage was killed and resumed.
     """
     device = next(model.parameters()).device
     states = RandomStates.of(config.seed, stage.name, device)
@@ -139,7 +138,7 @@ def _epochs(
     train_epoch: Callable[[int], float],
     judge_epoch: Callable[[], tuple[float, float]] | None,
 ) -> StageResult:
-    """All epochs of a stage, from its checkpoint on; the module ends with the chosen weights."""
+    """Run all epochs of a stage, from its checkpoint on; the module ends with the kept weights."""
     history: list[Epoch] = []
     best: dict[str, Tensor] = {}
     state = context.checkpoint.load() if context.checkpoint else None
@@ -170,7 +169,7 @@ def _epochs(
 
 
 def _chosen(history: list[Epoch], keep_last: bool) -> int:
-    """The epoch whose weights are kept: the last, or the one that validation likes best."""
+    """The epoch whose weights are kept: the last, or the best on validation."""
     if keep_last or math.isnan(history[-1].nll):
         return len(history) - 1
     return min(range(len(history)), key=lambda i: history[i].nll)
@@ -216,7 +215,7 @@ def _warm_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], No
 
 
 def thaw(model: ChipNet, stage: StageConfig, epoch: int) -> None:
-    """Mark what this epoch of a stage trains; what is frozen keeps its batch-norm statistics too.
+    """Mark what this epoch of a stage trains; frozen parts keep their batch-norm statistics too.
 
     "gradual" thaws the head in the first epoch and then the blocks, evenly, from the top down
     (Howard & Ruder 2018, "ULMFiT", section 3.3); with fewer epochs than blocks and one more, the

@@ -1,7 +1,7 @@
-"""A smaller file (int8) beside the one that it was made from: what it loses and what it gains.
+"""An int8 file compared with the fp32 file it was made from: accuracy lost and speed gained.
 
-Speed is that of ShipClassifier.predict, as a server calls it, and both files are timed in turns, so
-that whatever else the machine does slows both alike.
+Speed is that of ShipClassifier.predict, as in serving. Both files are timed in turns, so that other
+load on the machine slows both equally.
 """
 
 from collections.abc import Sequence
@@ -32,27 +32,27 @@ from training.evaluation.figures import (
 from training.evaluation.metrics import Floats, macro_f1, paired_difference
 from training.evaluation.resampling import drawn_one_by_one, interval
 
-THREADS = 2  # of the run that is timed
+THREADS = 2  # of the timed run
 ROUNDS = 20
 
 
 def check_related(int8_ships: ShipClassifier, ships: ShipClassifier) -> None:
-    """Raises ConfigInvalid if the smaller file cannot have been made from the other one.
+    """Raises ConfigInvalid if the int8 file cannot have been made from the other one.
 
     training.int8.quantise records which file it quantised. Any other file must at least have the
     same inputs and outputs, and have learnt from the same chips.
     """
     card = int8_ships.card
     made_from = card.training.get("quantisation", {}).get("of", ships.sha256)
-    for what, told, expected in (
+    for what, given, expected in (
         ("sha256 of what it was made from", made_from, ships.sha256),
         ("classes", card.classes, ships.card.classes),
         ("input", card.input, ships.card.input),
         ("training data", *(c.training.get("manifest_sha256") for c in (card, ships.card))),
     ):
-        if told != expected:
+        if given != expected:
             raise ConfigInvalid(
-                f"{int8_ships.path} was not made from {ships.path}: its card tells another {what}; "
+                f"{int8_ships.path} was not made from {ships.path}: its card has another {what}; "
                 "give the int8 file of this model"
             )
 
@@ -63,7 +63,7 @@ def macro_f1_loss(
     """Macro-F1 of `more` less that of `less`, on the same chips; positive: `less` is worse.
 
     {"sources": name -> interval, "pooled": interval or None}; of sources that POOLED names over
-    Cargo and Tanker, where both are there. Intervals resample the same ships for both.
+    Cargo and Tanker, if both are present. Intervals resample the same ships for both.
     """
     parts = zip(by_source(less, records).items(), by_source(more, records).values(), strict=True)
     sources = {}
@@ -104,7 +104,7 @@ def time_in_turns(
 
 
 def chips_per_second(taken: Floats, seed: int = 0) -> dict[str, float]:
-    """Chips a second of batches that took these seconds (R,); the interval resamples batches."""
+    """Chips per second of batches that took these seconds (R,); the interval resamples batches."""
     drawn = drawn_one_by_one(len(taken), seed)
     return interval(BATCH * len(taken) / taken.sum(), BATCH * len(taken) / (drawn @ taken))
 
@@ -122,7 +122,7 @@ class Comparison:
     figures         name -> (fp32, int8)
     agreement       share of training and validation chips that get the same label, 0..1
     mean, largest   difference of a probability on these chips, 0..1
-    faster          how many times as many chips a second
+    faster          ratio of chips per second
     """
 
     figures: dict[str, tuple[float, float]]
@@ -144,11 +144,11 @@ class Comparison:
 
 
 def compare_int8(fp32: Path, int8: Path, dataset: Dataset) -> Comparison:
-    """What two files say of the training and validation chips, and how fast."""
+    """Compare predictions for the training and validation chips, and speed."""
     pair = [ShipClassifier(path, device="cpu", threads=THREADS) for path in (fp32, int8)]
     held, everything = dataset.validation, concatenated(dataset.train, dataset.validation)
     before, after = (predict_chips(ships, everything.inputs) for ships in pair)
-    told = [
+    held_out = [
         said.where(np.arange(len(everything)) >= len(dataset.train)) for said in (before, after)
     ]
     taken = time_in_turns(pair, held.inputs)
@@ -156,9 +156,9 @@ def compare_int8(fp32: Path, int8: Path, dataset: Dataset) -> Comparison:
     names = np.array([record.source for record in held.records])
     for name in sorted(set(names.tolist())):
         of = names == name
-        f1 = [macro_f1(held.labels[of], said.predicted[of]) for said in told]
+        f1 = [macro_f1(held.labels[of], said.predicted[of]) for said in held_out]
         rows[f"macro-F1, validation, {name}"] = f1
-    rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in told]
+    rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in held_out]
     rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [
         chips_per_second(t)["value"] for t in taken
     ]

@@ -1,7 +1,7 @@
-"""Int8 convolutions of few channels, laid out so that ONNX Runtime is fast at them.
+"""Int8 convolutions of few channels in a layout that ONNX Runtime runs fast.
 
-Its int8 kernels take channels in fours; the taps of a chip it gathers byte by byte, which takes
-several times as long as the whole layer does in fp32. A chip has one channel, or a second of ones.
+Its int8 kernels take channels in fours. With fewer, they gather the input byte by byte, which takes
+several times as long as the whole layer in fp32. A chip has one channel, or a second of ones.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ _FOUR = 4
 def lay_out_convolutions(graph: onnx.GraphProto) -> None:
     """Turn each int8 convolution of less than four channels into a 1 x 1 one of shifted copies.
 
-    The same products are summed up in int32, so every number stays what it was. So does the rest of
-    the graph, but for nodes and weights that nothing uses any more.
+    The same products are added in int32, so every number stays the same. So does the rest of the
+    graph, except for nodes and weights that are no longer used.
     """
     makers = {name: node for node in graph.node for name in node.output}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -52,7 +52,7 @@ class _Layer:
     pads: list[int]
 
     def laid_out(self, tensors: dict[str, TensorProto]) -> list[NodeProto]:
-        """The nodes that stand for it; their constants go into `tensors`."""
+        """The nodes that replace it; their constants go into `tensors`."""
         chips, scale, zero = self.chips.input
         nodes = self._shifted(chips, zero, tensors)
         copies = [node.output[0] for node in nodes[1:]]
@@ -62,13 +62,13 @@ class _Layer:
         by_tap = self.kernel.transpose(0, 2, 3, 1)  # as the copies follow each other
         flat[:, : self.kernel[0].size, 0, 0] = by_tap.reshape(len(self.kernel), -1)
         taps = self._constant("kernel", flat, tensors)
-        scaling, told = self.weight.input[1:], _attributes(self.weight)
+        scaling, attributes = self.weight.input[1:], _attributes(self.weight)
         ends = [self._name("scaled"), self._name("weight"), *self.conv.input[2:]]
         return [
             *nodes,
             self._node("Concat", copies, "copies", axis=1),
             self._node("DequantizeLinear", [self._name("copies"), scale, zero], "scaled"),
-            self._node("DequantizeLinear", [taps, *scaling], "weight", **told),
+            self._node("DequantizeLinear", [taps, *scaling], "weight", **attributes),
             helper.make_node("Conv", ends, self.conv.output, kernel_shape=[1, 1]),
         ]
 
@@ -95,8 +95,8 @@ class _Layer:
     def _name(self, what: str) -> str:
         return f"{self.conv.output[0]}/{what}"
 
-    def _node(self, kind: str, inputs: list[str], what: str, **told: Any) -> NodeProto:
-        return helper.make_node(kind, inputs, [self._name(what)], **told)
+    def _node(self, kind: str, inputs: list[str], what: str, **attributes: Any) -> NodeProto:
+        return helper.make_node(kind, inputs, [self._name(what)], **attributes)
 
     def _constant(self, what: str, value: NDArray[Any], tensors: dict[str, TensorProto]) -> str:
         name = self._name(what)
@@ -113,12 +113,16 @@ def _layer(
     if not (chips and weight and chips.op_type == weight.op_type == "DequantizeLinear"):
         return None
     kernel = numpy_helper.to_array(tensors[weight.input[0]])
-    told = _attributes(node)
-    steps = {*told.get("strides", [1]), *told.get("dilations", [1]), told.get("group", 1)}
-    by_hand = told.get("auto_pad", b"NOTSET") == b"NOTSET"
+    attributes = _attributes(node)
+    steps = {
+        *attributes.get("strides", [1]),
+        *attributes.get("dilations", [1]),
+        attributes.get("group", 1),
+    }
+    by_hand = attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
     if not (by_hand and steps == {1} and kernel.ndim == 4 and kernel.shape[1] < _FOUR):
         return None
-    return _Layer(node, chips, weight, kernel, told.get("pads", [0, 0, 0, 0]))
+    return _Layer(node, chips, weight, kernel, attributes.get("pads", [0, 0, 0, 0]))
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """An exported model in int8: about a quarter of the bytes, convolutions three times as fast.
 
-Static post-training quantisation (Jacob et al. 2018) by ONNX Runtime: weights int8 with a scale a
-channel, activations uint8 with the range that calibration chips showed.
+Static post-training quantisation (Jacob et al. 2018) by ONNX Runtime: weights int8 with a scale per
+channel, activations uint8 with the range seen on calibration chips.
 """
 
 import dataclasses
@@ -55,9 +55,9 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     measures them.
 
     chips are prepared training chips (N, 1, S, S), N > 0, that show the range of each activation.
-    Nothing is left under `out` unless it is whole. Raises ModelNotFound, ModelCorrupt, CardMissing
-    or CardInvalid for a file that is no model of ours, ConfigInvalid for one that is int8 already,
-    DataInvalid where there are no chips.
+    `out` is complete or not there. Raises ModelNotFound, ModelCorrupt, CardMissing or CardInvalid
+    for a file that is not a model of ours, ConfigInvalid for one that is int8 already, DataInvalid
+    if there are no chips.
     """
     ships = ShipClassifier(model, device="cpu")
     if "quantisation" in ships.card.training:
@@ -94,7 +94,7 @@ def calibration_chips(
 ) -> NDArray[np.float32]:
     """At most `most` chips (N, 1, S, S), drawn without repeats, sources and classes alike.
 
-    A source's class gives one at least; one that has fewer than its share gives all it has.
+    Each class of a source gives at least one chip, and all of them if it has fewer than its share.
     """
     rng = np.random.default_rng(seed)
     cells: dict[tuple[str, int], list[int]] = {}
@@ -106,7 +106,7 @@ def calibration_chips(
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Chips as ONNX Runtime's calibration asks for them."""
+    """Chips in the form that ONNX Runtime's calibration reads."""
 
     def __init__(self, chips: NDArray[np.float32]) -> None:
         self._rest = iter([chips[i : i + BATCH] for i in range(0, len(chips), BATCH)])
@@ -119,7 +119,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has 
 def _fold(model: Path, folded: Path) -> onnx.GraphProto:
     """Batch-norm into convolutions and shapes written down, which quantisation both needs; every
     node with a name of its own."""
-    # Symbolic shapes would need sympy; plain inference knows all there is in these graphs.
+    # Symbolic shapes would need sympy; plain inference finds every shape in these graphs.
     quant_pre_process(model, folded, skip_symbolic_shape=True)
     proto = onnx.load(folded)
     for number, node in enumerate(proto.graph.node):
@@ -131,7 +131,7 @@ def _fold(model: Path, folded: Path) -> onnx.GraphProto:
 def _body(graph: onnx.GraphProto) -> list[str]:
     """Names of the nodes to quantise: those that a convolution follows.
 
-    What is left are the heads: few products, but their rounding would go into every probability.
+    The heads stay in fp32: they are cheap, but their rounding would go into every probability.
     """
     leads_on: set[str] = set()
     names = []
@@ -186,16 +186,16 @@ def export_int8(
     seed: int,
     others: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Comparison:
-    """Quantise with training chips, re-read, compare, measure, and only then put it in place.
+    """Quantise with training chips, re-read, compare and measure the file, then put it in place.
 
     Training and validation chips decide whether the file is accepted. Only then is it measured on
     the test side, and these figures replace those of the fp32 file in its card.
 
     seed    of the bootstrap intervals
-    others  kind -> prepared chips (N, 1, S, S) that show no ship; None where there are none
+    others  kind -> prepared chips (N, 1, S, S) that show no ship; None if there are none
 
-    Raises what `quantise` raises; ConfigInvalid where `out` is the model itself; ExportMismatch
-    where fewer than AGREEMENT of the training and validation chips keep their label. What was at
+    Raises what `quantise` raises; ConfigInvalid if `out` is the model itself; ExportMismatch if
+    fewer than AGREEMENT of the training and validation chips keep their label. An older file at
     `out` then stays.
     """
     if out.resolve() == model.resolve():

@@ -1,4 +1,4 @@
-"""The command `matrix`: what its options stand for, and the experiment with its report."""
+"""The command `matrix`: its request, and the experiment with its report."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a matrix runs: the paper's models, data sets and protocols, and the sweeps beside them."""
+"""The config of a matrix: the paper's models, data sets and protocols, and the sweeps."""
 
 from itertools import permutations
 from typing import Any, Literal
@@ -99,7 +99,7 @@ class MatrixConfig(Frozen):
         return self
 
     def paths(self) -> list[tuple[str, ...]]:
-        """Every order of the sets up to `depth`, each after the path that it goes on from."""
+        """Every order of the sets up to `depth`, each after the path that it continues."""
         lengths = range(1, min(self.depth, len(self.sets)) + 1)
         return sorted(path for n in lengths for path in permutations(self.sets, n))
 

@@ -1,4 +1,4 @@
-"""Where a matrix runs and with what, and what is checked before hours are spent on it."""
+"""The folder of a matrix, and what is checked before hours are spent on it."""
 
 import json
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ from training.retrain import initial_network
 
 @dataclass(frozen=True)
 class MatrixFolder:
-    """Where a matrix runs, and with what.
+    """The folder of a matrix, and the context in which it runs.
 
     pretrained  what the models named "-pretrained" start from, see training.network.weights
-    accept      whether other code, torch, device or number of processes may go on in the folder
+    accept      whether other code, torch, device or number of processes may continue in it
     """
 
     folder: Path
@@ -63,7 +63,7 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
 
 
 def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) -> dict[str, Weights]:
-    """What each pre-trained model starts from, read once for all its cells.
+    """The weights that each pre-trained model starts from, read once for all its cells.
 
     Raises WeightsMissing, WeightsInvalid or Leak now, not after an hour.
     """
@@ -80,11 +80,11 @@ def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) ->
 def claim_folder(
     config: MatrixConfig, items: list[Item], place: MatrixFolder, starts: Mapping[str, Weights]
 ) -> MatrixConfig:
-    """Say whose the folder is, and return the matrix that it holds from now on: `config` with the
-    models and seeds that were run there before. Nothing else may differ.
+    """Record the matrix of the folder and return it: `config` with the models and seeds that were
+    run there before. Nothing else may differ.
 
     starts  what the pre-trained models start from
-    Raises ConfigInvalid for another matrix, RunChanged where other code began it.
+    Raises ConfigInvalid for another matrix, RunChanged if other code began it.
     """
     recipe = config.model_dump(mode="json", exclude={"models", "seeds"})
     claim = identity({"recipe": recipe, "manifest": splits.manifest_sha256(items)})

@@ -1,7 +1,7 @@
-"""What a matrix run leaves: one file a finished cell, and the test side that all of them answer.
+"""The results of a matrix: one file per finished cell, and the test chips that all were tested on.
 
-A cell is one training: a model, a seed, and the path of data sets that it went along. The file of a
-cell appears whole or not at all, and stands for "finished": a run that goes on skips it.
+A cell is one training: a model, a seed, and its path of data sets. Its file is written atomically
+and marks it as finished: a run that resumes skips it.
 """
 
 import json
@@ -38,7 +38,7 @@ class Cell:
 
     @property
     def parent(self) -> "Cell | None":
-        """The cell whose weights this one goes on from; None for a base training."""
+        """The cell whose weights this one starts from; None for a base training."""
         if len(self.path) == 1:
             return None
         return Cell(self.variant, self.model, self.seed, self.path[:-1])
@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What a finished cell says.
+    """The result of a finished cell.
 
     logits          float32 (N, K), of every chip of the test side in the order of TestChips
     temperature     fitted on the validation side of the cell's last set
@@ -103,7 +103,7 @@ class MatrixResults:
 
 
 def write_cell(result: CellResult, path: Path) -> None:
-    """Write one cell's file; it appears whole or not at all."""
+    """Write one cell's file atomically."""
     content = asdict(result) | {
         "schema": CELL_SCHEMA,
         "logits": result.logits.astype(float).tolist(),
@@ -112,7 +112,7 @@ def write_cell(result: CellResult, path: Path) -> None:
 
 
 def read_cell(path: Path) -> CellResult:
-    """One cell's file. Raises DataInvalid where it is not one of ours."""
+    """One cell's file. Raises DataInvalid if it is not one of ours."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

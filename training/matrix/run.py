@@ -1,9 +1,8 @@
 """The paper's experiment: base training and two fine-tunings, every model, seed and order of sets.
 
-Cells that begin with one base training are run together: the base first, then what goes on from it.
-A cell's file appears when it is finished, and it is never run again; a killed cell goes on from its
-checkpoint. No cell touches another's weights: each builds its network anew and reads what it starts
-from out of a file.
+Cells that share a base training are run together: the base first, then its fine-tunings. A finished
+cell has a file and is never run again; a killed cell resumes from its checkpoint. No cell changes
+another's weights: each builds its own network and loads its starting weights from a file.
 """
 
 import time
@@ -49,19 +48,19 @@ from training.retrain import initial_network
 def run_matrix(
     config: MatrixConfig, dataset: Dataset, items: list[Item], place: MatrixFolder
 ) -> MatrixResults:
-    """Run every cell that is not finished, and read all that the folder holds, also those of the
-    models and seeds of earlier calls.
+    """Run every unfinished cell, and read all cells of the folder, also those of models and seeds
+    of earlier calls.
 
-    Raises, before anything is trained: DataInvalid where a set has too little to train, choose or
-    test with; WeightsMissing or WeightsInvalid; ConfigInvalid where another matrix is in the
-    folder, RunChanged where other code began it, RunBusy where another process is at work in it.
+    Raises, before anything is trained: DataInvalid if a set has too little to train, choose or
+    test with; WeightsMissing or WeightsInvalid; ConfigInvalid if another matrix is in the
+    folder, RunChanged if other code began it, RunBusy if another process is at work in it.
     """
     check_sets(config, items)
     starts = read_starts(config, items, place)
     with locked(place.folder, place.team):
         everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
         _run_cells(config, dataset, place, starts)
-        place.team.agree(lambda: True)  # nobody lets go of the folder before all are done
+        place.team.agree(lambda: True)  # no process unlocks the folder before all are done
     return MatrixResults(
         config={
             "matrix": everything.model_dump(mode="json"),
@@ -96,7 +95,7 @@ def _run_cells(
 
 @dataclass(eq=False)
 class _Group:
-    """The cells that go on from one base training, and the frozen features they share."""
+    """The cells that share one base training, and the frozen features they share."""
 
     config: MatrixConfig
     dataset: Dataset
@@ -107,7 +106,7 @@ class _Group:
     banks: dict[int, Bank] = field(default_factory=dict)
 
     def run(self, cells: list[Cell], todo: set[Cell]) -> None:
-        """Those of `cells` that are to do, in order; the weights in between are then deleted."""
+        """Run those of `cells` that are to do, in order, then delete the weights in between."""
         team = self.place.team
         todo = team.agree(lambda: self._with_parents(todo & set(cells)))
         for cell in cells:
@@ -119,7 +118,7 @@ class _Group:
         team.agree(lambda: True)
 
     def _with_parents(self, todo: set[Cell]) -> set[Cell]:
-        """The cells to do, and those before them whose weights are gone: they end alike again."""
+        """The cells to do, and their parents whose weights were deleted, to be trained again."""
         needed = set(todo)
         for cell in todo:
             parent = cell.parent
@@ -202,7 +201,7 @@ class _Group:
 
 
 def _costs(config: MatrixConfig, dataset: Dataset) -> dict[Cell, float]:
-    """What each cell takes, in floating-point operations, for the time left."""
+    """The floating-point operations of each cell, to estimate the time left."""
     return dict(_cost_of_each(config, dataset))
 
 

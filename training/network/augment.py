@@ -12,7 +12,7 @@ from training.config import AugmentConfig
 def augment(
     batch: Tensor, config: AugmentConfig, db_scale: float, generator: torch.Generator
 ) -> Tensor:
-    """A changed copy of (N, 1, S, S); 0 stays clutter, and what turns into view is mirrored sea."""
+    """A changed copy of (N, 1, S, S); 0 stays clutter, new borders show mirrored sea."""
     changed = _move(batch, config, generator)
     return _radiometry(changed, config, db_scale, generator)
 
@@ -22,7 +22,7 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 
 
 def _move(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """One affine map a chip: rotation, flip, zoom and shift in a single resampling."""
+    """One affine map per chip: rotation, flip, zoom and shift in a single resampling."""
     n = len(batch)
     angle = _uniform(n, 0, 2 * math.pi if config.rotate else 0, generator)
     zoom = 1 + _uniform(n, -config.zoom, config.zoom, generator)
@@ -42,7 +42,7 @@ def _move(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> T
 def _radiometry(
     batch: Tensor, config: AugmentConfig, db_scale: float, generator: torch.Generator
 ) -> Tensor:
-    """Contrast, clutter level and noise, in the decibels that the input is made of."""
+    """Changes of contrast, clutter level and noise, in decibels."""
     n = len(batch)
 
     def column(low: float, high: float) -> Tensor:

@@ -1,10 +1,10 @@
-"""Linear experts on measurements, one a source, and a gate that tells whose chips a chip is like.
+"""Linear experts on measurements, one per source, and a gate that weighs them for each chip.
 
 Sensors and products differ in what a measurement means: a Gaofen-3 chip of 8 bits saturates, a
-Sentinel-1 pixel is as large as a fishing boat. One linear model for all of them was seen to unlearn
-what each on its own knows (docs/experiments/log.md). So each source has its own, and the gate,
-which looks at the same measurements and is never told the source, weighs them: a mixture of
-experts (Jacobs et al. 1991) whose log-probabilities are averaged.
+Sentinel-1 pixel is as large as a fishing boat. One linear model for all sources did worse than one
+for each (docs/experiments/log.md). So each source has its own, and the gate, which sees the same
+measurements but not the source, weighs them: a mixture of experts (Jacobs et al. 1991) whose
+log-probabilities are averaged.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from training.config import ExpertsConfig
 from training.data.store import PreparedChips
 from training.network.measurements import NAMES, Measurements
 
-_FARTHEST = 5.0  # standard deviations: what lies beyond is as strange as it can be
+_FARTHEST = 5.0  # standard deviations; measurements are clipped to it
 
 
 class Experts(nn.Module):
@@ -111,7 +111,7 @@ def chip_weights(
     number of its chips.
 
     Its classes weigh as chips**power. A class that the source lacks is borrowed from the others at
-    a small weight, so that the expert can still say it, of a chip like those.
+    a small weight, so that the expert can still predict it.
     """
     counts = np.bincount(labels[own], minlength=classes)
     share = np.where(counts > 0, np.maximum(counts, 1.0) ** config.power, 0.0)

@@ -1,7 +1,7 @@
-"""ImageNet's weights as they were published: their files, and the input that they were trained on.
+"""Published ImageNet weights: their files, and the input normalisation they were trained with.
 
-A network trained on photographs takes RGB, each channel less a mean and over a scale, and pads with
-zeros after that. `fold` turns its first layer into one that takes our chips and gives the same.
+A network trained on photographs takes RGB, normalised by channel and then padded with zeros. `fold`
+turns its first layer into an equivalent one that takes our chips.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ _VGG_MEANS = (123.68, 116.779, 103.939)
 class PublishedWeights:
     """Weights of one network trained on ImageNet.
 
-    name         what a file of them may be called, besides torchvision's name
+    name         another name of their file, besides torchvision's
     weights      torchvision's
     means, scales  of grey values 0..255 by channel: a value v goes in as (v - mean) / scale
-    origin       whose they are, for the card
+    origin       their authors and licence, for the card
     """
 
     name: str
@@ -44,7 +44,7 @@ class PublishedWeights:
 
     @property
     def files(self) -> list[str]:
-        """Every name that a file of these weights may have; the name tells the normalisation."""
+        """Every name that a file of these weights may have; it determines the normalisation."""
         return [stem + e for stem in (self.name, Path(self.file).stem) for e in _ENDINGS]
 
 
@@ -55,7 +55,7 @@ def _torchvision(name: str, weights: WeightsEnum) -> PublishedWeights:
     return PublishedWeights(name, weights, means, scales, "torchvision (BSD 3-Clause)")
 
 
-# Of each network; the first that is found is taken, and the first of all is fetched.
+# Of each network, in order of preference; the first one is fetched if none is found.
 PUBLISHED: dict[str, tuple[PublishedWeights, ...]] = {
     "vgg16": (
         PublishedWeights(
@@ -73,7 +73,7 @@ PUBLISHED: dict[str, tuple[PublishedWeights, ...]] = {
 
 
 def published_as(file: str) -> PublishedWeights | None:
-    """The weights that a file's name says it holds."""
+    """The weights that a file of this name holds."""
     every = (one for kind in PUBLISHED.values() for one in kind)
     return next((one for one in every if file in one.files), None)
 
@@ -81,7 +81,7 @@ def published_as(file: str) -> PublishedWeights | None:
 def find(config: ModelConfig, folder: Path) -> Path:
     """The file of ImageNet's weights: in `folder`, in torch's own cache, or fetched into that.
 
-    Raises ConfigInvalid where there are none of such a network, WeightsMissing where they cannot
+    Raises ConfigInvalid if there are none of such a network, WeightsMissing if they cannot
     be had.
     """
     if config.name not in PUBLISHED:

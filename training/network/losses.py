@@ -1,7 +1,7 @@
-"""Losses for imbalanced classes: each takes logits and soft targets, and knows the class counts.
+"""Losses for imbalanced classes, each a function of logits and soft targets.
 
 All are means over the batch. Targets are rows of probabilities, so that mixup and label smoothing
-work with every one of them.
+work with all of them.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss_of(config: ImbalanceConfig, counts: Tensor, label_smoothing: float) -> Loss:
-    """The loss of the config's word.
+    """The loss that the config names.
 
     counts  int (K,), training chips of each class; a class may have none.
     The loss takes logits (N, K) and targets (N, K), rows summing to 1, and gives a scalar.
@@ -35,7 +35,7 @@ def loss_of(config: ImbalanceConfig, counts: Tensor, label_smoothing: float) -> 
 def inverse_frequency(counts: Tensor) -> Tensor:
     """Weights (K,): n / (classes present * n_k); a class that is absent has weight 0.
 
-    So the weights average 1 over the chips, and each class present has the same say.
+    The weights average 1 over the chips, and each class present has the same influence.
     """
     present = counts > 0
     weights = counts.sum() / (present.sum() * counts.clamp(min=1))
@@ -52,10 +52,10 @@ def effective_number(counts: Tensor, beta: float) -> Tensor:
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """Log share of each class (K,); 0 for a class that is absent, which nothing then favours.
+    """Log share of each class (K,); 0 for an absent class.
 
-    By the formula its share is 0 and its bare logit free to rise: a network that saw no Fishing
-    chip called everything Fishing.
+    The formula gives an absent class a share of 0, which lets its logit rise freely: a network that
+    saw no Fishing chip called everything Fishing.
     """
     share = (counts / counts.sum()).double()
     return torch.where(counts > 0, share.clamp(min=1e-12).log(), torch.zeros_like(share)).float()

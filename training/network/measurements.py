@@ -1,9 +1,9 @@
 """Measurements of a ship, taken from a prepared chip by plain arithmetic inside the network.
 
-What an analyst would measure: how large, long, wide and bright the ship is above several levels,
-how its backscatter is spread, and how fine the clutter's grain is. A few dozen such numbers and a
-linear model need far fewer chips than a network of convolutions does. They are computed in the
-graph, so that the model file still takes nothing but the chip.
+They are what an analyst would measure: area, length, width and brightness of the ship above several
+levels, the distribution of its backscatter, and the grain of the clutter. A linear model on a few
+dozen such numbers needs far fewer chips than a convolutional network. They are computed in the
+graph, so that the model file needs only the chip.
 """
 
 import torch

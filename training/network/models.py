@@ -62,7 +62,7 @@ class ChipNet(nn.Module):
         return first.in_channels
 
     def blocks(self) -> list[list[nn.Module]]:
-        """The features from the top down, in the pieces that gradual unfreezing thaws one by one.
+        """The features from the top down, in the pieces that gradual unfreezing thaws in turn.
 
         A piece ends at a pooling, or is one of a ResNet's four layers.
         """
@@ -81,14 +81,14 @@ _MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 
 
 class Ensemble(nn.Module):
-    """Networks of one kind that answer together, each on another mirror image of the chip, and
-    perhaps experts on measurements (training.network.experts) beside them.
+    """Networks of one kind, each on another mirror image of the chip, and optionally experts on
+    measurements (training.network.experts).
 
     experts  (N, 1, S, S) -> log-probabilities (N, K) and an embedding (N, P)
     share    weight of the experts' log-probabilities against the networks'
 
     Logits are weighted means of log-probabilities, maps the networks' means. The embedding is the
-    experts', or that of all networks side by side where there are none.
+    experts', or that of all networks side by side if there are none.
     """
 
     def __init__(
@@ -116,16 +116,16 @@ class Ensemble(nn.Module):
 
 Network = ChipNet | Ensemble
 
-_SHIP_DB = 10.0  # above clutter: what is dimmer is hardly the ship
+_SHIP_DB = 10.0  # above clutter; dimmer pixels are hardly the ship
 
 
 class ExportedNet(nn.Module):
     """A network as it is exported: its maps show where on the ship the evidence for a class lies.
 
-    A class activation map alone is a few cells as coarse as a ship is long, and its cells have seen
-    their neighbours: on simulated ships it lay on the sea as much as on the ship. So it is drawn
-    out to the chip's size, taken relative to the other classes, and weighed at each place by the
-    backscatter above _SHIP_DB. The maps are (N, K, S, S), not negative.
+    The cells of a class activation map are as large as a ship and overlap: on simulated ships the
+    map was on the sea as much as on the ship. So it is enlarged to the chip's size, taken relative
+    to the other classes, and multiplied at each place by the backscatter above _SHIP_DB. The maps
+    are (N, K, S, S), not negative.
     """
 
     def __init__(self, network: Network, spec: InputSpec) -> None:
@@ -148,7 +148,7 @@ def build(config: ModelConfig, classes: int, planes: int = 1) -> ChipNet:
     planes  what its first layer takes, see ChipNet
     """
     net = _resnet50 if config.name == "resnet50" else _plain
-    # The inputs are channels last too: on a CPU half as fast again, on a GPU for tensor cores.
+    # The inputs are channels last too: 1.5 times as fast on a CPU, and needed for tensor cores.
     return net(config, classes, planes).to(memory_format=torch.channels_last)
 
 

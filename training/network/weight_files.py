@@ -1,7 +1,7 @@
-"""A file of weights: its tensors by name, whichever of the common shapes a checkpoint has.
+"""Reads a file of weights: its tensors by name, for all common layouts of checkpoints.
 
-Files are read as safetensors, or by torch.load with weights_only=True; nothing that could run code
-is ever unpickled.
+Files are read as safetensors, or by torch.load with weights_only=True, so nothing that could run
+code is unpickled.
 """
 
 import hashlib
@@ -49,9 +49,9 @@ def read_weight_file(path: Path) -> WeightFile:
         else:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        told = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise WeightsInvalid(
-            f"{path} is not a file of weights ({told}); expected safetensors, complete, or what "
+            f"{path} is not a file of weights ({reason}); expected safetensors, complete, or what "
             "torch.save(network.state_dict(), FILE) writes"
         ) from error
     metadata = _metadata(content) if path.suffix == ".safetensors" else {}
@@ -72,7 +72,7 @@ def _state_dict(state: object, path: Path) -> dict[str, Tensor]:
         state = next((state[key] for key in _NESTED if isinstance(state.get(key), Mapping)), state)
     if not isinstance(state, Mapping) or not state or not _all_tensors(state):
         raise WeightsInvalid(
-            f"{path} holds {_told(state)}, expected a state dict, alone or under one of "
+            f"{path} holds {_description(state)}, expected a state dict, alone or under one of "
             f"{', '.join(_NESTED)}; write one with torch.save(network.state_dict(), FILE)"
         )
     return {_unwrapped(str(name)): value for name, value in state.items()}
@@ -82,7 +82,7 @@ def _all_tensors(state: Mapping[Any, Any]) -> bool:
     return all(isinstance(value, Tensor) for value in state.values())
 
 
-def _told(state: object) -> str:
+def _description(state: object) -> str:
     if not isinstance(state, Mapping):
         return f"a {type(state).__name__}"
     keys = ", ".join(str(key) for key in list(state)[:5])

@@ -1,4 +1,4 @@
-"""Features to start from: ImageNet's, our own SAR pretraining's, or any file's."""
+"""Features to start from: those of ImageNet, of our SAR pretraining, or of any file."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -25,13 +25,13 @@ _RESNET_PLACES["layer4"] = "7"
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Features read from a file, once: every network of a run starts from the same ones, whatever
-    becomes of the file meanwhile.
+    """Features read from a file once, so that every network of a run starts from the same ones even
+    if the file changes meanwhile.
 
-    sha256     of the file; it belongs to the identity of whatever starts from it
+    sha256     of the file; part of the identity of what starts from it
     tensors    by ChipNet's names
-    record     what a card says of them
-    learnt_on  sha256 of the chips that they were learnt from, where the file is ours
+    record     their record for a card
+    learnt_on  sha256 of the chips that they were learnt from, if the file is ours
     """
 
     path: Path
@@ -56,8 +56,8 @@ def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
 
     which   "imagenet", "sar", or the path of a file
     folder  where the files of the first two are looked for
-    Raises WeightsMissing, naming the file to fetch or the command to run, WeightsInvalid where the
-    file is damaged, or its features were learnt on another input than the config's.
+    Raises WeightsMissing, which names the file to fetch or the command to run; WeightsInvalid if
+    the file is damaged, or its features were learnt on another input than the config's.
     """
     if which == "imagenet":
         path = imagenet.find(config.model, folder)
@@ -87,8 +87,8 @@ def read_weights(which: str, config: RunConfig, folder: Path) -> Weights:
 def load_features(model: ChipNet, weights: Weights) -> None:
     """Give the features of `model` these weights; the head stays as it is.
 
-    Batch normalisation's count of batches may be missing, as it is in older files: nothing here
-    reads it. Raises WeightsInvalid where the weights are of another network.
+    Batch normalisation's count of batches may be missing, as in older files: nothing reads it.
+    Raises WeightsInvalid if the weights are of another network.
     """
     path, found = weights.path, weights.tensors
     wanted = {n: v for n, v in model.state_dict().items() if n.startswith("features.")}
@@ -127,7 +127,7 @@ def save_features(
 
 
 def read_features_record(path: Path) -> dict[str, Any]:
-    """The record that save_features wrote. Raises WeightsInvalid where the file is not ours."""
+    """The record that save_features wrote. Raises WeightsInvalid if the file is not ours."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -147,7 +147,7 @@ def _metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
 
 
 def _input(spec: InputSpec) -> dict[str, float]:
-    """What a chip must have in common with those that features were learnt on."""
+    """The input settings that must be the same as those the features were learnt on."""
     return spec.model_dump(include={"size", "spacing_m", "db_min", "db_max", "db_scale"})
 
 
@@ -183,7 +183,7 @@ def _foreign(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) ->
         if published is None:
             known = [f for kind in imagenet.PUBLISHED.values() for one in kind for f in one.files]
             raise WeightsInvalid(
-                f"{file.path} is of a colour network, and its name does not tell how its input was "
+                f"{file.path} is of a colour network, and its name does not say how its input was "
                 f"normalised; name it as one of {', '.join(known)}, if its input was like theirs"
             )
         tensors[_FIRST] = imagenet.fold(first, published, config.input)

@@ -24,7 +24,7 @@ def write_matrix_report(
 
     Without `chips` no chip is shown, so that the report may go where the data may not.
     With `figures` the pictures are also written to `folder/figures`, and report.md shows them.
-    Raises DataInvalid where no cell is finished or one was tested on other chips.
+    Raises DataInvalid if no cell is finished or one was tested on other chips.
     """
     sections = matrix_sections(results, chips)
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,8 +32,8 @@ def write_matrix_report(
         (folder / "figures").mkdir(exist_ok=True)
         for name, png in report_pictures(sections).items():
             (folder / "figures" / f"{name}.png").write_bytes(png)
-    told = markdown(_TITLE, sections, "figures" if figures else None)
-    for name, content in (("report.md", told), ("report.html", html(_TITLE, sections))):
+    page = markdown(_TITLE, sections, "figures" if figures else None)
+    for name, content in (("report.md", page), ("report.html", html(_TITLE, sections))):
         write_text(folder / name, content)
 
 

@@ -41,7 +41,7 @@ _NOT_THE_SAME_CHIPS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one line did on one test set; `published` is None where the paper has no such row."""
+    """How one line did on one test set; `published` is None if the paper has no such row."""
 
     score: Mapping[str, Any]
     published: PublishedRow | None

@@ -1,4 +1,4 @@
-"""How calibrated the models are, and the chips that one is most sure of and wrong about."""
+"""How well the models are calibrated, and the mistakes one makes with most confidence."""
 
 import numpy as np
 

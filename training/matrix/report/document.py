@@ -78,7 +78,7 @@ class Verbatim:
 class Gallery:
     """Thumbnails cut from one PNG of `columns` squares a row, each with its lines of text.
 
-    facts   one mapping a thumbnail, all with the same keys: what is told of it
+    facts   one mapping a thumbnail, all with the same keys: what is known of it
     """
 
     kind: ClassVar[str] = "gallery"
@@ -93,7 +93,7 @@ class Gallery:
         return -(-len(self.facts) // self.columns)
 
     def table(self) -> Table:
-        """What is told of the thumbnails, without them."""
+        """The facts of the thumbnails, without the pictures."""
         head = tuple(self.facts[0])
         rows = tuple(tuple(TableCell(fact[key]) for key in head) for fact in self.facts)
         return Table("Row by row", head, rows)

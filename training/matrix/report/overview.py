@@ -66,7 +66,7 @@ def _run_table(answers: MatrixScores) -> Table:
     finished = sum(len(seeds) for seeds in answers.lines.values())
     hours = sum(cell.seconds for cell in cells) / 3600
     paths = dict.fromkeys(line.path for line in answers.lines)
-    told = {
+    facts = {
         "trainings": f"{finished}, {hours:.1f} hours in all",
         "models": listed(answers.models),
         "paths": listed([path_name(path) for path in paths]),
@@ -79,7 +79,7 @@ def _run_table(answers: MatrixScores) -> Table:
         "VGG16": _VGG16 if any(name.startswith("vgg16") for name in answers.models) else "",
         "machine": str(config.get("machine", "not told")),
     }
-    return Table("The run", ("", ""), tuple(entries(*row) for row in told.items() if row[1]))
+    return Table("The run", ("", ""), tuple(entries(*row) for row in facts.items() if row[1]))
 
 
 def _split_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:

@@ -1,6 +1,6 @@
-"""The published figures (Awais and Reggiannini) that a matrix is set beside.
+"""The published figures (Awais and Reggiannini) that a matrix is compared with.
 
-`published_scores.csv` holds one row a model, base set, set of the fine-tuning (empty: none) and
+`published_scores.csv` holds one row per model, base set, set of the fine-tuning (empty: none) and
 test set. Its test sets have all three classes and share ships with training.
 """
 
@@ -53,7 +53,7 @@ class PublishedScores:
         return frozenset(test for _, _, _, test in self._rows)
 
     def find(self, model: str, path: Sequence[str], test: str) -> PublishedRow | None:
-        """The row of a path's base and last set; None where the paper has none.
+        """The row of a path's base and last set; None if the paper has none.
 
         The table does not say what came between, so ("fusar", "mix") and
         ("fusar", "opensarship", "mix") have the same partner.

@@ -1,4 +1,4 @@
-"""A matrix seen by the report: cells that differ in seed alone are one line, scored together."""
+"""The scores of a matrix for its report: cells that differ only in seed are one line."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class MatrixScores:
-    """The finished cells by line and seed, and everything that is computed of them.
+    """The finished cells by line and seed, and everything that is computed from them.
 
     lines      line -> seed -> cell, seeds ascending; lines with a base before its fine-tunings
     sets       names of the test sets that hold a chip, the union of the others last
@@ -44,7 +44,7 @@ class MatrixScores:
 
     @classmethod
     def of(cls, results: MatrixResults) -> "MatrixScores":
-        """Sort a matrix; DataInvalid where a cell was not tested on this test side."""
+        """Sort a matrix; DataInvalid if a cell was not tested on this test side."""
         config, test = results.config, results.test
         for cell in results.cells:
             if cell.logits.shape != (len(test.labels), len(test.classes)):
@@ -160,7 +160,7 @@ def _ordered(wanted: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
 
 
 def _missing(results: MatrixResults) -> Iterable[str]:
-    """Cells without sound answers, among all variants, models, seeds and paths that are told of."""
+    """Cells that lack finite answers, of all variants, models, seeds and paths in the report."""
     recipe, held = results.config.get("matrix", {}), {result.cell for result in results.cells}
     for result in results.cells:
         if not np.isfinite(result.logits).all():

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 
-def half_of(path: Path) -> Path:
+def temporary_of(path: Path) -> Path:
     """The path of a file or folder until it is complete."""
     return path.with_name(f"{path.name}.half")
 
@@ -15,9 +15,9 @@ def half_of(path: Path) -> Path:
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text; an older file of that name stays until the new one is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = half_of(path)
-    half.write_text(content, encoding="utf-8")
-    half.replace(path)
+    temporary = temporary_of(path)
+    temporary.write_text(content, encoding="utf-8")
+    temporary.replace(path)
 
 
 def write_tensors(
@@ -25,7 +25,7 @@ def write_tensors(
 ) -> None:
     """Write tensors as safetensors, each in contiguous order."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = half_of(path)
+    temporary = temporary_of(path)
     contiguous = {name: value.contiguous() for name, value in tensors.items()}
-    save_file(contiguous, half, dict(metadata or {}))
-    half.replace(path)
+    save_file(contiguous, temporary, dict(metadata or {}))
+    temporary.replace(path)

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import half_of, write_text
+from training.atomic import temporary_of, write_text
 from training.card.record import dataset_of_card
 from training.config import RunConfig
 from training.data import splits
@@ -85,10 +85,10 @@ def _train(request: TrainRequest, work: Workspace) -> None:
     recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
     folder = request.runs / f"{name}-{identity(recipe | data)}"
-    half = half_of(folder)
-    with locked(folder if team.agree(folder.exists) else half, team):
+    temporary = temporary_of(folder)
+    with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
-        place, now = folder if finished else half, made_by(team)
+        place, now = folder if finished else temporary, made_by(team)
         makers = team.agree(
             lambda: accepted_makers(makers_of(place), now, place, request.accept_changes)
         )
@@ -96,14 +96,14 @@ def _train(request: TrainRequest, work: Workspace) -> None:
         if finished:
             team.agree(lambda: _complete(folder, dataset, record, ood, console))
             return
-        team.agree(lambda: write_run(half, config, items, makers))
-        log_epoch = request.epoch_logger(half, team)
+        team.agree(lambda: write_run(temporary, config, items, makers))
+        log_epoch = request.epoch_logger(temporary, team)
         runs = config.model_copy(update={"stages": planned.stages})
-        trained, history = train_networks(dataset, runs, half, start, work, log_epoch)
+        trained, history = train_networks(dataset, runs, temporary, start, work, log_epoch)
         if team.writes:
-            write_curves(half, history)
-            card = finish_run(trained, dataset, config, record, half, name, ood)
-            half.replace(folder)  # from here on it is finished, whatever kills the process
+            write_curves(temporary, history)
+            card = finish_run(trained, dataset, config, record, temporary, name, ood)
+            temporary.replace(folder)  # from here on it is finished, whatever kills the process
             clear_stages(folder)
             _print_model(card, folder, console)
 

@@ -26,22 +26,22 @@ def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.f
     chips are the prepared test chips (N, 1, S, S) for which both are compared. Raises
     ExportMismatch if a logit differs by more than EXPORT_TOLERANCE or a label at all.
     """
-    half = path.with_suffix(".half.onnx")
+    temporary = path.with_suffix(".half.onnx")
     proto = to_onnx(model, card.input)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    half.write_bytes(proto.SerializeToString())
-    check_export(model, half, chips)
-    half.replace(path)
+    temporary.write_bytes(proto.SerializeToString())
+    check_export(model, temporary, chips)
+    temporary.replace(path)
 
 
 def write_card(card: ModelCard, path: Path) -> None:
     """Replace the card of the file at `path`; the graph stays byte-identical."""
     proto = onnx.load(path)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
-    half = path.with_suffix(".half.onnx")
-    half.write_bytes(proto.SerializeToString())
-    half.replace(path)
+    temporary = path.with_suffix(".half.onnx")
+    temporary.write_bytes(proto.SerializeToString())
+    temporary.replace(path)
 
 
 def identified(card: ModelCard, path: Path) -> ModelCard:

@@ -41,8 +41,8 @@ def promote_model(run: Path, models: Path) -> bool:
             "export it again with `export --int8`, which measures it"
         )
     models.mkdir(parents=True, exist_ok=True)
-    half = models / "ship.half.onnx"
-    shutil.copyfile(source, half)
+    temporary = models / "ship.half.onnx"
+    shutil.copyfile(source, temporary)
     for name, png in card_pictures(ships.card).items():
         (models / name).write_bytes(png)
     write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
@@ -52,7 +52,7 @@ def promote_model(run: Path, models: Path) -> bool:
         (models / "ship.int8.onnx").unlink()
     # The service refuses a file with another sum: killed between these two, promote once more.
     write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
-    half.replace(models / "ship.onnx")
+    temporary.replace(models / "ship.onnx")
     return outdated
 
 

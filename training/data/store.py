@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shipchip.card import InputSpec
 from shipchip.errors import ChipError
 from shipchip.prepare import prepare
-from training.atomic import half_of, write_text
+from training.atomic import temporary_of, write_text
 from training.data.record import Record, Source
 from training.errors import DataInvalid
 
@@ -109,18 +109,18 @@ def _write(
     spec: InputSpec,
     on_chip: Callable[[], None],
 ) -> None:
-    half = half_of(path)
+    temporary = temporary_of(path)
     try:
-        digest = _write_half(half, sources, records, spec, on_chip)
+        digest = _write_chips(temporary, sources, records, spec, on_chip)
     except BaseException:
-        half.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     write_text(_sum_of(path), f"{digest}  {path.name}\n")
-    half.replace(path)
+    temporary.replace(path)
 
 
-def _write_half(
-    half: Path,
+def _write_chips(
+    temporary: Path,
     sources: list[Source],
     records: list[Record],
     spec: InputSpec,
@@ -133,11 +133,11 @@ def _write_half(
     by_name = {source.name: source for source in sources}
     shape = (len(records), 1, spec.size, spec.size)
     failures: list[str] = []
-    with half.open("w+b") as file:
+    with temporary.open("w+b") as file:
         np.lib.format.write_array_header_1_0(
             file, {"descr": "<f4", "fortran_order": False, "shape": shape}
         )
-        _allocate(file.fileno(), file.tell() + 4 * int(np.prod(shape)), half)
+        _allocate(file.fileno(), file.tell() + 4 * int(np.prod(shape)), temporary)
         for record in records:
             try:
                 chip = prepare(by_name[record.source].read(record), spec)

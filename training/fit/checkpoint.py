@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.atomic import half_of
+from training.atomic import temporary_of
 from training.errors import DataInvalid
 
 
@@ -93,9 +93,9 @@ class Checkpoint:
         if time.monotonic() - self._last < self._every_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        half = half_of(self._path)
-        torch.save(state | {"identity": self._identity}, half)
-        half.replace(self._path)
+        temporary = temporary_of(self._path)
+        torch.save(state | {"identity": self._identity}, temporary)
+        temporary.replace(self._path)
         self._last = time.monotonic()
 
     def clear(self) -> None:

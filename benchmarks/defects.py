@@ -18,16 +18,23 @@ from rich.table import Table
 from sklearn.model_selection import train_test_split
 
 from training.config import DEFAULT_INPUT, ModelConfig, RunConfig, StageConfig
-from training.final_test import final_chips, final_logits
-from training.loop import evaluate
-from training.metrics import macro_f1
-from training.models import ChipNet, build, device_of_choice
-from training.sides import SealedTest, Sides, distinct, index, load
-from training.sources.discover import discover
-from training.sources.record import CLASSES
-from training.splits import SPLITS, Item, SplitName
-from training.stages import of_sources, run_stage
-from training.store import Prepared
+from training.data.dataset import (
+    Dataset,
+    SealedTest,
+    Workspace,
+    distinct_records,
+    index,
+    load_dataset,
+)
+from training.data.discover import discover
+from training.data.record import CLASSES
+from training.data.splits import SPLITS, Item, SplitName
+from training.data.store import PreparedChips
+from training.evaluation.final_test import final_chips, final_logits
+from training.evaluation.metrics import macro_f1
+from training.fit.epoch import predict
+from training.fit.stage import of_sources, run_stage
+from training.network.models import ChipNet, build, device_of_choice
 
 FUSAR, OPENSARSHIP, MIX = ("fusar*",), ("opensarship*",), ("*",)
 Condition = Callable[["Bench", int], float]
@@ -39,19 +46,19 @@ class Bench:
     def __init__(self, data: list[Path], runs: Path, epochs: int, console: Console) -> None:
         spec = DEFAULT_INPUT.model_copy(update={"size": 48, "spacing_m": 8.0})
         self.config = RunConfig(model=ModelConfig(name="cnn", width=1.0), input=spec)
-        self.epochs, self.store, self.console = epochs, runs / "store", console
+        self.epochs, self.work = epochs, Workspace(runs / "store", console)
         self.sources = discover(data)
-        self.items = index(distinct(self.sources, self.config, self.store, console), self.config)
-        self._sides = load(self.sources, self.items, self.config, self.store, console)
+        self.items = index(distinct_records(self.sources, self.config, self.work), self.config)
+        self._sides = load_dataset(self.sources, self.items, self.config, self.work)
 
-    def sides(self, items: list[Item] | None = None) -> Sides:
+    def sides(self, items: list[Item] | None = None) -> Dataset:
         """The chips on the sides that `items` say; by default the project's own split."""
         if items is None:
             return self._sides
-        return load(self.sources, items, self.config, self.store, self.console)
+        return load_dataset(self.sources, items, self.config, self.work)
 
     def train(
-        self, sides: Sides, patterns: tuple[str, ...], seed: int, model: ChipNet | None = None
+        self, sides: Dataset, patterns: tuple[str, ...], seed: int, model: ChipNet | None = None
     ) -> ChipNet:
         """A network trained on the sources that match; `model` goes on from another training."""
         stage = StageConfig(name="base", sources=patterns, epochs=self.epochs, lr=1e-3)
@@ -62,7 +69,7 @@ class Bench:
         run_stage(net, train, held, stage, config)
         return net
 
-    def score(self, model: ChipNet, sides: Sides) -> float:
+    def score(self, model: ChipNet, sides: Dataset) -> float:
         """Macro-F1 on the FUSAR chips of the test side."""
         chips = of_sources(final_chips(sides.test), FUSAR)
         return macro_f1(chips.labels, final_logits(model, SealedTest(chips)).argmax(axis=1))
@@ -114,7 +121,7 @@ def test_chips_cropped(bench: Bench, seed: int) -> float:
     """As it should be, but each test chip is cropped at random to 5/6 of its side."""
     model = bench.train(bench.sides(), FUSAR, seed)
     chips = of_sources(final_chips(bench.sides().test), FUSAR)
-    logits, _ = evaluate(model, crop(chips, np.random.default_rng(seed)))
+    logits, _ = predict(model, crop(chips, np.random.default_rng(seed)))
     return macro_f1(chips.labels, logits.argmax(axis=1))
 
 
@@ -142,7 +149,7 @@ def deal_chips(items: list[Item], seed: int, test: float) -> list[Item]:
     return [replace(item, split=name) for item, name in zip(items, side, strict=True)]
 
 
-def crop(chips: Prepared, rng: np.random.Generator) -> NDArray[np.float32]:
+def crop(chips: PreparedChips, rng: np.random.Generator) -> NDArray[np.float32]:
     """Windows of 5/6 of the side at random places, put back in the middle of clutter."""
     size = chips.inputs.shape[-1]
     window = size * 5 // 6

@@ -29,9 +29,9 @@ from rich.table import Table
 from benchmarks import training as speed
 from shipchip import ShipClassifier
 from training.config import ModelConfig, RunConfig, read_config
-from training.matrix_config import MatrixConfig
-from training.provenance import machine
-from training.sources.simulated import SimulatedSource
+from training.data.simulated import SimulatedSource
+from training.identity import machine
+from training.matrix.config import MatrixConfig
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models" / "ship.onnx"

@@ -21,9 +21,9 @@ from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ShipchipError
-from training.evaluation import BATCH
-from training.provenance import machine
-from training.smaller import check_related, seconds, speed, times_as_fast
+from training.evaluation.figures import BATCH
+from training.identity import machine
+from training.int8.comparison import check_related, chips_per_second, time_in_turns, times_as_fast
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,9 +56,9 @@ def speeds(fp32: Path, int8: Path, threads: int, rounds: int) -> tuple[str, str,
     check_related(pair[1], pair[0])
     size = pair[0].card.input.size
     chips = np.random.default_rng(0).normal(0, 0.3, (BATCH, 1, size, size)).astype(np.float32)
-    taken = seconds(pair, chips, rounds)
+    taken = time_in_turns(pair, chips, rounds)
     ratio = times_as_fast(*taken)
-    first, second = (f"{speed(t)['value']:.0f}" for t in taken)
+    first, second = (f"{chips_per_second(t)['value']:.0f}" for t in taken)
     return first, second, f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 

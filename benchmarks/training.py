@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.augment import augment, mixup
-from training.checkpoint import Dice
 from training.config import NETWORKS, ModelConfig, RunConfig, StageConfig
-from training.loop import Course, bf16_pays, train_one_epoch
-from training.models import ChipNet, build, device_of_choice
-from training.parallel import ALONE
-from training.provenance import machine
-from training.sources.record import CLASSES, Record
-from training.stages import make_learner, run_stage
-from training.store import Prepared
+from training.data.record import CLASSES, Record
+from training.data.store import PreparedChips
+from training.fit.checkpoint import RandomStates
+from training.fit.epoch import TrainingTask, bf16_pays, train_one_epoch
+from training.fit.processes import ALONE
+from training.fit.stage import make_learner, run_stage
+from training.identity import machine
+from training.network.augment import augment, mixup
+from training.network.models import ChipNet, build, device_of_choice
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def chips(n: int, size: int) -> Prepared:
+def chips(n: int, size: int) -> PreparedChips:
     """Noise of a chip's shape, with labels in turn."""
     rng = np.random.default_rng(n)
     labels = np.arange(n, dtype=np.int64) % len(CLASSES)
@@ -59,7 +59,7 @@ def chips(n: int, size: int) -> Prepared:
         Record("noise", str(i), CLASSES[k], str(i), str(i)) for i, k in enumerate(labels)
     )
     inputs = rng.normal(0, 0.3, (n, 1, size, size)).astype(np.float32)
-    return Prepared(inputs, labels, records, CLASSES)
+    return PreparedChips(inputs, labels, records, CLASSES)
 
 
 def network(config: RunConfig) -> ChipNet:
@@ -77,7 +77,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def frozen(table: Table, config: RunConfig, train: Prepared, held: Prepared, epochs: int) -> None:
+def frozen(
+    table: Table, config: RunConfig, train: PreparedChips, held: PreparedChips, epochs: int
+) -> None:
     """The stage as it is, and the same stage as a plain loop over chips, epoch by epoch."""
     stage = StageConfig(name="head", trains="head", epochs=epochs, lr=2e-3)
     model = network(config)
@@ -87,15 +89,15 @@ def frozen(table: Table, config: RunConfig, train: Prepared, held: Prepared, epo
     model.head.requires_grad_(True)
     device = next(model.parameters()).device
     inputs = torch.from_numpy(train.inputs).to(device)
-    course = Course.of(train, config, device)
-    learner = make_learner(model, stage, config, course)
-    dice = Dice.of(0, stage.name, device)
+    task = TrainingTask.of(train, config, device)
+    learner = make_learner(model, stage, config, task)
+    states = RandomStates.of(0, stage.name, device)
     plain_epochs = max(2, epochs // 10)
 
     def plain() -> None:
         for _ in range(plain_epochs):
             model.eval()
-            train_one_epoch(learner, inputs, course, config, dice, ALONE)
+            train_one_epoch(learner, inputs, task, config, states, ALONE)
 
     slow = seconds(plain) / plain_epochs * epochs
     table.add_row(f"frozen stage, {epochs} epochs of {stage.views} views", f"{fast:.1f} s", "")
@@ -103,24 +105,24 @@ def frozen(table: Table, config: RunConfig, train: Prepared, held: Prepared, epo
     table.add_row("the same as a plain loop", told, f"{slow / fast:.1f}x the time")
 
 
-def base(table: Table, config: RunConfig, train: Prepared) -> None:
+def base(table: Table, config: RunConfig, train: PreparedChips) -> None:
     """Base training beside a matrix product, and the loader beside base training."""
     model = network(config)
     device = next(model.parameters()).device
     inputs = torch.from_numpy(train.inputs).to(device)
-    course = Course.of(train, config, device)
+    task = TrainingTask.of(train, config, device)
     stage = StageConfig(name="base", epochs=9, lr=1e-3)
-    learner = make_learner(model, stage, config, course)
-    dice = Dice.of(0, stage.name, device)
+    learner = make_learner(model, stage, config, task)
+    states = RandomStates.of(0, stage.name, device)
     model.train()
 
     def epoch() -> None:
-        train_one_epoch(learner, inputs, course, config, dice, ALONE)
+        train_one_epoch(learner, inputs, task, config, states, ALONE)
 
     def load() -> None:
-        for rows in course.batches(dice.rng):
-            batch = augment(inputs[rows], config.augment, config.input.db_scale, dice.generator)
-            mixup(batch, course.targets(rows), config.augment.mixup, dice.generator)
+        for rows in task.batches(states.rng):
+            batch = augment(inputs[rows], config.augment, config.input.db_scale, states.generator)
+            mixup(batch, task.targets(rows), config.augment.mixup, states.generator)
 
     seconds(epoch)  # the first one allocates and chooses kernels
     rate = len(train) / min(seconds(epoch) for _ in range(3))

@@ -12,8 +12,8 @@ import torch
 
 from shipchip import ShipClassifier
 from training.config import ModelConfig
-from training.export import export
-from training.models import build
+from training.export import export_onnx
+from training.network.models import build
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,7 +42,7 @@ def main() -> int:
             "training": {"config": {"model": {"name": "vgg16", "width": 1.0}}},
         }
     )
-    export(network, card, path, chips)
+    export_onnx(network, card, path, chips)
     return 0
 
 

@@ -192,7 +192,7 @@ def test_weights_that_hold_a_pickle_are_refused(mark: Path, tmp_path: Path, plai
     import torch  # noqa: PLC0415  (slow to import, and needed by these alone)
 
     from training.errors import WeightsInvalid  # noqa: PLC0415
-    from training.weight_files import read_file  # noqa: PLC0415
+    from training.network.weight_files import read_weight_file  # noqa: PLC0415
 
     path = tmp_path / "weights.pth"
     if plain:
@@ -200,14 +200,14 @@ def test_weights_that_hold_a_pickle_are_refused(mark: Path, tmp_path: Path, plai
     else:
         torch.save({"features.0.weight": Attack(mark)}, path)
     with pytest.raises(WeightsInvalid):
-        read_file(path)
+        read_weight_file(path)
 
 
 def test_a_checkpoint_that_holds_a_pickle_is_refused(mark: Path, tmp_path: Path) -> None:
     import torch  # noqa: PLC0415
 
-    from training.checkpoint import Checkpoint  # noqa: PLC0415
     from training.errors import DataInvalid  # noqa: PLC0415
+    from training.fit.checkpoint import Checkpoint  # noqa: PLC0415
 
     path = tmp_path / "stage.pt"
     torch.save({"identity": "a", "history": Attack(mark)}, path)

@@ -1,6 +1,5 @@
 """What each command of training.run does; each prints what it found and raises what it refuses."""
 
-import argparse
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -14,278 +13,227 @@ from rich.progress import Progress
 
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training import matrix as matrix_run
-from training import promote as promotion
-from training import report, splits
-from training.appraisal import appraise, check_card, tell
-from training.card_data import sides_of_card
-from training.config import RunConfig, validated
-from training.crossfit import Start
-from training.errors import DataInvalid
-from training.matrix_config import MatrixConfig, is_pretrained
-from training.matrix_place import Place
-from training.options import (
-    check_pretraining,
-    large_enough,
-    matrix_config,
-    other_source,
-    run_config,
-    run_name,
-    scribe_of,
-    sources_of,
-    weights_dir,
+from training.atomic import temporary_of, write_text
+from training.card.record import dataset_of_card
+from training.config import RunConfig
+from training.data import splits
+from training.data.checks import notes, verify
+from training.data.dataset import (
+    Dataset,
+    Workspace,
+    all_records,
+    distinct_records,
+    index,
+    load_dataset,
 )
-from training.parallel import Team, joined
-from training.pipeline import (
+from training.data.ood import load_ood_chips
+from training.data.record import Source
+from training.data.simulated import SimulatedSource
+from training.errors import DataInvalid
+from training.evaluation.evaluate import check_card, evaluate_file, print_evaluation
+from training.evaluation.tables import counts_table, scores_table
+from training.fit.cross_validation import Start, plan_stages
+from training.fit.processes import join_team
+from training.identity import accepted_makers, identity, locked, made_by, makers_of
+from training.int8.quantise import export_int8
+from training.network.weights import read_weights
+from training.plots import draw_answers
+from training.pretrain import check_unseen, learn_features, other_chips
+from training.promote import promote_model
+from training.requests import (
+    DataRequest,
+    EvaluateRequest,
+    ExportRequest,
+    FigureRequest,
+    PretrainRequest,
+    PromoteRequest,
+    TrainingRequest,
+    TrainRequest,
+)
+from training.retrain import (
     clear_stages,
-    finish,
+    finish_run,
+    initial_network,
     measure_run,
+    train_networks,
     training_record,
-    untrained,
     write_curves,
     write_run,
 )
-from training.pipeline import train as learn_all
-from training.plan import plan
-from training.pretraining import check_unseen, other_chips
-from training.pretraining import pretrain as learn_features
-from training.provenance import identity, made_by
-from training.quantise import convert
-from training.run_folder import admitted, locked, makers_of
-from training.sides import Sides, all_records, distinct, index, load
-from training.sources.record import Source
-from training.sources.simulated import SimulatedSource
-from training.strangers import strangers
-from training.verify import notes, verify
-from training.weights import read_weights
-from training.whole import half_of, write_text
 
 
-def train(options: argparse.Namespace, console: Console) -> None:
-    """A model from sources to a checked file; the same command again goes on or is done."""
-    with joined() as team:
+def train(request: TrainRequest, console: Console) -> None:
+    """Train, export, check and test a model once; run again, it resumes or is already done."""
+    with join_team() as team:
         console.quiet = not team.writes
-        _train(options, console, team)
+        _train(request, Workspace(request.store, console, team))
 
 
-def _train(options: argparse.Namespace, console: Console, team: Team) -> None:
-    config, sources = run_config(options), sources_of(options.data, options)
-    name = run_name(options)
-    large_enough(config)
-    check_pretraining(options)
-    store = options.runs / "store"
-    found = distinct(sources, config, store, console, team)
+def _train(request: TrainRequest, work: Workspace) -> None:
+    console, team = work.console, work.team
+    config, sources, name = request.run_config(), request.sources(), request.model_name()
+    request.check_pretraining()
+    found = distinct_records(sources, config, work)
     items = team.agree(lambda: index(found, config))
-    _say_data(sources, items, console, console)
-    sides = load(sources, items, config, store, console, team)
-    planned = plan(sides, config)
+    print_data(sources, items, console, console)
+    dataset = load_dataset(sources, items, config, work)
+    planned = plan_stages(dataset, config)
     for stage, why in planned.skipped.items():
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
-    strange = strangers(options.ood, config.input, store, console) if options.ood else None
-    start, pretraining = _features(options, config, items, console, team)
+    ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
+    start, pretraining = _features(request, config, items, work)
     recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
-    folder = options.runs / f"{name}-{identity(recipe | data)}"
-    half = half_of(folder)
-    with locked(folder if team.agree(folder.exists) else half, team):
+    folder = request.runs / f"{name}-{identity(recipe | data)}"
+    temporary = temporary_of(folder)
+    with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
-        place, now = folder if finished else half, made_by(team)
-        makers = team.agree(lambda: admitted(makers_of(place), now, place, options.accept_changes))
-        record = training_record(items, config, planned, pretraining, makers, strange)
+        place, now = folder if finished else temporary, made_by(team)
+        makers = team.agree(
+            lambda: accepted_makers(makers_of(place), now, place, request.accept_changes)
+        )
+        record = training_record(items, config, planned, pretraining, makers, ood)
         if finished:
-            team.agree(lambda: _complete(folder, sides, record, strange, console))
+            team.agree(lambda: _complete(folder, dataset, record, ood, console))
             return
-        team.agree(lambda: write_run(half, config, items, makers))
-        scribe = scribe_of(options, half, team)
+        team.agree(lambda: write_run(temporary, config, items, makers))
+        log_epoch = request.epoch_logger(temporary, team)
         runs = config.model_copy(update={"stages": planned.stages})
-        learnt, history = learn_all(sides, runs, half, start, console, team, scribe)
+        trained, history = train_networks(dataset, runs, temporary, start, work, log_epoch)
         if team.writes:
-            write_curves(half, history)
-            card = finish(learnt, sides, config, record, half, name, strange)
-            half.replace(folder)  # from here on it is finished, whatever kills the process
+            write_curves(temporary, history)
+            card = finish_run(trained, dataset, config, record, temporary, name, ood)
+            temporary.replace(folder)  # from here on it is finished, whatever kills the process
             clear_stages(folder)
-            _say_model(card, folder, console)
+            _print_model(card, folder, console)
 
 
 def _features(
-    options: argparse.Namespace,
-    config: RunConfig,
-    items: list[splits.Item],
-    console: Console,
-    team: Team,
+    request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
 ) -> tuple[Start, dict[str, object] | None]:
-    """What gives a network its first weights, and the record of the features among them."""
-    weights = weights_dir(options)
-    if options.pretrain:
-        options.pretrained = "sar"
-        other = other_chips(options.pretrain, config)
-        check_unseen({chip.sha256 for chip in other.index()}, items, config)
-        learn_features(other, config, weights, options.runs / "store", console, team)
-    features = read_weights(options.pretrained, config, weights) if options.pretrained else None
+    """What builds a network with its first weights, and the card's record of its features."""
+    pretrained = request.pretrained
+    if request.pretrain:
+        pretrained = "sar"
+        learn_unseen_features(other_chips(request.pretrain, config), config, items, request, work)
+    features = read_weights(pretrained, config, request.weights) if pretrained else None
     if features:
         check_unseen(features.learnt_on, items, config)
-    start = partial(untrained, weights=features)
+    start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
     return start, dict(features.record) if features else None
 
 
+def learn_unseen_features(
+    other: Source,
+    config: RunConfig,
+    items: list[splits.Item],
+    request: TrainingRequest,
+    work: Workspace,
+) -> None:
+    """Learn features on other chips; Leak if the run measures a network on one of them."""
+    check_unseen({chip.sha256 for chip in other.index()}, items, config)
+    learn_features(other, config, request.weights, work)
+
+
 def _complete(
     folder: Path,
-    sides: Sides,
+    dataset: Dataset,
     record: dict[str, Any],
-    strange: Mapping[str, NDArray[np.float32]] | None,
+    ood: Mapping[str, NDArray[np.float32]] | None,
     console: Console,
 ) -> None:
-    """Measure what a finished run was not yet asked: its doubt of the chips of --ood."""
+    """Measure a finished run on chips of --ood that it was not measured on yet."""
     clear_stages(folder)
     card = ShipClassifier(folder / "ship.onnx", device="cpu").card
-    if strange is None or card.training["ood_sha256"] == record["ood_sha256"]:
+    if ood is None or card.training["ood_sha256"] == record["ood_sha256"]:
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
     console.print(f"{folder} is finished already; measuring it on the chips of --ood")
-    _say_model(measure_run(folder, sides, record, strange), folder, console)
+    _print_model(measure_run(folder, dataset, record, ood), folder, console)
 
 
-def _say_model(card: ModelCard, folder: Path, console: Console) -> None:
-    Console().print(report.scores_table(card.metrics["sources"]))
+def _print_model(card: ModelCard, folder: Path, console: Console) -> None:
+    Console().print(scores_table(card.metrics["sources"]))
     console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}", soft_wrap=True)
 
 
-def data(options: argparse.Namespace, console: Console) -> None:
-    """Index, verify every chip, split; the table, the notes and the manifest."""
-    config, sources = run_config(options), sources_of(options.sources, options)
+def data(request: DataRequest, console: Console) -> None:
+    """Index, check and split the chips; print the table and notes, write the manifest."""
+    config, sources = request.run_config(), request.sources()
     items = index(all_records(sources), config)
     with Progress(console=console) as progress:
         task = progress.add_task("reading every chip", total=len(items))
         records = [item.record for item in items]
         problems = verify(sources, records, partial(progress.advance, task))
     if not problems:
-        found = distinct(sources, config, options.runs / "store", console)
+        found = distinct_records(sources, config, Workspace(request.store, console))
         items = index(found, config)
-    _say_data(sources, items, Console(), console)
+    print_data(sources, items, Console(), console)
     for problem in problems[:10]:
-        told = f"{problem.source} {problem.key}: {problem.code}: {problem.message}"
-        console.print(told, style="red", highlight=False, soft_wrap=True)
+        line = f"{problem.source} {problem.key}: {problem.code}: {problem.message}"
+        console.print(line, style="red", highlight=False, soft_wrap=True)
     if problems:
         raise DataInvalid(
             f"{len(problems)} of {len(items)} chips cannot be read, the first of them above; "
             "remove them, or fetch their archives again"
         )
-    write_text(options.manifest, splits.manifest(items))
-    told = f"{options.manifest}, sha256 {splits.manifest_sha256(items)}"
-    console.print(f"manifest {told}; no ship stands on two sides", highlight=False, soft_wrap=True)
+    write_text(request.manifest, splits.manifest(items))
+    line = f"manifest {request.manifest}, sha256 {splits.manifest_sha256(items)}"
+    console.print(f"{line}; no ship stands on two sides", highlight=False, soft_wrap=True)
 
 
-def pretrain(options: argparse.Namespace, console: Console) -> None:
+def pretrain(request: PretrainRequest, console: Console) -> None:
     """Features from other SAR chips, as a file of weights."""
-    config = run_config(options)
-    width = options.width or (config.model.width if options.model.startswith("vgg16") else 1.0)
-    model = config.model.model_dump() | {"name": options.model, "width": width}
-    config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
-    large_enough(config)
-    chips = other_chips(options.chips, config)
-    with joined() as team:
+    config = request.run_config()
+    chips = other_chips(request.chips, config)
+    with join_team() as team:
         console.quiet = not team.writes
-        learn_features(chips, config, weights_dir(options), options.runs / "store", console, team)
+        learn_features(chips, config, request.weights, Workspace(request.store, console, team))
 
 
-def matrix(options: argparse.Namespace, console: Console) -> None:
-    """The experiment and its report."""
-    with joined() as team:
-        console.quiet = not team.writes
-        _matrix(options, console, team)
-
-
-def _matrix(options: argparse.Namespace, console: Console, team: Team) -> None:
-    config = matrix_config(options)
-    check_pretraining(options, config.models)
-    sources = sources_of(options.data, options)
-    store = options.runs / "store"
-    found = distinct(sources, config.run, store, console, team)
-    items = team.agree(lambda: index(found, config.run))
-    _say_data(sources, items, console, console)
-    sides = load(sources, items, config.run, store, console, team)
-    _pretrain_all(config, items, options, console, team)
-    name = "-".join(w for w in ("matrix", options.sweep, options.simulated and "simulated") if w)
-    folder = options.out or options.runs / name
-    place = Place(
-        folder=folder,
-        weights=weights_dir(options),
-        pretrained=options.pretrained or "sar",
-        console=console,
-        team=team,
-        scribe=scribe_of(options, folder, team),
-        accept=options.accept_changes,
-    )
-    results = matrix_run.run(config, sides, items, place)
-    if team.writes:
-        report.write_matrix_report(results, folder, chips=not options.without_chips)
-        console.print(f"report: {folder / 'report.html'}", highlight=False)
-
-
-def _pretrain_all(
-    config: MatrixConfig,
-    items: list[splits.Item],
-    options: argparse.Namespace,
-    console: Console,
-    team: Team,
-) -> None:
-    """SAR pretraining of every network of the matrix that starts from it, where chips are given."""
-    wanted = options.pretrain or (options.simulated and options.pretrained in (None, "sar"))
-    if not wanted:
-        return
-    store, weights = options.runs / "store", weights_dir(options)
-    for name in config.models:
-        if is_pretrained(name):
-            run = config.run.model_copy(update={"model": config.model_of(name)})
-            other = other_source(options, run)
-            check_unseen({chip.sha256 for chip in other.index()}, items, run)
-            learn_features(other, run, weights, store, console, team)
-
-
-def evaluate(options: argparse.Namespace, console: Console) -> None:
-    """Every figure of a model file beside its bar; ExportMismatch where its card says others."""
-    sources = sources_of(options.data, options)
-    store = options.runs / "store"
-    found = appraise(options.model, sources, store, console, options.ood, options.int8)
-    tell(found, Console())
-    if options.json:
-        write_text(options.json, json.dumps(found, indent=2))
+def evaluate(request: EvaluateRequest, console: Console) -> None:
+    """Every figure of a model file beside its bar; ExportMismatch if its card differs."""
+    work = Workspace(request.store, console)
+    found = evaluate_file(request.model, request.sources(), work, request.ood, request.int8)
+    print_evaluation(found, Console())
+    if request.json:
+        write_text(request.json, json.dumps(found, indent=2))
     check_card(found)
 
 
-def export(options: argparse.Namespace, console: Console) -> None:
+def export(request: ExportRequest, console: Console) -> None:
     """An exported model in int8, compared with its fp32 file and measured, then put in place."""
-    out = options.out or options.model.with_suffix(".int8.onnx")
-    sources = sources_of(options.data, options)
-    store = options.runs / "store"
-    card = ShipClassifier(options.model, device="cpu").card
-    config, _, sides = sides_of_card(card, sources, store, console)
-    others = strangers(options.ood, card.input, store, console) if options.ood else None
-    Console().print(convert(options.model, sides, out, config.seed, others).table())
+    out = request.out or request.model.with_suffix(".int8.onnx")
+    sources, work = request.sources(), Workspace(request.store, console)
+    card = ShipClassifier(request.model, device="cpu").card
+    config, _, dataset = dataset_of_card(card, sources, work)
+    others = load_ood_chips(request.ood, card.input, work) if request.ood else None
+    Console().print(export_int8(request.model, dataset, out, config.seed, others).table())
     console.print(f"int8: {out}", highlight=False, soft_wrap=True)
 
 
-def promote(options: argparse.Namespace, console: Console) -> None:
-    """A run's model becomes the default one."""
-    outdated = promotion.promote(options.folder, options.to)
-    console.print(f"{options.to / 'ship.onnx'} is now of {options.folder}", highlight=False)
+def promote(request: PromoteRequest, console: Console) -> None:
+    """Make a run's model the default one."""
+    outdated = promote_model(request.folder, request.to)
+    console.print(f"{request.to / 'ship.onnx'} is now of {request.folder}", highlight=False)
     if outdated:
-        told = f"deleted {options.to / 'ship.int8.onnx'}, which was made from another model"
-        console.print(f"{told}; make it again: export --int8", highlight=False, soft_wrap=True)
+        line = f"deleted {request.to / 'ship.int8.onnx'}, which was made from another model"
+        console.print(f"{line}; make it again: export --int8", highlight=False, soft_wrap=True)
 
 
-def figure(options: argparse.Namespace, console: Console) -> None:
-    """Simulated chips with a model's answers."""
+def figure(request: FigureRequest, console: Console) -> None:
+    """Draw simulated chips with a model's predictions."""
     source = SimulatedSource({"Cargo": 3, "Fishing": 3, "Tanker": 3}, seed=11, size=64)
     chips = [(record.label, source.read(record)) for record in source.index()]
-    report.draw_answers(ShipClassifier(options.model, device="cpu"), chips, options.out)
-    console.print(f"{options.out}", highlight=False)
+    draw_answers(ShipClassifier(request.model, device="cpu"), chips, request.out)
+    console.print(f"{request.out}", highlight=False)
 
 
-def _say_data(
+def print_data(
     sources: list[Source], items: list[splits.Item], table: Console, console: Console
 ) -> None:
-    table.print(report.counts_table(splits.counts(items), splits.found(all_records(sources))))
+    """Print what the sources hold, by class and side, on `table`, and their notes on `console`."""
+    table.print(counts_table(splits.counts(items), splits.found(all_records(sources))))
     for line in notes(sources, [item.record for item in items]):
         console.print(line, highlight=False, soft_wrap=True)

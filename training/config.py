@@ -1,4 +1,4 @@
-"""What a run does: frozen configs that reject unknown keys, read from TOML or taken as they are.
+"""The configs of a run: frozen, rejecting unknown keys, with defaults or read from TOML.
 
 A config is written into the run folder and into the model card, so that a result can be repeated.
 """
@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shipchip.card import Frozen, InputSpec, SpacingRule
 from shipchip.opensarship import GRD_SPACING_M, slc_spacing
+from training.data.fusar import NOMINAL_SPACING_M
 from training.errors import ConfigInvalid
-from training.sources.fusar import NOMINAL_SPACING_M
 
 DEFAULT_INPUT = InputSpec(
     size=64,
@@ -108,7 +108,7 @@ _SMALLEST = {"cnn": 16, "vgg16": 32, "vgg16_bn": 32, "resnet50": 33}
 
 
 def check_size(model: ModelConfig, size: int) -> None:
-    """Raises ValueError where chips of `size` pixels a side are too small for the network."""
+    """Raises ValueError if chips of `size` pixels a side are too small for the network."""
     if size < _SMALLEST[model.name]:
         raise ValueError(
             f"a {model.name} needs chips of at least {_SMALLEST[model.name]} pixels, found {size}"
@@ -116,10 +116,10 @@ def check_size(model: ModelConfig, size: int) -> None:
 
 
 class ImbalanceConfig(Frozen):
-    """What is done about rare classes; see training.losses for the formulas.
+    """What is done about rare classes; see training.network.losses for the formulas.
 
-    loss      one of the words of training.losses; with any but "cross_entropy", which each correct
-              the imbalance themselves, the sampling must be given, or it might be corrected twice
+    loss      a loss of training.network.losses; all but "cross_entropy" correct the imbalance
+              themselves, so `sampling` must be given with them, or it might be corrected twice
     sampling  "natural": every chip once an epoch; "balanced": sources alike, and in each its
               classes alike; "square_root": sources alike, in each the classes by the root of their
               chips
@@ -147,7 +147,7 @@ class ImbalanceConfig(Frozen):
 
 
 class ExpertsConfig(Frozen):
-    """Linear experts on measurements of the ship (training.experts), beside the networks.
+    """Linear experts on measurements of the ship (training.network.experts), beside the networks.
 
     share     of their log-probabilities in the model's answer; the networks have the rest. 0: there
               are no experts
@@ -313,5 +313,5 @@ def validated(content: object, kind: type[C], where: str) -> C:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        told = f"'{key}': {first['msg']}" if key else first["msg"]
-        raise ConfigInvalid(f"{where}: {told}") from error
+        message = f"'{key}': {first['msg']}" if key else first["msg"]
+        raise ConfigInvalid(f"{where}: {message}") from error

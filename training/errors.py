@@ -1,17 +1,17 @@
-"""What training refuses, each with a stable `code`; messages are one line for the terminal.
+"""The errors of training, each with a stable `code`; messages are one line.
 
 ShipchipError
 └── TrainingError
     ├── DataMissing     data_missing      no data where data was expected
     ├── DataInvalid     data_invalid      data that is there but cannot be used
     ├── ConfigInvalid   config_invalid    an unknown key or an impossible value
-    ├── Leak            leak              one ship stands on both sides of a split
-    ├── WeightsMissing  weights_missing   pre-trained weights that are asked for are not there
-    ├── WeightsInvalid  weights_invalid   a file of weights that are not this network's
-    ├── Diverged        diverged          a loss is no number any more
-    ├── RunBusy         run_busy          another process is at work in the run's folder
+    ├── Leak            leak              one ship is on both sides of a split
+    ├── WeightsMissing  weights_missing   the pre-trained weights asked for are missing
+    ├── WeightsInvalid  weights_invalid   a file of weights of another network
+    ├── Diverged        diverged          a loss is no longer finite
+    ├── RunBusy         run_busy          another process works in the run's folder
     ├── RunChanged      run_changed       other code, torch or device began the folder's run
-    └── ExportMismatch  export_mismatch   the exported file does not say what the model says
+    └── ExportMismatch  export_mismatch   the exported file and the model disagree
 """
 
 from shipchip.errors import ShipchipError

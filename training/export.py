@@ -1,4 +1,4 @@
-"""A trained model -> one .onnx file with its card, re-read and compared before it counts."""
+"""Exports a trained model to one .onnx file with its card, which is re-read and compared."""
 
 import hashlib
 from pathlib import Path
@@ -12,36 +12,36 @@ from shipchip import __version__
 from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
-from training.loop import evaluate
-from training.models import Explained, Network
+from training.fit.epoch import predict
+from training.network.models import ExportedNet, Network
 
-# Of logits, which are log-probabilities where several networks answer: a thousandth in the odds.
-# Torch and ONNX Runtime add in other orders; 3e-4 was seen on real chips.
-TOLERANCE = 1e-3
+# Of logits (log-probabilities of an ensemble), about a thousandth of the odds. Torch and ONNX
+# Runtime add in different orders; 3e-4 was seen on real chips.
+EXPORT_TOLERANCE = 1e-3
 
 
-def export(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
-    """Write `path`; nothing is left under that name unless the file says what the model says.
+def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
+    """Write `path`, but only if the file gives the same logits and labels as the model.
 
-    chips are the prepared test chips (N, 1, S, S) that both are asked about. Raises
-    ExportMismatch where a logit differs by more than TOLERANCE or a label at all.
+    chips are the prepared test chips (N, 1, S, S) for which both are compared. Raises
+    ExportMismatch if a logit differs by more than EXPORT_TOLERANCE or a label at all.
     """
-    half = path.with_suffix(".half.onnx")
+    temporary = path.with_suffix(".half.onnx")
     proto = to_onnx(model, card.input)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    half.write_bytes(proto.SerializeToString())
-    compare(model, half, chips)
-    half.replace(path)
+    temporary.write_bytes(proto.SerializeToString())
+    check_export(model, temporary, chips)
+    temporary.replace(path)
 
 
 def write_card(card: ModelCard, path: Path) -> None:
-    """Give the file at `path` this card in place of its own; the graph stays to the byte."""
+    """Replace the card of the file at `path`; the graph stays byte-identical."""
     proto = onnx.load(path)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
-    half = path.with_suffix(".half.onnx")
-    half.write_bytes(proto.SerializeToString())
-    half.replace(path)
+    temporary = path.with_suffix(".half.onnx")
+    temporary.write_bytes(proto.SerializeToString())
+    temporary.replace(path)
 
 
 def identified(card: ModelCard, path: Path) -> ModelCard:
@@ -59,7 +59,7 @@ def identified(card: ModelCard, path: Path) -> ModelCard:
 
 def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
-    shown = Explained(model, spec).eval().cpu()
+    shown = ExportedNet(model, spec).eval().cpu()
     example = torch.zeros(2, 1, spec.size, spec.size)
     program = torch.onnx.export(
         shown,
@@ -74,23 +74,23 @@ def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
     if program is None:
         raise ExportMismatch("torch.onnx.export gave no program")
     proto = program.model_proto
-    # Stack traces: they name folders of this machine, and the same model would be another file.
+    # Remove stack traces: they name folders of this machine and would change the file.
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
         part.ClearField("metadata_props")
     return proto
 
 
-def compare(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
+def check_export(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
     """The largest difference of a logit between the model and the file, over all chips."""
-    expected, _ = evaluate(model, chips)
+    expected, _ = predict(model, chips)
     ships = ShipClassifier(path, device="cpu")
     batches = range(0, len(chips), 128)
     found = np.concatenate([ships.run(np.array(chips[i : i + 128])).logits for i in batches])
     difference = float(np.abs(found - expected).max())
-    if difference > TOLERANCE:
+    if difference > EXPORT_TOLERANCE:
         raise ExportMismatch(
             f"{path}: a logit differs by {difference:.2g} from the trained model's, "
-            f"expected at most {TOLERANCE:g}; the file was not put in place"
+            f"expected at most {EXPORT_TOLERANCE:g}; the file was not put in place"
         )
     turned = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
     if turned:

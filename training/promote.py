@@ -1,38 +1,38 @@
-"""Makes a run's model the default one: an explicit step, with a card for people."""
+"""Makes a run's model the default one, with a model card for people beside it."""
 
 import shutil
 from pathlib import Path
 
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
-from training.bars import MEGABYTE, SIZE
-from training.card_data import metrics_are_its_own
+from training.atomic import write_text
+from training.card.page import card_pictures, model_card
+from training.card.record import metrics_are_its_own
 from training.errors import DataMissing
-from training.report.model_card import model_card, pictures
-from training.whole import write_text
+from training.evaluation.bars import MEGABYTE, SIZE
 
 _FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
 
 
-def promote(run: Path, models: Path) -> bool:
+def promote_model(run: Path, models: Path) -> bool:
     """Copy `ship.onnx` of a finished run to `models`; write its sum, README.md and pictures there.
 
     An int8 file of another model there is deleted: `ship.int8.onnx`, as `export --int8` names it.
     Returns whether there was one.
-    Raises DataMissing where the run has no model, ModelError where the file is too large, cannot be
-    loaded, or tells no figures to write down.
+    Raises DataMissing if the run has no model, ModelError if the file is too large, cannot be
+    loaded, or has no figures to write down.
     """
     source = run / "ship.onnx"
     if not source.is_file():
         raise DataMissing(f"{run} holds no ship.onnx; expected a finished run folder")
     size = source.stat().st_size
     if not SIZE.met(size / MEGABYTE):
-        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.told()}")
+        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.text()}")
     ships = ShipClassifier(source, device="cpu")
     missing = sorted(_FIGURES - set(ships.card.metrics))
     if missing:
         raise ModelError(
-            f"the card of {source} tells no {', '.join(missing)}, as files of an earlier version "
+            f"the card of {source} has no {', '.join(missing)}, as files of an earlier version "
             "do not; train it again"
         )
     if not metrics_are_its_own(ships.card):
@@ -41,9 +41,9 @@ def promote(run: Path, models: Path) -> bool:
             "export it again with `export --int8`, which measures it"
         )
     models.mkdir(parents=True, exist_ok=True)
-    half = models / "ship.half.onnx"
-    shutil.copyfile(source, half)
-    for name, png in pictures(ships.card).items():
+    temporary = models / "ship.half.onnx"
+    shutil.copyfile(source, temporary)
+    for name, png in card_pictures(ships.card).items():
         (models / name).write_bytes(png)
     write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
     outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
@@ -52,12 +52,12 @@ def promote(run: Path, models: Path) -> bool:
         (models / "ship.int8.onnx").unlink()
     # The service refuses a file with another sum: killed between these two, promote once more.
     write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
-    half.replace(models / "ship.onnx")
+    temporary.replace(models / "ship.onnx")
     return outdated
 
 
 def _outdated(int8: Path, sha256: str) -> bool:
-    """Whether there is an int8 file that was not made from the model of this sum."""
+    """Whether there is an int8 file of another model than the one with this SHA-256."""
     if not int8.exists():
         return False
     try:

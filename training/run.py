@@ -1,4 +1,7 @@
-"""The command line of training: `python -m training.run --help`."""
+"""The command line of training: `python -m training.run --help`.
+
+Options become the typed request of a command; nothing behind this module knows argparse.
+"""
 
 import argparse
 import sys
@@ -9,7 +12,18 @@ from rich.console import Console
 from shipchip.errors import ShipchipError
 from training import commands
 from training.config import NETWORKS
-from training.matrix_config import MODELS, SWEEPS
+from training.matrix.command import MatrixRequest
+from training.matrix.command import matrix as run_matrix_command
+from training.matrix.config import MODELS, SWEEPS
+from training.requests import (
+    DataRequest,
+    EvaluateRequest,
+    ExportRequest,
+    FigureRequest,
+    PretrainRequest,
+    PromoteRequest,
+    TrainRequest,
+)
 
 console = Console(stderr=True)
 
@@ -17,29 +31,33 @@ _COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promo
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 refused with one line that says why."""
+    """Run one command; returns the exit code: 0 done, 1 refused with a one-line reason."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["train", *words]  # `python -m training.run --data DIR` does it all
     elif words[0] not in (*_COMMANDS, "-h", "--help"):
         console.print(f"unknown command {words[0]!r}; expected one of {', '.join(_COMMANDS)}")
         return 1
-    options = parser().parse_args(words)
+    options = vars(parser().parse_args(words))
+    command, request = options.pop("command"), options.pop("request")
     try:
-        options.run(options, console)
+        command(request(**options), console)
     except ShipchipError as error:
         console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
     except OSError as error:
-        told = f"{error}; free space or mend the path, and run the same command again: it goes on"
-        console.print(f"cannot read or write: {told}", style="red", highlight=False, soft_wrap=True)
+        advice = "free space or mend the path, and run the same command again: it goes on"
+        message = f"cannot read or write: {error}; {advice}"
+        console.print(message, style="red", highlight=False, soft_wrap=True)
         return 1
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
     """Every command with its options."""
-    top = argparse.ArgumentParser(prog="python -m training.run", description=__doc__)
+    top = argparse.ArgumentParser(
+        prog="python -m training.run", description=(__doc__ or "").splitlines()[0]
+    )
     add = top.add_subparsers(required=True)
     train = add.add_parser("train", help="index, split, train, test once, export (the default)")
     _data_options(train)
@@ -47,11 +65,14 @@ def parser() -> argparse.ArgumentParser:
     _accept_option(train)
     train.add_argument("--name", default="ship", help="the model's name in its card")
     train.add_argument(
-        "--ood", type=Path, metavar="DIR", help="chips that are not ships, to measure how it doubts"
+        "--ood",
+        type=Path,
+        metavar="DIR",
+        help="chips that show no ship, to measure how well they are refused",
     )
-    train.set_defaults(run=commands.train)
+    train.set_defaults(command=commands.train, request=TrainRequest)
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
-    data.add_argument("sources", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
+    data.add_argument("data", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
     data.add_argument(
         "--manifest",
         type=Path,
@@ -62,25 +83,25 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     data.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
     data.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
-    data.set_defaults(run=commands.data, seed=None)
+    data.set_defaults(command=commands.data, request=DataRequest)
     pretrain = add.add_parser("pretrain", help="learn features on other SAR chips")
     pretrain.add_argument("chips", type=Path, help="class folders or a zip of them, not ships")
     pretrain.add_argument("--model", choices=NETWORKS, default="vgg16_bn")
     pretrain.add_argument("--width", type=float, help="of a VGG16, see ModelConfig")
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
-    pretrain.set_defaults(run=commands.pretrain, simulated=False, seed=None)
+    pretrain.set_defaults(command=commands.pretrain, request=PretrainRequest)
     _evaluate_options(add.add_parser("evaluate", help="a model file against its bars, test side"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
     figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
     figure.add_argument("model", type=Path, help="an .onnx file")
     figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    figure.set_defaults(run=commands.figure)
-    _export_options(add.add_parser("export", help="an exported model once more, in int8"))
+    figure.set_defaults(command=commands.figure, request=FigureRequest)
+    _export_options(add.add_parser("export", help="an exported model in int8"))
     up = add.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")
     up.add_argument("--to", type=Path, default=Path("models"), help="the folder of the default")
-    up.set_defaults(run=commands.promote)
+    up.set_defaults(command=commands.promote, request=PromoteRequest)
     return top
 
 
@@ -93,7 +114,7 @@ def _evaluate_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file made from it")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
-    evaluate.set_defaults(run=commands.evaluate)
+    evaluate.set_defaults(command=commands.evaluate, request=EvaluateRequest)
 
 
 def _export_options(export: argparse.ArgumentParser) -> None:
@@ -105,7 +126,7 @@ def _export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
     export.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL.int8.onnx")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="where prepared chips are")
-    export.set_defaults(run=commands.export)
+    export.set_defaults(command=commands.export, request=ExportRequest)
 
 
 def _matrix_options(matrix: argparse.ArgumentParser) -> None:
@@ -117,9 +138,11 @@ def _matrix_options(matrix: argparse.ArgumentParser) -> None:
     matrix.add_argument("--out", type=Path, help="the folder; default runs/matrix-…")
     _accept_option(matrix)
     matrix.add_argument(
-        "--without-chips", action="store_true", help="a report that shows no chip, to pass on"
+        "--without-chips",
+        action="store_true",
+        help="a report without pictures of chips, to pass on",
     )
-    matrix.set_defaults(run=commands.matrix)
+    matrix.set_defaults(command=run_matrix_command, request=MatrixRequest)
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:
@@ -136,7 +159,7 @@ def _accept_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--accept-changes",
         action="store_true",
-        help="go on in a folder that other code or another machine began; the result says so",
+        help="resume a run of other code or another machine; the result records it",
     )
 
 

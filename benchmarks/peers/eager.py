@@ -12,7 +12,7 @@ from statistics import median
 import torch
 
 from training.config import ModelConfig
-from training.models import build
+from training.network.models import build
 
 BATCH = 32
 

@@ -1,7 +1,7 @@
 """The score table of chips whose folders tell their class: counts, and what follows from them.
 
-The definitions are those of training.metrics: figures are over the classes that labelled and
-classified chips have, and a class that is never answered has a precision of 0.
+The definitions are those of training.evaluation.metrics: figures are over the classes that labelled
+and classified chips have, and a class that is never answered has a precision of 0.
 """
 
 from collections import Counter

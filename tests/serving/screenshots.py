@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.serving.browser import Browser, Tab, chromium
 from tests.serving.server import ROOT, serving
-from training.sources.simulated import SimulatedSource
+from training.data.simulated import SimulatedSource
 
 
 def main() -> int:

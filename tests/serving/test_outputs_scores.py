@@ -1,4 +1,4 @@
-"""The score table: counts worked out by hand, and the same figures as training.metrics."""
+"""The score table: counts worked out by hand, and the same figures as in training."""
 
 import io
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from serving.outputs.scores import Scores
 from serving.rows import Row
 from tests.serving.outputs import CLASSES
-from training import metrics
+from training.evaluation import metrics
 
 OK: dict[str, Row] = {name: {"status": "ok", "label": name} for name in CLASSES}
 FAILED: Row = {"status": "error", "label": None}

@@ -8,9 +8,9 @@ import pytest
 import rarfile  # type: ignore[import-untyped]
 
 from tests.training.archives import write_folder, write_rar, write_zip
+from training.data import archive as archive_module
+from training.data.archive import Archive
 from training.errors import DataInvalid, DataMissing
-from training.sources import archive as archive_module
-from training.sources.archive import Archive
 
 MEMBERS = {"Patch/a.tif": b"the first chip", "Ship.xml": b"the ships"}
 

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from tests.training.test_evaluation import marked, metrics, records, said
-from training import bars
-from training.calibration import calibration_floor
-from training.evaluation import measure
+from tests.training.test_figures import marked, metrics, records, said
+from training.evaluation import bars
+from training.evaluation.calibration import calibration_floor
+from training.evaluation.figures import measure
 
 
-def rows_of(**changes: object) -> dict[str, bars.Row]:
+def rows_of(**changes: object) -> dict[str, bars.BarRow]:
     return {row.what: row for row in bars.rows(metrics() | changes, 2**20)}
 
 
 def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
     rows = rows_of()
-    verdicts = {what: (row.bar.told(), row.verdict) for what, row in rows.items() if row.bar}
+    verdicts = {what: (row.bar.text(), row.verdict) for what, row in rows.items() if row.bar}
     assert verdicts == {
         "macro-F1, fusar": ("≥ 0.75", "met"),  # 0.78
         "balanced accuracy, fusar": ("≥ 0.75", "met"),  # 0.83
@@ -29,7 +29,7 @@ def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
         "sets hold Fishing": ("87% to 95%", "missed"),
         "sets hold Tanker": ("87% to 95%", "missed"),  # all of them: more than 95 %
         "mean size of sets": ("≤ 1.4", "met"),
-        "AUROC, all strangers": ("≥ 0.98", "met"),
+        "AUROC, all OOD chips": ("≥ 0.98", "met"),
         "AUROC, sea": ("≥ 0.98", "met"),
         "ships refused at 90 %": ("≤ 5%", "met"),
         "int8, macro-F1 lost": ("≤ 0.01", ""),
@@ -64,7 +64,7 @@ def test_limits_belong_to_a_bar(value: float, met: bool) -> None:
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     rows = rows_of(out_of_distribution=None, sources={}, pooled=None)
-    for what in ("AUROC, strangers", "macro-F1, fusar*", "macro-F1, opensarship*"):
+    for what in ("AUROC, OOD chips", "macro-F1, fusar*", "macro-F1, opensarship*"):
         assert (rows[what].value(), rows[what].verdict) == ("-", ""), what
         assert rows[what].note in ("not given", "no such chips")
 

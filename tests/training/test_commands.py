@@ -14,16 +14,15 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.archives import tiff, write_folder
-from tests.training.test_parallel import ROOT, TINY
+from tests.training.test_processes import ROOT, TINY
 from training import run
-from training.checkpoint import Checkpoint
+from training.atomic import temporary_of
 from training.config import DEFAULT_INPUT
-from training.matrix_config import MODELS
-from training.progress import OnEpoch, tensorboard
-from training.results import Epoch
-from training.sources.folder import FolderSource
-from training.store import prepare_all
-from training.whole import half_of
+from training.data.class_folders import FolderSource
+from training.data.store import prepare_all
+from training.fit.checkpoint import Checkpoint
+from training.fit.progress import Epoch, OnEpoch, tensorboard
+from training.matrix.config import MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +158,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.matrix.write_cell", full)
+    monkeypatch.setattr("training.matrix.run.write_cell", full)
     (tmp_path / "tiny.toml").write_text(TINY)
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
     assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
@@ -189,8 +188,8 @@ def test_the_store_keeps_chips_of_another_extent_apart(tmp_path: Path) -> None:
 
 def test_names_with_dots_do_not_share_a_folder(tmp_path: Path) -> None:
     folders = [tmp_path / f"ship-v1.2-{n}" for n in ("aa", "bb")]
-    assert len({half_of(folder) for folder in folders}) == 2
-    assert half_of(folders[0]).name == "ship-v1.2-aa.half"
+    assert len({temporary_of(folder) for folder in folders}) == 2
+    assert temporary_of(folders[0]).name == "ship-v1.2-aa.half"
 
 
 def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:
@@ -245,7 +244,7 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(
         return log
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.options.tensorboard", logs_then_dies)
+        patch.setattr("training.requests.tensorboard", logs_then_dies)
         with pytest.raises(Killed):
             run.main(words)
     assert run.main(words) == 0
@@ -351,12 +350,12 @@ def test_a_killed_pretraining_does_not_go_on_with_other_code(
         raise Killed
 
     monkeypatch.setattr(Checkpoint.__init__, "__defaults__", (0.0,))
-    monkeypatch.setattr("training.pretraining.CODE", "a" * 40)
+    monkeypatch.setattr("training.pretrain.CODE", "a" * 40)
     with monkeypatch.context() as patch:
-        patch.setattr("training.pretraining.save_features", dies)
+        patch.setattr("training.pretrain.save_features", dies)
         with pytest.raises(Killed):
             run.main(words)
-    monkeypatch.setattr("training.pretraining.CODE", "b" * 40)
+    monkeypatch.setattr("training.pretrain.CODE", "b" * 40)
     assert run.main(words) == 1
     told = rf"is of \w+ by {'a' * 12}, expected \w+ by {'b' * 12}; delete it"
     assert re.search(told, capsys.readouterr().err)

@@ -15,9 +15,9 @@ from tests.training.archives import (
     write_rar,
     write_zip,
 )
+from training.data.class_folders import FolderSource
+from training.data.discover import discover
 from training.errors import DataInvalid, DataMissing
-from training.sources.discover import discover
-from training.sources.folder import FolderSource
 
 OWN = {"Cargo/1.tif": tiff(1), "Tanker/2.tif": tiff(2)}
 

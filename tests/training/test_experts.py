@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_measures import SPEC
+from tests.training.test_measurements import SPEC
 from training.config import ExpertsConfig
-from training.experts import Experts, chip_weights, fit_experts
-from training.measures import NAMES
-from training.sources.record import CLASSES, Record
-from training.sources.simulated import SimulatedSource
-from training.store import Prepared, prepare_all
+from training.data.record import CLASSES, Record
+from training.data.simulated import SimulatedSource
+from training.data.store import PreparedChips, prepare_all
+from training.network.experts import Experts, chip_weights, fit_experts
+from training.network.measurements import NAMES
 
 
 @pytest.fixture(scope="module")
-def chips(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def chips(tmp_path_factory: pytest.TempPathFactory) -> PreparedChips:
     """Two sensors; the coarse one has no Fishing."""
     store = tmp_path_factory.mktemp("store")
     fine = SimulatedSource({"Cargo": 16, "Fishing": 16, "Tanker": 16}, seed=1, name="fine")
@@ -26,15 +26,15 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def experts(chips: Prepared) -> Experts:
+def experts(chips: PreparedChips) -> Experts:
     return fit_experts(chips, SPEC, ExpertsConfig())
 
 
-def source_of(chips: Prepared) -> np.ndarray:
+def source_of(chips: PreparedChips) -> np.ndarray:
     return np.array([record.source for record in chips.records])
 
 
-def test_the_gate_tells_the_sensors_apart(chips: Prepared, experts: Experts) -> None:
+def test_the_gate_tells_the_sensors_apart(chips: PreparedChips, experts: Experts) -> None:
     with torch.inference_mode():
         _, standard = experts(torch.from_numpy(np.array(chips.inputs)))
         gate = torch.softmax(standard.clamp(-5, 5) @ experts.gate.T + experts.gate_bias, 1)
@@ -42,7 +42,9 @@ def test_the_gate_tells_the_sensors_apart(chips: Prepared, experts: Experts) -> 
     assert (told == source_of(chips)).mean() == 1.0
 
 
-def test_the_experts_know_the_chips_they_were_fitted_on(chips: Prepared, experts: Experts) -> None:
+def test_the_experts_know_the_chips_they_were_fitted_on(
+    chips: PreparedChips, experts: Experts
+) -> None:
     with torch.inference_mode():
         logits, standard = experts(torch.from_numpy(np.array(chips.inputs)))
     assert standard.shape == (len(chips), len(NAMES))
@@ -50,7 +52,7 @@ def test_the_experts_know_the_chips_they_were_fitted_on(chips: Prepared, experts
     assert (logits.argmax(1).numpy() == chips.labels).mean() > 0.9
 
 
-def test_one_source_needs_no_gate(chips: Prepared) -> None:
+def test_one_source_needs_no_gate(chips: PreparedChips) -> None:
     one = chips.where(source_of(chips) == "fine")
     alone = fit_experts(one, SPEC, ExpertsConfig())
     with torch.inference_mode():
@@ -75,7 +77,7 @@ def test_a_class_that_nobody_has_is_never_said() -> None:
     labels = np.arange(12) % 2
     inputs[labels == 1, 0, 20:44, 30:34] += 1.2
     records = tuple(Record("one", str(i), CLASSES[k], str(i), str(i)) for i, k in enumerate(labels))
-    two = Prepared(inputs, labels.astype(np.int64), records, CLASSES)
+    two = PreparedChips(inputs, labels.astype(np.int64), records, CLASSES)
     with torch.inference_mode():
         logits, _ = fit_experts(two, SPEC, ExpertsConfig())(torch.from_numpy(inputs))
     assert (logits.argmax(1).numpy() == labels).all()

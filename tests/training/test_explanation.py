@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from shipchip import ShipClassifier
 from training import run
-from training.sources.record import Record
-from training.sources.simulated import SimulatedSource
+from training.data.record import Record
+from training.data.simulated import SimulatedSource
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "ship.onnx"
 SHIPS = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, seed=5, size=64, spacing_m=6.0)

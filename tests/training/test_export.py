@@ -12,11 +12,11 @@ from shipchip import ModelCard, ShipClassifier
 from shipchip.card import CARD_KEY
 from shipchip.trust import OodScorer
 from training.config import DEFAULT_INPUT, ModelConfig
+from training.data.record import CLASSES
 from training.errors import ExportMismatch
-from training.export import compare, export
-from training.models import ChipNet, build
-from training.sources.record import CLASSES
-from training.trust_fit import HeldOut, fit_temperature, fit_trust
+from training.evaluation.trust import HeldOut, fit_temperature, fit_trust
+from training.export import check_export, export_onnx
+from training.network.models import ChipNet, build
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 32})
 CHIPS = np.random.default_rng(0).normal(0, 0.5, (20, 1, 32, 32)).astype(np.float32)
@@ -55,7 +55,7 @@ def card(model: ChipNet) -> ModelCard:
 @pytest.fixture(scope="module")
 def exported(model: ChipNet, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "ship.onnx"
-    export(model, card, path, CHIPS)
+    export_onnx(model, card, path, CHIPS)
     return path
 
 
@@ -65,7 +65,7 @@ def test_the_file_stands_alone_and_carries_its_card(exported: Path, card: ModelC
 
 
 def test_logits_of_the_file_are_the_models(exported: Path, model: ChipNet) -> None:
-    assert compare(model, exported, CHIPS) < 1e-4
+    assert check_export(model, exported, CHIPS) < 1e-4
 
 
 def test_any_number_of_chips_may_be_asked_at_once(exported: Path) -> None:
@@ -82,15 +82,15 @@ def test_a_planted_weight_change_is_refused(exported: Path, model: ChipNet, tmp_
     kernel.CopyFrom(numpy_helper.from_array(changed, kernel.name))
     onnx.save(proto, tmp_path / "changed.onnx")
     with pytest.raises(ExportMismatch, match="a logit differs by"):
-        compare(model, tmp_path / "changed.onnx", CHIPS)
+        check_export(model, tmp_path / "changed.onnx", CHIPS)
 
 
 def test_a_mismatch_leaves_nothing_under_the_final_name(
     model: ChipNet, card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("training.export.EXPORT_TOLERANCE", -1.0)
     with pytest.raises(ExportMismatch):
-        export(model, card, tmp_path / "ship.onnx", CHIPS)
+        export_onnx(model, card, tmp_path / "ship.onnx", CHIPS)
     assert not (tmp_path / "ship.onnx").exists()
 
 

@@ -9,12 +9,12 @@ import pytest
 import training
 from shipchip import ShipClassifier
 from tests.tiny_model import CLASSES
-from tests.training.test_evaluation import drawn
+from tests.training.test_figures import drawn
 from tests.training.test_stages import chips, network
-from training.final_test import final_chips, final_logits, lost_by, measure_file
-from training.sides import SealedTest
-from training.sources.record import Record
-from training.store import Prepared
+from training.data.dataset import SealedTest
+from training.data.record import Record
+from training.data.store import PreparedChips
+from training.evaluation.final_test import final_chips, final_logits, lost_by, measure_file
 
 PACKAGE = Path(training.__file__).parent
 
@@ -25,7 +25,7 @@ def test_only_final_test_breaks_the_seal() -> None:
         for path in PACKAGE.rglob("*.py")
         if re.search(r"\.\s*break_seal\b|getattr\(.*seal", path.read_text(encoding="utf-8"))
     }
-    assert breakers == {"final_test.py"}
+    assert breakers == {"evaluation/final_test.py"}
 
 
 def test_a_sealed_side_tells_its_size_and_nothing_else() -> None:
@@ -53,7 +53,7 @@ def sealed_chips(ships: ShipClassifier) -> SealedTest:
     inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(shown)])
     names = ["fusar"] * 3 + ["own"] * 3
     records = tuple(Record(s, str(i), "", f"ship {i}", str(i)) for i, s in enumerate(names))
-    return SealedTest(Prepared(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
+    return SealedTest(PreparedChips(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
 
 
 def test_a_file_is_measured_on_the_sealed_chips(ships: ShipClassifier) -> None:

@@ -15,10 +15,10 @@ from tests.training.archives import (
     write_rar,
     write_zip,
 )
+from training.data.discover import discover
+from training.data.fusar import NOMINAL_SPACING_M, FusarSource, index_blocks
+from training.data.record import drop_repeats
 from training.errors import DataInvalid
-from training.sources.discover import discover
-from training.sources.fusar import NOMINAL_SPACING_M, FusarSource, index_blocks
-from training.sources.record import drop_repeats
 
 
 def row(number: int, mmsi: str, mode: str = "DH", look: str = "30.0") -> str:

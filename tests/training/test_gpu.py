@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.test_parallel import ROOT, TINY
+from tests.training.test_processes import ROOT, TINY
 from tests.training.test_stages import CONFIG, chips, network, stage
-from training.checkpoint import Checkpoint
-from training.loop import evaluate
-from training.models import ChipNet, copy_state
-from training.results import Epoch
-from training.stages import Around, StageResult, run_stage
+from training.fit.checkpoint import Checkpoint
+from training.fit.epoch import predict
+from training.fit.progress import Epoch
+from training.fit.stage import StageContext, StageResult, run_stage
+from training.network.models import ChipNet, copy_state
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,14 +37,14 @@ def on_gpu() -> ChipNet:
     return network().cuda()
 
 
-def train(model: ChipNet, trains: str, around: Around | None = None) -> StageResult:
-    around = around or Around()
-    return run_stage(model, chips(), chips(9), stage(trains, epochs=6), CONFIG, around)
+def train(model: ChipNet, trains: str, context: StageContext | None = None) -> StageResult:
+    context = context or StageContext()
+    return run_stage(model, chips(), chips(9), stage(trains, epochs=6), CONFIG, context)
 
 
 def test_a_network_answers_on_the_gpu_as_on_the_cpu() -> None:
     inputs = chips().inputs
-    there, here = evaluate(on_gpu(), inputs)[0], evaluate(network(), inputs)[0]
+    there, here = predict(on_gpu(), inputs)[0], predict(network(), inputs)[0]
     # Convolutions run in TF32 there, which keeps ten bits of a factor.
     np.testing.assert_allclose(there, here, rtol=0.02, atol=0.02)
 
@@ -66,11 +66,11 @@ def test_a_killed_stage_ends_with_the_same_weights_on_the_gpu(trains: str, tmp_p
 
     uninterrupted = on_gpu()
     train(uninterrupted, trains)
-    killed = Around(stop, Checkpoint(tmp_path / "checkpoint", "stage", every_s=0))
+    killed = StageContext(stop, Checkpoint(tmp_path / "checkpoint", "stage", every_s=0))
     with pytest.raises(Killed):
         train(on_gpu(), trains, killed)
     resumed = on_gpu()
-    train(resumed, trains, Around(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage")))
+    train(resumed, trains, StageContext(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage")))
     other = copy_state(uninterrupted)
     assert all(torch.equal(value, other[name]) for name, value in copy_state(resumed).items())
 

@@ -19,12 +19,13 @@ from rich.console import Console
 from shipchip.classifier import ShipClassifier
 from tests.training.archives import tiff, write_folder
 from tests.training.test_commands import own_chips
-from tests.training.test_parallel import ROOT
-from training import commands, provenance, run
+from tests.training.test_processes import ROOT
+from training import commands, run
+from training import identity as provenance
+from training.atomic import write_tensors
 from training.config import ModelConfig
-from training.models import build, copy_state
-from training.run_folder import locked
-from training.whole import write_tensors
+from training.identity import locked
+from training.network.models import build, copy_state
 
 TINY = """
 folds = 0
@@ -92,7 +93,7 @@ def finished(home: Path, tmp_path: Path) -> Path:
 def killed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`runs` with a run that was killed when everything but the export was done."""
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "finish", dies)
+        patch.setattr(commands, "finish_run", dies)
         with pytest.raises(Killed):
             run.main(words(home, tmp_path / "runs"))
     return tmp_path / "runs"
@@ -148,7 +149,7 @@ def test_a_killed_run_that_does_not_tell_its_code_is_refused(
 ) -> None:
     (folder_of(killed) / "run.json").unlink()
     assert run.main(words(home, killed, "--accept-changes")) == 1
-    assert "does not tell which code began it" in told(capsys, "^run_changed: ")
+    assert "does not say which code began it" in told(capsys, "^run_changed: ")
 
 
 def test_a_finished_run_does_not_answer_for_other_code(
@@ -206,7 +207,7 @@ def test_runs_from_other_weights_are_other_runs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file keeps its name, and what it holds changes between two calls."""
-    monkeypatch.setattr(commands, "learn_all", dies)
+    monkeypatch.setattr(commands, "train_networks", dies)
     weights, runs = tmp_path / "features.safetensors", tmp_path / "runs"
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -231,7 +232,7 @@ def test_a_run_killed_once_it_is_finished_is_not_trained_again(
         with pytest.raises(Killed):
             run.main(words(home, tmp_path / "runs"))
     capsys.readouterr()
-    monkeypatch.setattr(commands, "learn_all", dies)
+    monkeypatch.setattr(commands, "train_networks", dies)
     assert run.main(words(home, tmp_path / "runs")) == 0
     assert "is finished already" in capsys.readouterr().err
     folder = folder_of(tmp_path / "runs")

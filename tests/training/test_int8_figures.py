@@ -8,15 +8,16 @@ from rich.console import Console
 from shipchip import ModelCard, ShipClassifier
 from tests.tiny_model import CLASSES, draw_chip, tiny_card
 from tests.training.archives import write_folder
-from tests.training.test_appraisal import other_chips
-from tests.training.test_evaluation import npy
+from tests.training.test_evaluate import other_chips
+from tests.training.test_figures import npy
 from tests.training.test_quantise import network, training_record, write
 from training import run
-from training.appraisal import card_differs
-from training.card_data import sides_of_card
+from training.card.record import dataset_of_card
+from training.data.dataset import Workspace
+from training.data.discover import discover
+from training.evaluation.evaluate import card_differs
+from training.evaluation.final_test import measure_file
 from training.export import write_card
-from training.final_test import measure_file
-from training.sources.discover import discover
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def fp32(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pretraining": None,
     }
     card = tiny_card(training=record)
-    _, _, sides = sides_of_card(card, discover([data]), folder, Console(quiet=True))
+    _, _, sides = dataset_of_card(card, discover([data]), Workspace(folder, Console(quiet=True)))
     path = write(network(train=sides.train), folder / "ship.onnx", sides.train, training=record)
     ships = ShipClassifier(path, device="cpu")
     metrics = measure_file(ships, sides.test, None, seed=5)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from training.config import RECIPE, ImbalanceConfig, RunConfig, read_config
 from training.errors import ConfigInvalid
-from training.losses import effective_number, inverse_frequency, log_prior, loss_of
+from training.network.losses import effective_number, inverse_frequency, log_prior, loss_of
 
 COUNTS = torch.tensor([6, 3, 1])
 # Softmax of these logits is (1/2, 1/4, 1/4).

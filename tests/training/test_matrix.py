@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from training import matrix, provenance
+from training import identity as provenance
 from training.config import (
     DEFAULT_INPUT,
     AugmentConfig,
@@ -17,17 +17,19 @@ from training.config import (
     RunConfig,
     StageConfig,
 )
+from training.data.dataset import Dataset, Workspace, all_records, index, load_dataset
+from training.data.simulated import SimulatedSource
+from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
-from training.frozen import Bank, compute_bank
-from training.matrix_config import MatrixConfig, Variant, with_sweep
-from training.matrix_place import Place
-from training.models import build
-from training.results import Cell, Epoch, MatrixResults, read_cell
-from training.sides import Sides, all_records, index, load
-from training.sources.simulated import SimulatedSource
-from training.splits import Item
-from training.stages import StageResult, run_stage
-from training.weights import sar_file, save_features
+from training.fit.frozen_head import Bank, compute_bank
+from training.fit.progress import Epoch
+from training.fit.stage import StageResult, run_stage
+from training.matrix import run as matrix
+from training.matrix.config import MatrixConfig, Variant, with_sweep
+from training.matrix.folder import MatrixFolder
+from training.matrix.results import Cell, MatrixResults, read_cell
+from training.network.models import build
+from training.network.weights import sar_file, save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
 CONFIG = MatrixConfig(
@@ -46,27 +48,31 @@ CONFIG = MatrixConfig(
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sides, list[Item]]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, list[Item]]:
     sources = [
         SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine"),
         SimulatedSource({"Cargo": 12, "Tanker": 12}, 2, size=24, spacing_m=10.0, name="coarse"),
     ]
     items = index(all_records(list(sources)), CONFIG.run)
     store = tmp_path_factory.mktemp("store")
-    return load(list(sources), items, CONFIG.run, store, Console(quiet=True)), items
+    return load_dataset(
+        list(sources), items, CONFIG.run, Workspace(store, Console(quiet=True))
+    ), items
 
 
 def run(
-    config: MatrixConfig, data: tuple[Sides, list[Item]], folder: Path, epochs: list[Epoch]
+    config: MatrixConfig, data: tuple[Dataset, list[Item]], folder: Path, epochs: list[Epoch]
 ) -> MatrixResults:
     sides, items = data
-    place = Place(folder, folder / "weights", "sar", Console(quiet=True), scribe=epochs.append)
-    return matrix.run(config, sides, items, place)
+    place = MatrixFolder(
+        folder, folder / "weights", "sar", Console(quiet=True), log_epoch=epochs.append
+    )
+    return matrix.run_matrix(config, sides, items, place)
 
 
 @pytest.fixture(scope="module")
 def whole(
-    data: tuple[Sides, list[Item]], tmp_path_factory: pytest.TempPathFactory
+    data: tuple[Dataset, list[Item]], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[MatrixResults, Path]:
     folder = tmp_path_factory.mktemp("matrix")
     return run(CONFIG, data, folder, []), folder
@@ -101,7 +107,7 @@ def test_fine_tuning_moves_something_every_time(whole: tuple[MatrixResults, Path
 
 
 def test_fine_tuning_begins_with_the_weights_of_the_training_before(
-    data: tuple[Sides, list[Item]], tmp_path: Path
+    data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     still = CONFIG.fine_tune.model_copy(update={"epochs": 1, "lr": 1e-12})
     results = run(CONFIG.model_copy(update={"fine_tune": still}), data, tmp_path, [])
@@ -112,7 +118,7 @@ def test_fine_tuning_begins_with_the_weights_of_the_training_before(
 
 
 def test_frozen_features_are_computed_once_for_all_that_share_a_base(
-    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Dataset, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     banks: list[Bank] = []
 
@@ -126,14 +132,14 @@ def test_frozen_features_are_computed_once_for_all_that_share_a_base(
 
 
 def test_a_fine_tuning_has_its_own_number_of_views_where_the_base_trains_a_head_too(
-    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Dataset, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both stand on the same features, but the base's are of fewer views of a chip."""
     used: dict[str, int] = {}
 
     def noted(*arguments: Any) -> StageResult:
-        stage, around = arguments[3], arguments[5]
-        used[stage.name] = len(around.bank.views)
+        stage, context = arguments[3], arguments[5]
+        used[stage.name] = len(context.bank.views)
         return run_stage(*arguments)
 
     monkeypatch.setattr(matrix, "run_stage", noted)
@@ -145,7 +151,7 @@ def test_a_fine_tuning_has_its_own_number_of_views_where_the_base_trains_a_head_
 
 
 def test_a_sequential_cell_goes_on_from_the_independent_one(
-    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+    data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
     other = CONFIG.model_copy(update={"sets": {"mix": ("*",), "coarse": ("coarse",)}})
     found = hashes(run(other, data, tmp_path, []))
@@ -154,7 +160,7 @@ def test_a_sequential_cell_goes_on_from_the_independent_one(
 
 
 def test_a_cell_ends_alike_whatever_ran_before_it(
-    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+    data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
     focal = Variant(imbalance=ImbalanceConfig(loss="focal", sampling="natural"))
     more = CONFIG.model_copy(
@@ -171,7 +177,7 @@ def test_a_cell_ends_alike_whatever_ran_before_it(
 
 
 def test_a_finished_cell_is_never_run_again(
-    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path]
+    data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path]
 ) -> None:
     epochs: list[Epoch] = []
     again = run(CONFIG, data, whole[1], epochs)
@@ -190,7 +196,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("after", [1, 4, 7, 20])
 def test_a_killed_matrix_goes_on_and_ends_the_same(
-    after: int, data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+    after: int, data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
     class Kills(list[Epoch]):
         def append(self, epoch: Epoch) -> None:
@@ -204,7 +210,7 @@ def test_a_killed_matrix_goes_on_and_ends_the_same(
 
 
 def test_a_half_written_cell_is_not_finished(
-    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+    data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"depth": 1})
     run(config, data, tmp_path, [])
@@ -217,7 +223,7 @@ def test_a_half_written_cell_is_not_finished(
 
 
 def test_a_cell_may_be_deleted_and_run_again(
-    data: tuple[Sides, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
+    data: tuple[Dataset, list[Item]], whole: tuple[MatrixResults, Path], tmp_path: Path
 ) -> None:
     run(CONFIG, data, tmp_path, [])
     (result,) = tmp_path.glob("cells/*/*/*/mix.fine.coarse/result.json")
@@ -232,7 +238,7 @@ def test_a_cell_may_be_deleted_and_run_again(
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "x"}'])
 def test_a_damaged_claim_is_told(
-    content: str, data: tuple[Sides, list[Item]], tmp_path: Path
+    content: str, data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     (tmp_path / "matrix.json").write_text(content)
     with pytest.raises(ConfigInvalid, match=r"matrix\.json is not .*; name another --out"):
@@ -240,7 +246,7 @@ def test_a_damaged_claim_is_told(
 
 
 def test_seeds_and_models_may_be_added_and_nothing_else(
-    data: tuple[Sides, list[Item]], tmp_path: Path
+    data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"depth": 1})
     run(config, data, tmp_path, [])
@@ -253,7 +259,7 @@ def test_seeds_and_models_may_be_added_and_nothing_else(
 
 
 def test_cells_of_other_code_are_refused_unless_accepted(
-    data: tuple[Sides, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: tuple[Dataset, list[Item]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CONFIG.model_copy(update={"depth": 1})
     commits = ["a" * 40, "b" * 40]
@@ -268,8 +274,8 @@ def test_cells_of_other_code_are_refused_unless_accepted(
         run(more, data, tmp_path, epochs)
     assert epochs == []
     sides, items = data
-    place = Place(tmp_path, tmp_path / "weights", "sar", Console(quiet=True), accept=True)
-    results = matrix.run(more, sides, items, place)
+    place = MatrixFolder(tmp_path, tmp_path / "weights", "sar", Console(quiet=True), accept=True)
+    results = matrix.run_matrix(more, sides, items, place)
     assert {result.cell.seed: result.commit for result in results.cells} == {
         0: commits[0],
         1: commits[1],
@@ -277,7 +283,7 @@ def test_cells_of_other_code_are_refused_unless_accepted(
 
 
 def test_missing_weights_are_told_before_anything_is_trained(
-    data: tuple[Sides, list[Item]], tmp_path: Path
+    data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     epochs: list[Epoch] = []
     models = ("cnn", "resnet50-pretrained")
@@ -314,9 +320,11 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
     save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {}, spec, ())
     source = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine")
     items = index(all_records([source]), config.run)
-    sides = load([source], items, config.run, tmp_path / "store", Console(quiet=True))
-    place = Place(tmp_path / "out", tmp_path, str(file), Console(quiet=True))
-    by_cell = hashes(matrix.run(config, sides, items, place))
+    sides = load_dataset(
+        [source], items, config.run, Workspace(tmp_path / "store", Console(quiet=True))
+    )
+    place = MatrixFolder(tmp_path / "out", tmp_path, str(file), Console(quiet=True))
+    by_cell = hashes(matrix.run_matrix(config, sides, items, place))
     assert {cell.path for cell in by_cell} == {
         ("fine",),
         ("mix",),
@@ -327,7 +335,7 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
 
 
 def test_weights_learnt_from_a_test_chip_are_refused_before_anything_is_trained(
-    data: tuple[Sides, list[Item]], tmp_path: Path
+    data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     spec = DEFAULT_INPUT.model_copy(update={"size": 48})
     config = CONFIG.model_copy(
@@ -346,7 +354,7 @@ def test_weights_learnt_from_a_test_chip_are_refused_before_anything_is_trained(
 
 
 def test_a_set_without_two_classes_is_told_before_anything_is_trained(
-    data: tuple[Sides, list[Item]], tmp_path: Path
+    data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     wrong = CONFIG.model_copy(update={"sets": {"fine": ("fien",), "mix": ("*",)}})
     with pytest.raises(DataInvalid, match=r"data set fine \(fien\) has 0 classes in train"):

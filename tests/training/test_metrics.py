@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from training import metrics
-from training.metrics import (
+from training.evaluation import metrics
+from training.evaluation.metrics import (
     balanced_accuracy,
     balanced_nll,
     expected_calibration_error,

@@ -12,9 +12,9 @@ from PIL import Image
 
 from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
-from tests.training.test_evaluation import marked, metrics, records, said
-from training import bars
-from training.card_data import MEASURED, RECORD, config_of_card
+from tests.training.test_figures import marked, metrics, records, said
+from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
+from training.card.record import MEASURED, RECORD, config_of_card
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -23,9 +23,9 @@ from training.config import (
     StageConfig,
     read_config,
 )
-from training.evaluation import measure
-from training.promote import promote
-from training.report.model_card import CONFUSION, RELIABILITY, model_card, pictures
+from training.evaluation import bars
+from training.evaluation.figures import measure
+from training.promote import promote_model
 
 CONFIG = RunConfig(
     seed=3,
@@ -141,7 +141,7 @@ def test_a_floor_stands_beside_each_ece() -> None:
         assert row.endswith(f"| {score['ece_floor']:.2f} |")
 
 
-def test_what_was_learnt_before_is_said_of_strangers() -> None:
+def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
     assert "so these kinds were seen before, though not as ships: sea" in page(card())
     plain = card(training=card().training | {"pretraining": None})
     assert "seen before" not in page(plain)
@@ -206,7 +206,7 @@ def test_experts_bring_a_limit_of_their_own() -> None:
 
 
 def test_pictures_are_small_and_drawn_from_the_card() -> None:
-    drawn = pictures(card())
+    drawn = card_pictures(card())
     assert set(drawn) == {CONFUSION, RELIABILITY}
     for name, png in drawn.items():
         image = Image.open(io.BytesIO(png)).convert("RGB")
@@ -215,7 +215,7 @@ def test_pictures_are_small_and_drawn_from_the_card() -> None:
     other = metrics()
     other["sources"]["fusar"]["confusion"] = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]
     other["sources"]["fusar"]["reliability"]["accuracy"][7] = 0.1
-    changed = pictures(card(metrics=other))
+    changed = card_pictures(card(metrics=other))
     assert all(changed[name] != drawn[name] for name in drawn)
 
 
@@ -227,7 +227,7 @@ def run_folder(folder: Path, told: ModelCard) -> Path:
 
 def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) -> None:
     run, models = run_folder(tmp_path / "run", card()), tmp_path / "models"
-    promote(run, models)
+    promote_model(run, models)
     assert {path.name for path in models.iterdir()} == {
         "README.md",
         "ship.onnx",
@@ -239,7 +239,7 @@ def test_promote_puts_the_page_and_its_pictures_beside_the_file(tmp_path: Path) 
     text = (models / "README.md").read_text()
     assert text == model_card(ships.card, ships.sha256, (models / "ship.onnx").stat().st_size)
     for name in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        assert (models / name).read_bytes() == pictures(ships.card)[name]
+        assert (models / name).read_bytes() == card_pictures(ships.card)[name]
 
 
 def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
@@ -247,22 +247,22 @@ def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
     models.mkdir()
     for name, of in {"this": ShipClassifier(run / "ship.onnx").sha256, "other": "e" * 64}.items():
         record = card().training | {"quantisation": {"of": of}}
-        int8 = write_tiny_model(models / "ship.int8.onnx", card(training=record))
-        digest = hashlib.sha256(int8.read_bytes()).hexdigest()
+        write_tiny_model(models / "ship.int8.onnx", card(training=record))
+        digest = hashlib.sha256((models / "ship.int8.onnx").read_bytes()).hexdigest()
         (models / "ship.int8.onnx.sha256").write_text(f"{digest}  ship.int8.onnx\n")
         kept = name == "this"
-        assert promote(run, models) is not kept
+        assert promote_model(run, models) is not kept
         assert (models / "ship.int8.onnx").exists() is kept, name
         assert (models / "ship.int8.onnx.sha256").exists() is kept, name
     (models / "ship.int8.onnx").write_text("damaged")
-    assert promote(run, models)
+    assert promote_model(run, models)
     assert not (models / "ship.int8.onnx").exists()
 
 
 def test_promote_writes_the_sum_that_sha256sum_checks(tmp_path: Path) -> None:
     models = tmp_path / "models"
     for told in (card(), card(version="1.1")):
-        promote(run_folder(tmp_path / told.version, told), models)
+        promote_model(run_folder(tmp_path / told.version, told), models)
         check = ["sha256sum", "--check", "--strict", "ship.onnx.sha256"]
         done = subprocess.run(check, cwd=models, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "ship.onnx: OK\n"), done.stderr
@@ -274,11 +274,11 @@ def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
     models = tmp_path / "models"
     for name, told in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
         with pytest.raises(ModelError, match="tells no out_of_distribution, pooled, sets"):
-            promote(run_folder(tmp_path / name, card(metrics=told)), models)
+            promote_model(run_folder(tmp_path / name, card(metrics=told)), models)
     assert not models.exists()
 
 
 def test_promote_refuses_a_file_that_is_too_large(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "run", card(terms="x" * (20 * 2**20)))
     with pytest.raises(ModelError, match=r"has 20\.\d MB, expected ≤ 20 MB"):
-        promote(run, tmp_path / "models")
+        promote_model(run, tmp_path / "models")

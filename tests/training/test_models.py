@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models import VGG, vgg16, vgg16_bn
 
 from training.config import DEFAULT_INPUT, NETWORKS, RECIPE, ModelConfig, NetworkName
-from training.models import Ensemble, Explained, build
+from training.network.models import Ensemble, ExportedNet, build
 
 WIDTHS = {"cnn": 0.25, "vgg16": 0.125, "vgg16_bn": 0.125, "resnet50": 1.0}
 
@@ -89,7 +89,7 @@ def test_an_exported_map_is_bright_where_the_ship_is_and_nothing_else() -> None:
     chips = torch.zeros(1, 1, 64, 64)
     chips[:, :, 20:44, 30:34] = 1.2  # 24 dB above clutter
     chips[:, :, 2, 2] = 0.4  # 8 dB: not bright enough to be a ship
-    shown = Explained(build(config("cnn", 0.25), 3).eval(), DEFAULT_INPUT)(chips).activation_map
+    shown = ExportedNet(build(config("cnn", 0.25), 3).eval(), DEFAULT_INPUT)(chips).activation_map
     assert shown.shape == (1, 3, 64, 64)
     assert (shown[:, :, 20:44, 30:34] > 0).all()
     shown[:, :, 20:44, 30:34] = 0

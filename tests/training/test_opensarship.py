@@ -18,9 +18,9 @@ from tests.training.archives import (
     write_rar,
     write_zip,
 )
+from training.data.discover import discover
+from training.data.opensarship import OpenSarShipSource
 from training.errors import DataInvalid
-from training.sources.discover import discover
-from training.sources.opensarship import OpenSarShipSource
 
 CHIPS = {"Patch/Cargo_x10_y20.tif": amplitude(1), "Patch/Tanker_x30_y40.tif": amplitude(2)}
 

@@ -10,12 +10,13 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from tests.training.archives import tiff, write_folder
-from training import pipeline, run
+from training import retrain as pipeline
+from training import run
 from training.config import RECIPE, RunConfig, read_config
-from training.models import build, copy_state
-from training.sides import all_records, index
-from training.sources.discover import discover
-from training.stages import StageResult
+from training.data.dataset import all_records, index
+from training.data.discover import discover
+from training.fit.stage import StageResult
+from training.network.models import build, copy_state
 
 CONFIG = """
 folds = {folds}

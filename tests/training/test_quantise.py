@@ -23,37 +23,37 @@ from shipchip import ShipClassifier
 from shipchip.card import CARD_KEY
 from tests.tiny_model import CLASSES, SIZE, draw_chip, tiny_card
 from tests.training.archives import write_folder
-from tests.training.test_evaluation import npy
+from tests.training.test_figures import npy
 from tests.training.test_stages import chips
 from training import run
-from training.card_data import sides_of_card
+from training.card.record import dataset_of_card
 from training.config import ModelConfig, RunConfig
+from training.data.dataset import Dataset, SealedTest, Workspace, all_records, index
+from training.data.discover import discover
+from training.data.splits import counts, manifest_sha256
+from training.data.store import PreparedChips
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
-from training.export import export, write_card
-from training.loop import evaluate
-from training.metrics import macro_f1
-from training.models import ChipNet, Ensemble, Network, build
-from training.quantise import calibration_chips, convert, quantise
-from training.sides import SealedTest, Sides, all_records, index
-from training.sources.discover import discover
-from training.splits import counts, manifest_sha256
-from training.store import Prepared
-from training.taps import lay_out_taps
-from training.trust_fit import fit_ood
+from training.evaluation.metrics import macro_f1
+from training.evaluation.trust import fit_ood
+from training.export import export_onnx, write_card
+from training.fit.epoch import predict
+from training.int8.layout import lay_out_convolutions
+from training.int8.quantise import calibration_chips, export_int8, quantise
+from training.network.models import ChipNet, Ensemble, Network, build
 
 TRAIN, HELD = chips(60), chips(30)
-SIDES = Sides(TRAIN, HELD, SealedTest(chips(9)))
+SIDES = Dataset(TRAIN, HELD, SealedTest(chips(9)))
 QUIET = Console(quiet=True)
 
 
 @cache
-def network(seed: int = 0, train: Prepared = TRAIN) -> ChipNet:
+def network(seed: int = 0, train: PreparedChips = TRAIN) -> ChipNet:
     """Taught for a second, so that its answers differ and are not near a tie."""
     torch.manual_seed(seed)
     return teach(build(ModelConfig(width=0.05, dropout=0.0), 3), train)
 
 
-def teach(model: ChipNet, train: Prepared = TRAIN) -> ChipNet:
+def teach(model: ChipNet, train: PreparedChips = TRAIN) -> ChipNet:
     model.train()
     inputs, labels = torch.from_numpy(np.array(train.inputs)), torch.from_numpy(train.labels)
     optimiser = torch.optim.Adam(model.parameters(), 6e-3)
@@ -71,12 +71,12 @@ def teach(model: ChipNet, train: Prepared = TRAIN) -> ChipNet:
     return model.eval()
 
 
-def write(model: Network, path: Path, train: Prepared = TRAIN, **changes: object) -> Path:
-    _, embeddings = evaluate(model, train.inputs)
+def write(model: Network, path: Path, train: PreparedChips = TRAIN, **changes: object) -> Path:
+    _, embeddings = predict(model, train.inputs)
     trust = tiny_card().trust
     ood = fit_ood(embeddings).model_copy(update={"threshold": 2.0})
     card = tiny_card(trust=trust.model_copy(update={"ood": ood}), **changes)
-    export(model, card, path, train.inputs)
+    export_onnx(model, card, path, train.inputs)
     return path
 
 
@@ -186,7 +186,7 @@ def test_an_ensemble_is_quantised_member_by_member(tmp_path: Path) -> None:
 def test_laying_out_the_taps_changes_no_bit(
     fp32: Path, int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.quantise.lay_out_taps", lambda _: None)
+    monkeypatch.setattr("training.int8.quantise.lay_out_convolutions", lambda _: None)
     quantise(fp32, TRAIN.inputs, tmp_path / "plain.onnx")
     assert one_channel(tmp_path / "plain.onnx") == 1
     assert one_channel(int8) == 0
@@ -230,7 +230,7 @@ def test_taps_of_any_kernel_and_padding(
     rng = np.random.default_rng(1)
     inputs = rng.normal(0, 1, (2, channels, 9, 11)).astype(np.float32)
     before = ort.InferenceSession(proto.SerializeToString()).run(None, {"chips": inputs})[0]
-    lay_out_taps(proto.graph)
+    lay_out_convolutions(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     copies = [len(node.input) for node in proto.graph.node if node.op_type == "Concat"]
     assert len(copies) == changed
@@ -283,7 +283,7 @@ def test_equal_chips_give_equal_bytes(fp32: Path, int8: Path, tmp_path: Path) ->
 
 def test_calibration_draws_sources_and_classes_alike_and_each_chip_once() -> None:
     many, few = chips(300), chips(30, "opensarship")
-    both = Prepared(
+    both = PreparedChips(
         np.concatenate([many.inputs, few.inputs]),
         np.concatenate([many.labels, few.labels]),
         many.records + few.records,
@@ -301,13 +301,13 @@ def test_calibration_draws_sources_and_classes_alike_and_each_chip_once() -> Non
 
 def test_only_training_chips_calibrate(fp32: Path, tmp_path: Path) -> None:
     for name, held in (("one", HELD), ("other", replace(HELD, inputs=0.9 * HELD.inputs))):
-        convert(fp32, replace(SIDES, validation=held), tmp_path / name, seed=0)
+        export_int8(fp32, replace(SIDES, validation=held), tmp_path / name, seed=0)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
 def test_the_comparison_is_of_what_both_files_answer(fp32: Path, tmp_path: Path) -> None:
     held = replace(HELD, inputs=HELD.inputs[::-1], labels=HELD.labels[::-1])  # not TRAIN's order
-    found = convert(fp32, replace(SIDES, validation=held), tmp_path / "q.onnx", seed=0)
+    found = export_int8(fp32, replace(SIDES, validation=held), tmp_path / "q.onnx", seed=0)
     pair = [ShipClassifier(p, device="cpu") for p in (fp32, tmp_path / "q.onnx")]
     told = [ships.predict(np.concatenate([TRAIN.inputs, held.inputs])) for ships in pair]
     labels = [np.array([CLASSES.index(one.label) for one in side]) for side in told]
@@ -329,7 +329,7 @@ def test_a_file_that_answers_otherwise_is_not_put_in_place(fp32: Path, tmp_path:
     out.write_bytes(b"an older file")
     dim = replace(SIDES, train=replace(TRAIN, inputs=0.02 * TRAIN.inputs))
     with pytest.raises(ExportMismatch, match=r"was not put in place.* 60 training and 30 valid"):
-        convert(fp32, dim, out, seed=0)
+        export_int8(fp32, dim, out, seed=0)
     assert out.read_bytes() == b"an older file"
     assert list(tmp_path.iterdir()) == [out]
 
@@ -340,7 +340,7 @@ def test_what_cannot_be_quantised_is_refused(fp32: Path, int8: Path, tmp_path: P
     with pytest.raises(DataInvalid, match="no training chip to calibrate with"):
         quantise(fp32, TRAIN.inputs[:0], tmp_path / "q.onnx")
     with pytest.raises(ConfigInvalid, match=r"is the fp32 file .* itself; name another"):
-        convert(fp32, SIDES, fp32.parent / ".." / fp32.parent.name / fp32.name, seed=0)
+        export_int8(fp32, SIDES, fp32.parent / ".." / fp32.parent.name / fp32.name, seed=0)
     assert not list(tmp_path.iterdir())
 
 
@@ -368,7 +368,7 @@ def training_record(data: Path) -> dict[str, object]:
 def trained_once(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     card = tiny_card(training=training_record(data))
-    _, _, sides = sides_of_card(card, discover([data]), folder, QUIET)
+    _, _, sides = dataset_of_card(card, discover([data]), Workspace(folder, QUIET))
     model = network(train=sides.train)
     return write(model, folder / "ship.onnx", sides.train, training=card.training)
 
@@ -416,7 +416,7 @@ def test_other_data_than_the_models_is_refused(
 
 def test_the_sides_are_those_of_training(data: Path, tmp_path: Path) -> None:
     card = tiny_card(training=training_record(data))
-    config, items, sides = sides_of_card(card, discover([data]), tmp_path, QUIET)
+    config, items, sides = dataset_of_card(card, discover([data]), Workspace(tmp_path, QUIET))
     assert (config.seed, config.model.width, config.input) == (5, 0.05, card.input)
     assert manifest_sha256(items) == card.training["manifest_sha256"]
     for side, name in ((sides.train, "train"), (sides.validation, "validation")):
@@ -434,7 +434,7 @@ def test_a_card_that_does_not_tell_its_data_is_refused(
 ) -> None:
     record = {k: v for k, v in training_record(data).items() if k != missing}
     with pytest.raises(ConfigInvalid, match=told):
-        sides_of_card(tiny_card(training=record), discover([data]), tmp_path, QUIET)
+        dataset_of_card(tiny_card(training=record), discover([data]), Workspace(tmp_path, QUIET))
 
 
 def test_files_of_two_models_are_not_measured_beside_each_other(

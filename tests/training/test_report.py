@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from training.errors import DataInvalid
-from training.metrics import scores
-from training.report import write_matrix_report
-from training.report.answers import Answers
-from training.report.comparison import matrix
-from training.report.document import Section, Table
-from training.report.published import PublishedScores
-from training.report.wording import interval
-from training.results import Cell, CellResult, Epoch, MatrixResults, TestSide
+from training.evaluation.metrics import scores
+from training.evaluation.tables import interval_text
+from training.fit.progress import Epoch
+from training.matrix.report import write_matrix_report
+from training.matrix.report.comparison import comparison_section
+from training.matrix.report.document import Section, Table
+from training.matrix.report.published import PublishedScores
+from training.matrix.report.scores import MatrixScores
+from training.matrix.results import Cell, CellResult, MatrixResults, TestChips
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 MODELS = ("cnn", "vgg16")
@@ -30,11 +31,11 @@ PATHS = tuple(path for n in (1, 2, 3) for path in permutations(SETS, n))
 HOSTILE = '<script>alert("1")</script>|x'
 
 
-def made_up_side() -> TestSide:
+def made_up_side() -> TestChips:
     """Three classes in fusar, two in opensarship; two chips a ship."""
     labels = np.array([0] * 8 + [1] * 4 + [2] * 4 + [0] * 8 + [2] * 4)
     fusar = np.arange(len(labels)) < 16
-    return TestSide(
+    return TestChips(
         inputs=np.random.default_rng(0).normal(0, 1, (28, 1, 8, 8)).astype(np.float32),
         labels=labels,
         groups=tuple(f"ship {i // 2}" for i in range(28)),
@@ -178,9 +179,9 @@ def test_figures_in_both_files_are_those_of_the_metrics(folder: Path, page: Page
     odds = np.exp(logits[:, :16].astype(float) / 1.5)
     probs = odds / odds.sum(axis=2, keepdims=True)
     score = scores(probs, SIDE.labels[:16], list(SIDE.groups[:16]), CLASSES)
-    expected = interval(score["headline"]["macro_f1"])
+    expected = interval_text(score["headline"]["macro_f1"])
 
-    titles = tables(matrix(Answers.of(results), PublishedScores()))
+    titles = tables(comparison_section(MatrixScores.of(results), PublishedScores()))
     rows = {row[0].text: row for row in titles["vgg16: macro-F1 (95 %), weighted F1"].rows}
     assert rows["fusar → mix"][1].text == expected
     weighted = f"weighted F1 {score['headline']['weighted_f1']['value']:.2f}"
@@ -234,4 +235,4 @@ def test_cells_tested_on_other_chips_are_refused() -> None:
     with pytest.raises(
         DataInvalid, match=r"cnn/seed-0/mix has logits \(5, 3\), expected \(28, 3\)"
     ):
-        Answers.of(made_up_matrix(stray))
+        MatrixScores.of(made_up_matrix(stray))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
-from training.metrics import macro_f1
-from training.report.answers import Answers
-from training.report.comparison import Verdict, matrix
-from training.report.document import Entry, Paragraph, Section
-from training.report.published import PublishedScores
-from training.results import Cell, CellResult
+from training.evaluation.metrics import macro_f1
+from training.matrix.report.comparison import Verdict, comparison_section
+from training.matrix.report.document import Paragraph, Section, TableCell
+from training.matrix.report.published import PublishedScores
+from training.matrix.report.scores import MatrixScores
+from training.matrix.results import Cell, CellResult
 
 ALL_CARGO = np.zeros(28, dtype=np.int64)
 PUBLISHED = PublishedScores()
@@ -32,17 +32,17 @@ def section() -> Section:
         *sure("vgg16", ("fusar",), right_on_fusar_only),
         *sure("vgg16", ("mix",), np.ones(28, dtype=np.int64)),
     ]
-    return matrix(Answers.of(made_up_matrix(*changed)), PUBLISHED)
+    return comparison_section(MatrixScores.of(made_up_matrix(*changed)), PUBLISHED)
 
 
-def place(section: Section, model: str, path: str, column: int) -> Entry:
+def place(section: Section, model: str, path: str, column: int) -> TableCell:
     """Columns 1 and 2 are fusar and published, 3 and 4 opensarship, 5 and 6 mix."""
     table = tables(section)[f"{model}: macro-F1 (95 %), weighted F1"]
     (row,) = (row for row in table.rows if row[0].text == path)
     return row[column]
 
 
-def signs(entry: Entry) -> list[str]:
+def signs(entry: TableCell) -> list[str]:
     return [mark.sign for mark in entry.marks]
 
 
@@ -168,14 +168,16 @@ def test_a_seed_that_is_not_finished_is_said() -> None:
     results = made_up_matrix(paths=(("fusar",), ("mix",)))
     gone = Cell("default", "cnn", 1, ("fusar",))
     kept = tuple(result for result in results.cells if result.cell != gone)
-    answers = Answers.of(type(results)(results.config, SIDE, kept))
+    answers = MatrixScores.of(type(results)(results.config, SIDE, kept))
     assert answers.left_out == ("default/cnn/seed-1/fusar (not finished)",)
-    assert place(matrix(answers, PUBLISHED), "cnn", "fusar", 0).under == ("1 of 2 seeds",)
+    assert place(comparison_section(answers, PUBLISHED), "cnn", "fusar", 0).under == (
+        "1 of 2 seeds",
+    )
 
 
 def test_a_cell_whose_answers_are_not_numbers_is_left_out_and_said() -> None:
     broken = made_up_cell(Cell("default", "cnn", 1, ("fusar",)))
     broken.logits[3, 1] = np.nan
-    answers = Answers.of(made_up_matrix(broken))
+    answers = MatrixScores.of(made_up_matrix(broken))
     assert answers.left_out == ("default/cnn/seed-1/fusar (its answers are not finite numbers)",)
     assert list(next(iter(answers.lines.values()))) == [0]

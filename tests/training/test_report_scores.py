@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_metrics import CLASSES, SAID, TRUE, certain, some_answers
-from training.metrics import macro_f1, paired_difference, reliability, scores
+from training.evaluation.metrics import macro_f1, paired_difference, reliability, scores
 
 ALL_CARGO = np.zeros(10, dtype=np.int64)
 EACH_ITS_OWN = [str(i) for i in range(10)]

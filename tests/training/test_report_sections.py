@@ -8,31 +8,27 @@ import pytest
 from PIL import Image
 
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
-from training.metrics import expected_calibration_error, paired_difference
-from training.report.answers import Answers, Line
-from training.report.calibration import calibration
-from training.report.document import Gallery, Paragraph, Table
-from training.report.effects import fine_tuning, merging
-from training.report.learning import chosen_lines
-from training.report.mistakes import mistakes
-from training.report.overview import overview
-from training.report.sweeps import sweeps
-from training.report.wording import difference
-from training.results import Cell
+from training.evaluation.metrics import expected_calibration_error, paired_difference
+from training.matrix.report.confidence import calibration, mistakes
+from training.matrix.report.document import Gallery, Paragraph, Table, difference
+from training.matrix.report.effects import fine_tuning, merging, sweeps
+from training.matrix.report.overview import chosen_lines, overview
+from training.matrix.report.scores import Line, MatrixScores
+from training.matrix.results import Cell
 
 FUSAR = SIDE.sets["fusar"]
 
 
 @pytest.fixture(scope="module")
-def answers() -> Answers:
-    return Answers.of(made_up_matrix())
+def answers() -> MatrixScores:
+    return MatrixScores.of(made_up_matrix())
 
 
 def test_a_path_is_chosen_by_validation_among_those_with_the_same_last_set() -> None:
     path = ("mix", "opensarship", "fusar")
     wrong = (SIDE.labels + 1) % 3
     chosen = [made_up_cell(Cell("default", "cnn", s, path), wrong, nll=0.1) for s in SEEDS]
-    found = chosen_lines(Answers.of(made_up_matrix(*chosen)))
+    found = chosen_lines(MatrixScores.of(made_up_matrix(*chosen)))
     assert Line("default", "cnn", path) in found  # though no answer of it is right
     assert [line.path[-1] for line in found] == 2 * ["fusar", "opensarship", "mix"]
 
@@ -40,12 +36,14 @@ def test_a_path_is_chosen_by_validation_among_those_with_the_same_last_set() -> 
 def test_validation_loss_is_that_of_the_chosen_epoch() -> None:
     cell = Cell("default", "cnn", 0, ("fusar",))
     later = replace(made_up_cell(cell, nll=0.5), chosen=1)
-    found = Answers.of(made_up_matrix(later))
+    found = MatrixScores.of(made_up_matrix(later))
     # Seed 0: epoch 1, 0.6; seed 1: epoch 0, 0.5.
     assert found.nll(Line("default", "cnn", ("fusar",))) == pytest.approx(0.55)
 
 
-def test_a_step_of_fine_tuning_is_the_paired_difference_to_its_parent(answers: Answers) -> None:
+def test_a_step_of_fine_tuning_is_the_paired_difference_to_its_parent(
+    answers: MatrixScores,
+) -> None:
     rows = tables(fine_tuning(answers))["cnn: difference of macro-F1"].rows
     assert len(rows) == 12  # six first fine-tunings, six second ones
     for parent, last in ((("fusar",), "mix"), (("fusar", "mix"), "opensarship")):
@@ -66,14 +64,14 @@ def test_a_step_that_repairs_everything_is_marked_as_a_rise() -> None:
         for s in SEEDS
         for path, said in ((("fusar",), (SIDE.labels + 1) % 3), (("fusar", "mix"), SIDE.labels))
     ]
-    section = fine_tuning(Answers.of(made_up_matrix(*changed)))
+    section = fine_tuning(MatrixScores.of(made_up_matrix(*changed)))
     rows = tables(section)["cnn: difference of macro-F1"].rows
     (row,) = (row for row in rows if (row[0].text, row[1].text) == ("fusar", "mix"))
     assert row[2].text == "+1.00 (+1.00 to +1.00)"
     assert [mark.sign for mark in row[2].marks] == ["+"]
 
 
-def test_a_difference_is_over_the_seeds_that_both_have(answers: Answers) -> None:
+def test_a_difference_is_over_the_seeds_that_both_have(answers: MatrixScores) -> None:
     base, tuned = Line("default", "cnn", ("fusar",)), Line("default", "cnn", ("fusar", "mix"))
     fewer = replace(answers, lines=answers.lines | {tuned: {1: answers.lines[tuned][1]}})
     second = [answers.probs(line, "mix")[1:] for line in (base, tuned)]
@@ -81,7 +79,7 @@ def test_a_difference_is_over_the_seeds_that_both_have(answers: Answers) -> None
     assert fewer.difference(base, tuned, "mix") == expected
 
 
-def test_a_step_without_a_seed_in_common_has_no_difference(answers: Answers) -> None:
+def test_a_step_without_a_seed_in_common_has_no_difference(answers: MatrixScores) -> None:
     base, tuned = Line("default", "cnn", ("fusar",)), Line("default", "cnn", ("fusar", "mix"))
     lines = answers.lines | {
         base: {0: answers.lines[base][0]},
@@ -90,7 +88,7 @@ def test_a_step_without_a_seed_in_common_has_no_difference(answers: Answers) -> 
     assert replace(answers, lines=lines).difference(base, tuned, "fusar") is None
 
 
-def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: Answers) -> None:
+def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: MatrixScores) -> None:
     part, whole = (Line("default", "vgg16", (name,)) for name in ("opensarship", "mix"))
     rows = tables(merging(answers))["F1 by class, 95 %"].rows
     # Three classes of fusar, two of opensarship, two models.
@@ -108,7 +106,7 @@ def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: Ans
 
 
 def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
-    answers = Answers.of(made_up_matrix(paths=(("fusar",),)))
+    answers = MatrixScores.of(made_up_matrix(paths=(("fusar",),)))
     row = tables(calibration(answers))["Expected calibration error, 95 %"].rows[0]
     line = Line("default", row[0].text, tuple(row[1].text.split(" → ")))
     assert row[3].text == "1.50, 1.50"
@@ -120,7 +118,9 @@ def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
 
 
 def test_a_sweep_sets_each_variant_against_the_first_of_the_config() -> None:
-    found = Answers.of(made_up_matrix(variants=("plain", "focal"), paths=(("fusar",), ("mix",))))
+    found = MatrixScores.of(
+        made_up_matrix(variants=("plain", "focal"), paths=(("fusar",), ("mix",)))
+    )
     table = tables(sweeps(found))["Tested on opensarship, 95 %"]
     assert table.head[-3:] == ("recall of Cargo", "recall of Tanker", "against plain")
     first, second = table.rows[:2]
@@ -138,7 +138,7 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
     for result in cells:
         result.logits[:] = np.eye(3)[said] * 8
         result.logits[3] /= 4  # less sure of chip 3 than of chip 20
-    section = mistakes(Answers.of(made_up_matrix(*cells)))
+    section = mistakes(MatrixScores.of(made_up_matrix(*cells)))
     (gallery,) = (block for block in section.blocks if isinstance(block, Gallery))
     assert [fact["key"] for fact in gallery.facts] == ["chip 20", "chip 3"]
     assert gallery.facts[0] == {
@@ -157,7 +157,7 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
     np.testing.assert_array_equal(pixels[:8, 8:16], chip)  # the second square of the first row
 
 
-def test_a_report_to_pass_on_names_mistakes_and_shows_no_chip(answers: Answers) -> None:
+def test_a_report_to_pass_on_names_mistakes_and_shows_no_chip(answers: MatrixScores) -> None:
     (shown,) = (b for b in mistakes(answers).blocks if isinstance(b, Gallery))
     told = mistakes(answers, chips=False).blocks
     assert not [block for block in told if isinstance(block, Gallery)]
@@ -172,11 +172,11 @@ def test_a_model_without_a_mistake_has_no_gallery() -> None:
         made_up_cell(Cell("default", "cnn", s, ("mix",)), SIDE.labels, nll=0.1, sure=99)
         for s in SEEDS
     ]
-    section = mistakes(Answers.of(made_up_matrix(*perfect)))
+    section = mistakes(MatrixScores.of(made_up_matrix(*perfect)))
     assert not [block for block in section.blocks if isinstance(block, Gallery)]
 
 
-def test_the_overview_counts_the_test_chips_and_names_absent_classes(answers: Answers) -> None:
+def test_the_overview_counts_the_test_chips_and_names_absent_classes(answers: MatrixScores) -> None:
     rows = tables(overview(answers))["The test sets"].rows
     assert [[entry.text for entry in row] for row in rows] == [
         ["fusar", "16", "8", "8", "4", "4"],

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 from tests.training.test_stages import CONFIG, chips, network, stage
-from training.checkpoint import Checkpoint
 from training.errors import DataInvalid
-from training.models import ChipNet, copy_state
-from training.provenance import weights_sha256
-from training.results import Epoch
-from training.stages import Around, run_stage
+from training.fit.checkpoint import Checkpoint
+from training.fit.progress import Epoch
+from training.fit.stage import StageContext, run_stage
+from training.identity import weights_sha256
+from training.network.models import ChipNet, copy_state
 
 
 class Killed(Exception):
     """Stands for SIGKILL: nothing of the process is left but its files."""
 
 
-def train(model: ChipNet, trains: str, around: Around) -> tuple[Epoch, ...]:
-    return run_stage(model, chips(), chips(9), stage(trains, epochs=6), CONFIG, around).history
+def train(model: ChipNet, trains: str, context: StageContext) -> tuple[Epoch, ...]:
+    return run_stage(model, chips(), chips(9), stage(trains, epochs=6), CONFIG, context).history
 
 
 def killed_after(epoch: int, path: Path, trains: str, every_s: float = 0.0) -> None:
@@ -30,18 +30,20 @@ def killed_after(epoch: int, path: Path, trains: str, every_s: float = 0.0) -> N
 
     checkpoint = Checkpoint(path, "stage", every_s)
     with pytest.raises(Killed):
-        train(network(), trains, Around(stop, checkpoint))
+        train(network(), trains, StageContext(stop, checkpoint))
 
 
 @pytest.mark.parametrize("trains", ["all", "head", "gradual"])
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_a_killed_stage_ends_with_the_same_weights(trains: str, epoch: int, tmp_path: Path) -> None:
     whole = network()
-    history = train(whole, trains, Around())
+    history = train(whole, trains, StageContext())
     killed_after(epoch, tmp_path / "checkpoint", trains)
     torch.manual_seed(99)  # another process begins with other global states
     resumed = network()
-    again = train(resumed, trains, Around(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage")))
+    again = train(
+        resumed, trains, StageContext(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage"))
+    )
     assert again == history
     assert weights_sha256(copy_state(resumed)) == weights_sha256(copy_state(whole))
 
@@ -60,7 +62,7 @@ def test_between_two_writes_a_checkpoint_waits(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_stage_is_refused(tmp_path: Path) -> None:
     killed_after(1, tmp_path / "checkpoint", "head")
-    other = Around(checkpoint=Checkpoint(tmp_path / "checkpoint", "another"))
+    other = StageContext(checkpoint=Checkpoint(tmp_path / "checkpoint", "another"))
     with pytest.raises(DataInvalid, match="is of stage, expected another"):
         train(network(), "head", other)
 
@@ -75,4 +77,6 @@ def test_a_damaged_checkpoint_says_what_to_delete(
     whole = (tmp_path / "checkpoint").read_bytes()
     (tmp_path / "checkpoint").write_bytes(damage(whole))
     with pytest.raises(DataInvalid, match="delete it to train this stage again"):
-        train(network(), "head", Around(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage")))
+        train(
+            network(), "head", StageContext(checkpoint=Checkpoint(tmp_path / "checkpoint", "stage"))
+        )

@@ -10,12 +10,12 @@ from rich.console import Console
 from shipchip import Chip, ShipClassifier, decode
 from tests.serving.server import serving
 from training import run
-from training.appraisal import card_differs
 from training.config import RunConfig, read_config, simulated_config
+from training.data.record import CLASSES, Record
+from training.data.simulated import SimulatedSource
+from training.data.store import prepare_all
 from training.errors import ConfigInvalid, DataInvalid
-from training.sources.record import CLASSES, Record
-from training.sources.simulated import SimulatedSource
-from training.store import prepare_all
+from training.evaluation.evaluate import card_differs
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.sources.simulated import SimulatedSource, hull_of
+from training.data.simulated import SimulatedSource, hull_of
 
 
 def test_simulated_chips_are_repeatable_and_hulls_have_their_class_length() -> None:

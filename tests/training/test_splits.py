@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from training.config import SplitConfig
+from training.data.record import Record, drop_repeats, join_groups_of_repeats
+from training.data.splits import SPLITS, check_no_leak, counts, manifest_sha256, split_records
 from training.errors import DataInvalid, Leak
-from training.sources.record import Record, drop_repeats, join_groups_of_repeats
-from training.splits import SPLITS, check_no_leak, counts, manifest_sha256, split_records
 
 
 def record(source: str, label: str, ship: int, view: int = 0) -> Record:

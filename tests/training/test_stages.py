@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import augment, mixup
 from training.config import AugmentConfig, ImbalanceConfig, ModelConfig, RunConfig, StageConfig
+from training.data.record import CLASSES, Record
+from training.data.store import PreparedChips
 from training.errors import Diverged
-from training.frozen import compute_bank
-from training.loop import Course, evaluate, sampling_weights
-from training.models import ChipNet, build, copy_state
-from training.results import Epoch
-from training.sources.record import CLASSES, Record
-from training.stages import Around, of_sources, run_stage, thaw
-from training.store import Prepared
+from training.fit.epoch import TrainingTask, predict, sampling_weights
+from training.fit.frozen_head import compute_bank
+from training.fit.progress import Epoch
+from training.fit.stage import StageContext, of_sources, run_stage, thaw
+from training.network.augment import augment, mixup
+from training.network.models import ChipNet, build, copy_state
 
 CONFIG = RunConfig(model=ModelConfig(width=0.05), batch_size=8)
 
 
-def chips(n: int = 24, source: str = "fusar") -> Prepared:
+def chips(n: int = 24, source: str = "fusar") -> PreparedChips:
     """Bars whose length tells the class."""
     rng = np.random.default_rng(n)
     inputs = rng.normal(0, 0.1, (n, 1, 32, 32)).astype(np.float32)
@@ -28,7 +28,7 @@ def chips(n: int = 24, source: str = "fusar") -> Prepared:
     records = tuple(
         Record(source, str(i), CLASSES[k], str(i), str(i)) for i, k in enumerate(labels)
     )
-    return Prepared(inputs, labels.astype(np.int64), records, CLASSES)
+    return PreparedChips(inputs, labels.astype(np.int64), records, CLASSES)
 
 
 def network(seed: int = 0) -> ChipNet:
@@ -76,10 +76,10 @@ def test_equal_seeds_give_equal_weights() -> None:
 
 def test_the_model_keeps_the_epoch_that_validation_chose() -> None:
     model, seen = network(), list[Epoch]()
-    result = run_stage(model, chips(), chips(9), stage(epochs=4), CONFIG, Around(seen.append))
+    result = run_stage(model, chips(), chips(9), stage(epochs=4), CONFIG, StageContext(seen.append))
     assert result.history == tuple(seen)
     assert result.chosen == int(np.argmin([epoch.nll for epoch in seen]))
-    logits, _ = evaluate(model, chips(9).inputs)
+    logits, _ = predict(model, chips(9).inputs)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     nll = -log_p[np.arange(9), chips(9).labels].reshape(3, 3).mean(0).mean()
     assert nll == pytest.approx(seen[result.chosen].nll, abs=1e-4)
@@ -136,7 +136,7 @@ def test_a_head_stage_gives_the_same_with_features_computed_before() -> None:
     first, second = network(), network()
     head, train, held = stage("head", epochs=3), chips(), chips(9)
     bank = compute_bank(first, train, held, head, CONFIG)
-    run_stage(first, train, held, head, CONFIG, Around(bank=bank))
+    run_stage(first, train, held, head, CONFIG, StageContext(bank=bank))
     run_stage(second, train, held, head, CONFIG)
     assert moved(copy_state(first), second) == set()
 
@@ -146,7 +146,7 @@ def test_a_bank_holds_the_views_and_the_plain_features_of_its_chips() -> None:
     bank = compute_bank(model, train, held, stage("head"), CONFIG)
     assert bank.views.shape == (4, len(train), model.head.in_features)
     assert not torch.allclose(bank.views[0], bank.views[1])
-    _, plain = evaluate(model, held.inputs)
+    _, plain = predict(model, held.inputs)
     assert np.allclose(bank.validation.numpy(), plain, atol=1e-5)
     some = bank.where(np.arange(len(train)) % 2 == 0, np.arange(9) < 3)
     assert torch.equal(some.views, bank.views[:, ::2])
@@ -155,10 +155,10 @@ def test_a_bank_holds_the_views_and_the_plain_features_of_its_chips() -> None:
 
 def test_natural_sampling_takes_every_chip_once() -> None:
     natural = CONFIG.model_copy(update={"imbalance": ImbalanceConfig(sampling="natural")})
-    course = Course.of(chips(21), natural, torch.device("cpu"))
-    batches = list(course.batches(np.random.default_rng(0)))
+    task = TrainingTask.of(chips(21), natural, torch.device("cpu"))
+    batches = list(task.batches(np.random.default_rng(0)))
     assert sorted(torch.cat(batches).tolist()) == list(range(21))
-    assert len(batches) == course.steps == 2
+    assert len(batches) == task.steps == 2
 
 
 def test_the_mean_of_the_activation_map_is_the_logit() -> None:
@@ -172,7 +172,7 @@ def test_sampling_weighs_sources_alike_and_in_each_its_classes_alike() -> None:
     records = [Record("a", "1", "Cargo", "1", "1")] * 3 + [Record("a", "2", "Tanker", "2", "2")]
     records += [Record("b", "3", "Cargo", "3", "3")] * 2
     labels = np.array([0, 0, 0, 2, 0, 0], dtype=np.int64)
-    data = Prepared(np.zeros((6, 1, 1, 1), np.float32), labels, tuple(records), CLASSES)
+    data = PreparedChips(np.zeros((6, 1, 1, 1), np.float32), labels, tuple(records), CLASSES)
     assert sampling_weights(data, 0) == pytest.approx([1 / 12] * 3 + [1 / 4] + [1 / 4] * 2)
     # By the root of their chips: three Cargo weigh as 3**0.5 against one Tanker.
     cargo = 3**0.5 / (3**0.5 + 1) / 2
@@ -183,7 +183,7 @@ def test_sampling_weighs_sources_alike_and_in_each_its_classes_alike() -> None:
 
 def test_a_stage_takes_the_sources_of_its_patterns() -> None:
     fusar, slc = chips(3), chips(6, "opensarship_slc")
-    both = Prepared(
+    both = PreparedChips(
         np.concatenate([fusar.inputs, slc.inputs]),
         np.concatenate([fusar.labels, slc.labels]),
         fusar.records + slc.records,

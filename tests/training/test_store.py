@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from shipchip.prepare import prepare
-from tests.training.test_parallel import ROOT
+from tests.training.test_processes import ROOT
 from training.config import DEFAULT_INPUT
+from training.data.simulated import SimulatedSource
+from training.data.store import prepare_all
 from training.errors import DataInvalid
-from training.sources.simulated import SimulatedSource
-from training.store import prepare_all
 
 SPEC = DEFAULT_INPUT
 SOURCE = SimulatedSource({"Cargo": 100, "Fishing": 50, "Tanker": 50}, size=32)
@@ -26,7 +26,7 @@ PREPARE = """
 import sys, time
 from pathlib import Path
 from tests.training.test_store import SOURCE, SPEC
-from training.store import prepare_all
+from training.data.store import prepare_all
 store, go = map(Path, sys.argv[1:])
 def on_chip():
     print("chip", flush=True)

@@ -7,11 +7,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.training.test_evaluation import metrics
-from training import bars
-from training.quantise import Comparison
-from training.report.evaluation import evaluation_table
-from training.report.terminal import counts_table, scores_table
+from tests.training.test_figures import metrics
+from training.evaluation import bars
+from training.evaluation.tables import counts_table, evaluation_table, scores_table
+from training.int8.quantise import Comparison
 
 LONG = "opensarship_slc_of_the_year_2016_and_after"
 SIDES = {"train": 1000, "validation": 100, "test": 200}

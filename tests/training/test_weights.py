@@ -15,10 +15,16 @@ from torchvision.models import resnet50, vgg16, vgg16_bn
 from training.config import RECIPE, ModelConfig, RunConfig
 from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
 from training.export import to_onnx
-from training.models import ChipNet, build, copy_state
-from training.pipeline import untrained
-from training.weight_files import read_file
-from training.weights import load_features, read_record, read_weights, sar_file, save_features
+from training.network.models import ChipNet, build, copy_state
+from training.network.weight_files import read_weight_file
+from training.network.weights import (
+    load_features,
+    read_features_record,
+    read_weights,
+    sar_file,
+    save_features,
+)
+from training.retrain import initial_network
 
 SPEC = RECIPE.input
 RESNET_FILE = "resnet50-11ad3fa6.pth"
@@ -81,7 +87,7 @@ def test_imagenet_weights_see_in_decibels_what_the_colour_network_sees_borders_i
     features, state = colour_network(name)
     (torch.save if file.endswith(".pth") else save_file)(state, tmp_path / file)
     weights = read_weights("imagenet", config(name), tmp_path)
-    model = untrained(config(name), weights).cpu().eval()
+    model = initial_network(config(name), weights).cpu().eval()
     chips = decibels()
     with torch.inference_mode():
         expected = features(colours(chips, normalisation))
@@ -101,7 +107,7 @@ def test_an_adapted_network_is_exported_and_read_back_like_any_other(tmp_path: P
     model = build(small.model, 3, planes=2).eval()
     save_features(model, tmp_path / "two.safetensors", {}, SPEC, ())
     weights = read_weights(str(tmp_path / "two.safetensors"), small, tmp_path)
-    again = untrained(small, weights).cpu()
+    again = initial_network(small, weights).cpu()
     again.load_state_dict(copy_state(model))  # as a stage's or a cell's weights are
     chips = decibels(3, SPEC.size)
     session = ort.InferenceSession(to_onnx(again, SPEC).SerializeToString())
@@ -116,7 +122,7 @@ def test_the_published_vgg16_finds_on_a_grey_edge_what_torchvisions_finds(data: 
     published = load_file(data / "weights" / "vgg16_imagenet_features.safetensors")
     assert not whole.load_state_dict(published, strict=False).unexpected_keys
     weights = read_weights("imagenet", config("vgg16"), data / "weights")
-    model = untrained(config("vgg16"), weights).cpu().eval()
+    model = initial_network(config("vgg16"), weights).cpu().eval()
     edge = decibels(1, 64)
     edge[:, :, :, :32], edge[:, :, :, 32:] = SPEC.db_min / SPEC.db_scale, 1.0
     with torch.inference_mode():
@@ -138,15 +144,13 @@ def test_weights_without_the_count_of_batches_load(tmp_path: Path) -> None:
     assert torch.equal(model.state_dict()["features.0.weight"], state["features.0.weight"])
 
 
-@pytest.mark.parametrize("around", ["state_dict", "model", "model_state_dict", None])
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", None])
 @pytest.mark.parametrize("before", ["module.", "_orig_mod.module.", ""])
-def test_common_shapes_of_a_checkpoint_load(
-    around: str | None, before: str, tmp_path: Path
-) -> None:
+def test_common_shapes_of_a_checkpoint_load(key: str | None, before: str, tmp_path: Path) -> None:
     state = {f"{before}{name}": value for name, value in copy_state(tiny()).items()}
-    content = {around: state, "epoch": 3, "optimizer": {"lr": 0.1}} if around else state
+    content = {key: state, "epoch": 3, "optimizer": {"lr": 0.1}} if key else state
     torch.save(content, tmp_path / "checkpoint.pth")
-    found = read_file(tmp_path / "checkpoint.pth").tensors
+    found = read_weight_file(tmp_path / "checkpoint.pth").tensors
     assert list(found) == list(copy_state(tiny()))
     load(tiny(), str(tmp_path / "checkpoint.pth"), config("cnn", 0.25), tmp_path)
 
@@ -179,15 +183,15 @@ def test_colour_weights_of_unknown_normalisation_are_refused_with_the_names_to_g
 
 def test_sar_features_come_back_as_they_were_saved_and_the_head_stays(tmp_path: Path) -> None:
     small = config("vgg16_bn", 0.05)
-    learnt, fresh = build(small.model, 10), build(small.model, 3)
+    trained, fresh = build(small.model, 10), build(small.model, 3)
     head = fresh.head.weight.clone()
-    save_features(learnt, sar_file(small.model, tmp_path), {"source": "other"}, SPEC, ())
+    save_features(trained, sar_file(small.model, tmp_path), {"source": "other"}, SPEC, ())
     load(fresh, "sar", small, tmp_path)
-    expected = {n: v for n, v in copy_state(learnt).items() if n.startswith("features.")}
+    expected = {n: v for n, v in copy_state(trained).items() if n.startswith("features.")}
     for name, value in expected.items():
         assert torch.equal(fresh.state_dict()[name], value), name
     assert torch.equal(fresh.head.weight, head)
-    assert read_record(sar_file(small.model, tmp_path)) == {"source": "other"}
+    assert read_features_record(sar_file(small.model, tmp_path)) == {"source": "other"}
 
 
 def test_missing_sar_weights_name_the_command_that_makes_them(tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
             else:
                 pickle.dump(Touches(), file, protocol=2)
         with pytest.raises(WeightsInvalid, match="expected safetensors"):
-            read_file(path)
+            read_weight_file(path)
     assert not marker.exists()
 
 
@@ -265,4 +269,4 @@ def test_damaged_weights_are_refused(name: str, tmp_path: Path) -> None:
     else:
         path.write_bytes(b"no weights" if name == "text.pth" else b"")
     with pytest.raises(WeightsInvalid, match="is not a file of weights"):
-        read_file(path)
+        read_weight_file(path)

@@ -1,0 +1,1 @@
+"""The model card: the data it records, and its page for people."""

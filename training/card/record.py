@@ -1,0 +1,100 @@
+"""The training record of a model's card, and the chips it was trained, chosen and tested on."""
+
+from typing import Any
+
+from shipchip.card import ModelCard
+from training.config import RunConfig, validated
+from training.data import splits
+from training.data.dataset import Dataset, Workspace, distinct_records, index, load_dataset
+from training.data.record import Source
+from training.data.splits import Item
+from training.errors import ConfigInvalid, DataInvalid
+
+# The version of the training record in a card. In the first, which has no version, vgg16 was the
+# name of the batch-normalised VGG16.
+RECORD = 2
+MEASURED = "measured on this file"  # in an int8 card's record: its figures are its own
+
+
+def dataset_of_card(
+    card: ModelCard, sources: list[Source], work: Workspace
+) -> tuple[RunConfig, list[Item], Dataset]:
+    """The run's config, its index and its prepared chips, split as they were for training.
+
+    card     of a file that `python -m training.run` exported
+    sources  the data; the same chips in the same groups as then
+
+    Raises ConfigInvalid if the card lacks config or manifest, or this version cannot read them,
+    DataInvalid if the sources hold other data than the model was trained on.
+    """
+    expected = _text_of(card, "manifest_sha256")
+    config = config_of_card(card)
+    items = index(distinct_records(sources, config, work), config)
+    found = splits.manifest_sha256(items)
+    if found != expected:
+        here, then = _in_words(splits.counts(items)), _in_words(card.training.get("sources"))
+        if here == then:
+            _check_split_version(card)
+        raise DataInvalid(
+            f"these are not the chips that {card.name} {card.version} was trained on: found "
+            f"{here}, manifest {found[:12]}; expected {then}, manifest {expected[:12]}; give the "
+            "same folders of data as in training, or train again on these"
+        )
+    return config, items, load_dataset(sources, items, config, work)
+
+
+def _check_split_version(card: ModelCard) -> None:
+    """DataInvalid if another version dealt the chips to training, validation and test."""
+    version = card.training.get("split_version", 1)  # files of before there was a second
+    if version != splits.SPLIT_VERSION:
+        raise DataInvalid(
+            f"{card.name} {card.version} was trained on split {version}, and this version makes "
+            f"split {splits.SPLIT_VERSION}: its test side holds chips that the model was trained "
+            "on, so no figure of it would be true; use the version that made the file (commit "
+            f"{str(card.training.get('git_commit', 'unknown'))[:12]}), or train it again"
+        )
+
+
+def config_of_card(card: ModelCard) -> RunConfig:
+    """The config that the model was trained with; ConfigInvalid if the card has none."""
+    content = card.training.get("config")
+    where = f"the config in the card of {card.name} {card.version}"
+    if not isinstance(content, dict):
+        raise ConfigInvalid(f"{where} is missing; expected a file that training.run exported")
+    network = content.get("model")
+    older = card.training.get("record") != RECORD
+    if older and isinstance(network, dict) and network.get("name") == "vgg16":
+        content = content | {"model": network | {"name": "vgg16_bn"}}
+    # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
+    asked = content | {"input": card.input.model_dump(mode="json")}
+    return validated(asked, RunConfig, where)
+
+
+def metrics_are_its_own(card: ModelCard) -> bool:
+    """Whether a card's figures were measured on its own file.
+
+    The int8 files of earlier versions kept the figures of the fp32 file.
+    """
+    record: dict[str, Any] | None = card.training.get("quantisation")
+    return record is None or record.get("metrics") == MEASURED
+
+
+def _text_of(card: ModelCard, key: str) -> str:
+    value = card.training.get(key)
+    if not isinstance(value, str):
+        raise ConfigInvalid(
+            f"the card of {card.name} {card.version} has no training.{key}, found {value!r}; "
+            "expected a file that training.run exported"
+        )
+    return value
+
+
+def _in_words(counts: Any) -> str:
+    """`splits.counts` of a card in words: the chips of each source."""
+    if not isinstance(counts, dict):
+        return "chips that the card does not count"
+    chips = {
+        source: sum(n for dataset in classes.values() for n in dataset.values())
+        for source, classes in counts.items()
+    }
+    return ", ".join(f"{n} of {source}" for source, n in sorted(chips.items()))

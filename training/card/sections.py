@@ -1,0 +1,118 @@
+"""Two sections of the model card for people: its prediction sets, and how to train it again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shipchip.card import ModelCard
+from shipchip.trust import ships_needed
+from training.card.record import config_of_card
+from training.config import RECIPE
+from training.evaluation.tables import interval_text, share, table_head, table_row
+
+
+def prediction_sets_section(card: ModelCard, scored: Mapping[str, Any]) -> Iterator[str]:
+    """Markdown lines: coverage and mean size on the test side, and the held-out ships.
+
+    scored  source -> its figures in the card
+    """
+    yield (
+        "Share of chips whose set holds the true class; below it, by ship: each ship's share, then "
+        f"the mean over ships. The target is {card.trust.coverage:.0%} by ship, for every class "
+        "over all sources together. An interval of no width is of one ship, or of few chips that "
+        "are all covered."
+    )
+    yield ""
+    yield from table_head("source", *card.classes, "mean size")
+    for source, score in {**scored, "all sources": {"sets": card.metrics["sets"]}}.items():
+        yield from _coverage(source, card.classes, score["sets"])
+    yield ""
+    yield from _held_out(card)
+
+
+def _coverage(source: str, classes: tuple[str, ...], sets: Mapping[str, Any]) -> Iterator[str]:
+    by_chip = sets["coverage"]
+    cells = (share(by_chip[name]) if name in by_chip else "-" for name in classes)
+    yield table_row(source, *cells, interval_text(sets["mean_size"]))
+    by_ship = {name: one["by_ship"] for name, one in by_chip.items() if "by_ship" in one}
+    if by_ship:  # cards of earlier versions have no such figures
+        cells = (share(by_ship[name]) if name in by_ship else "-" for name in classes)
+        yield table_row(f"{source}, by ship", *cells, "")
+
+
+def _held_out(card: ModelCard) -> Iterator[str]:
+    counts, needed = card.training.get("held_out"), ships_needed(card.trust.coverage)
+    if counts is None:
+        yield (
+            "The card does not say how many held-out ships the sets rest on. They were fitted by "
+            "chip, so they may cover less than the target where a ship shows many chips."
+        )
+        return
+    yield (
+        "The sets were fitted on held-out ships, each of equal weight however many chips show it. "
+        f"With fewer than {needed} ships of a class, its coverage can only be guaranteed by "
+        "including the class in every set. With cross-validation the guarantee is approximate, "
+        "because the predictions for held-out ships are those of the networks of the folds."
+    )
+    yield ""
+    yield from table_head("class", "held-out ships", "chips", "least probability in a set", "")
+    for name, quantile in zip(card.classes, card.trust.quantiles, strict=True):
+        ships, chips = counts[name]["ships"], counts[name]["chips"]
+        note = ""
+        if ships < needed:
+            note = "in every set: " + ("too few held-out ships" if ships else "no held-out chip")
+        yield table_row(name, str(ships), str(chips), f"{1 - quantile:.3f}", note)
+
+
+_PYTHON = ".venv/dev/bin/python -m training.run"
+
+
+def retraining_section(card: ModelCard) -> Iterator[str]:
+    """Markdown lines: where the data go, the config where it is not the default, the commands."""
+    record = card.training["pretraining"]
+    yield (
+        "On the full releases, in a checkout: `DIR` holds `FUSAR_Ship1.0.zip` (doi "
+        "10.1007/s11432-019-2772-5) and the OpenSARShip scene archives `S1A_IW_*` (doi "
+        "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` holds class folders of chips that "
+        "are not ships, or is a zip of them."
+    )
+    config, usual = config_of_card(card), RECIPE.model_dump(mode="json")
+    if config.imbalance.loss != RECIPE.imbalance.loss:
+        del usual["imbalance"]["sampling"]  # a config that changes the loss must give it
+    changes = list(_changes(config.model_dump(mode="json"), usual))
+    if changes:
+        yield from ("", "`like.toml`, which differs from the `RECIPE` of `training/config.py`:")
+        yield from ("", "```toml", *changes, "```")
+    given = " --config like.toml" if changes else ""
+    start = ""
+    if record:
+        start = (
+            " --pretrain OTHER_SAR" if "chips" in record else f" --pretrained {record['source']}"
+        )
+    doubt = " --ood OTHER_SAR"
+    yield from ("", "```", "make dev                      # makes .venv/dev with torch")
+    yield f"{_PYTHON} data DIR    # what is there, split by ship"
+    yield f"{_PYTHON} --data DIR{given}{start}{doubt}"
+    yield f"{_PYTHON} evaluate runs/ship-ID/ship.onnx --data DIR{doubt}"
+    yield f"{_PYTHON} promote runs/ship-ID"
+    yield "```"
+
+
+def _changes(content: dict[str, Any], default: dict[str, Any], place: str = "") -> Iterator[str]:
+    """Lines `a.b = value` of TOML for what differs; None has no place in TOML and is left out."""
+    for key, value in content.items():
+        usual = default.get(key)
+        if isinstance(value, dict) and isinstance(usual, dict):
+            yield from _changes(value, usual, f"{place}{key}.")
+        elif value != usual and value is not None:
+            yield f"{place}{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

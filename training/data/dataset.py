@@ -1,0 +1,123 @@
+"""The chips of a run: found, without duplicates, split and prepared; the test side is sealed."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from training.config import RunConfig
+from training.data import splits
+from training.data.duplicates import drop_equal_pixels, near_duplicates
+from training.data.record import CLASSES, Record, Source, drop_repeats
+from training.data.splits import Item
+from training.data.store import PreparedChips, prepare_all
+from training.fit.processes import ALONE, Team
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a command works: its folder of prepared chips, its console, and its processes."""
+
+    store: Path
+    console: Console
+    team: Team = ALONE
+
+
+class SealedTest:
+    """The test chips, which nothing can read until every choice is made.
+
+    Only training.evaluation.final_test breaks the seal; a test looks for any other call.
+    """
+
+    def __init__(self, chips: PreparedChips) -> None:
+        self.__chips = chips
+
+    def __len__(self) -> int:
+        return len(self.__chips)
+
+    def break_seal(self) -> PreparedChips:
+        """The chips; not for training or choosing, see training.evaluation.final_test."""
+        return self.__chips
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A run's prepared chips, split by ship into training, validation and test."""
+
+    train: PreparedChips
+    validation: PreparedChips
+    test: SealedTest
+
+
+def all_records(sources: list[Source]) -> list[Record]:
+    """Every chip of all sources, byte-identical repeats included."""
+    return [record for source in sources for record in source.index()]
+
+
+def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) -> list[Record]:
+    """Every chip once: without files of the same bytes and files of the same pixels.
+
+    Prints which chips look nearly like one of another ship. Raises Leak or DataInvalid as `index`
+    does before any chip is decoded, DataInvalid if one cannot be.
+    """
+    found = drop_repeats(all_records(sources))
+    index(found, config)
+    chips = prepare_with_progress(sources, found, config, CLASSES, work)
+    kept = drop_equal_pixels(chips)
+    near = near_duplicates(chips, kept)
+    if near:
+        one, other = near[0]
+        work.console.print(
+            f"{len(near)} pairs of chips look almost the same but count as different ships, the "
+            f"first is {one.source} {one.key} and {other.source} {other.key}; if they show one "
+            "ship, its chips may stand on two sides: leave one out, or say so in groups.csv",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return kept
+
+
+def index(found: list[Record], config: RunConfig) -> list[Item]:
+    """The chips found, without repeats, split by ship. Raises Leak or DataInvalid."""
+    return splits.split_records(drop_repeats(found), config.split)
+
+
+def load_dataset(
+    sources: list[Source],
+    items: list[Item],
+    config: RunConfig,
+    work: Workspace,
+) -> Dataset:
+    """Prepared chips, from the store or decoded now."""
+    records = [item.record for item in items]
+    data = prepare_with_progress(sources, records, config, CLASSES, work)
+    side = np.array([item.split for item in items])
+    return Dataset(
+        data.where(side == "train"),
+        data.where(side == "validation"),
+        SealedTest(data.where(side == "test")),
+    )
+
+
+def prepare_with_progress(
+    sources: list[Source],
+    records: list[Record],
+    config: RunConfig,
+    classes: tuple[str, ...] | None,
+    work: Workspace,
+) -> PreparedChips:
+    """store.prepare_all under a progress bar; the first process of a team fills the store."""
+
+    def fill() -> bool:
+        with Progress(console=work.console) as progress:
+            task = progress.add_task("preparing chips", total=len(records))
+            step = partial(progress.advance, task)
+            prepare_all(sources, records, config.input, work.store, step, classes)
+            progress.update(task, completed=len(records))
+        return True
+
+    work.team.agree(fill)
+    return prepare_all(sources, records, config.input, work.store, classes=classes)

@@ -1,0 +1,259 @@
+"""A model file's predictions and the figures computed from them, as its card has them.
+
+All predictions come from ShipClassifier, as in serving, so every figure describes the file that is
+shipped. Nothing here makes a choice; training.evaluation.final_test passes in the test side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from shipchip.classifier import ShipClassifier
+from training.data.record import Record
+from training.evaluation.calibration import calibration_floor, reliability_record
+from training.evaluation.metrics import Floats, Ints, scores
+from training.evaluation.resampling import (
+    auroc_of_draws,
+    drawn_by_ship,
+    drawn_one_by_one,
+    interval,
+    mean_by_ship,
+    mean_of_ships,
+    weighted_mean,
+)
+
+BATCH = 32
+POOLED = "opensarship*"  # sources of one sensor and one labelling, so scored together, too
+TWO = ("Cargo", "Tanker")  # the classes scored there: hardly any chip is Fishing
+REFUSED = 0.90  # share of OOD chips that a threshold is to refuse
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPredictions:
+    """Predictions for N chips and K classes.
+
+    probabilities    float64 (N, K), calibrated, rows sum to 1
+    predicted        int64 (N,), the label, an index of the classes
+    member           bool (N, K), the prediction sets
+    ood_score        float64 (N,), higher is less like the training chips
+    in_distribution  bool (N,), by the card's own threshold
+    """
+
+    probabilities: NDArray[np.float64]
+    predicted: Ints
+    member: NDArray[np.bool_]
+    ood_score: NDArray[np.float64]
+    in_distribution: NDArray[np.bool_]
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability (N,) of the label, 0..1."""
+        return self.probabilities[np.arange(len(self.predicted)), self.predicted]
+
+    @property
+    def said(self) -> NDArray[np.float64]:
+        """The confidence at the label and 0 elsewhere (N, K), for `metrics`.
+
+        Metrics take the largest value of a row as the answer, but the label need not be the most
+        probable class.
+        """
+        alone = np.zeros_like(self.probabilities)
+        alone[np.arange(len(self.predicted)), self.predicted] = self.confidence
+        return alone
+
+    def where(self, keep: NDArray[np.bool_]) -> "ModelPredictions":
+        """Those for which `keep` (N,) is true."""
+        return ModelPredictions(
+            self.probabilities[keep],
+            self.predicted[keep],
+            self.member[keep],
+            self.ood_score[keep],
+            self.in_distribution[keep],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPredictions:
+    """Predictions, true labels (N,) as indices into `classes`, and the ship of each (N,)."""
+
+    predictions: ModelPredictions
+    labels: Ints
+    groups: NDArray[np.str_]
+    classes: tuple[str, ...]
+
+    def where(self, keep: NDArray[np.bool_]) -> "LabelledPredictions":
+        """Those for which `keep` (N,) is true."""
+        return LabelledPredictions(
+            self.predictions.where(keep), self.labels[keep], self.groups[keep], self.classes
+        )
+
+
+def predict_chips(ships: ShipClassifier, inputs: NDArray[np.float32]) -> ModelPredictions:
+    """A file's predictions for prepared chips (N, 1, S, S), in batches of BATCH."""
+    predictions = [
+        one
+        for start in range(0, len(inputs), BATCH)
+        for one in ships.predict(np.array(inputs[start : start + BATCH]))
+    ]
+    names = ships.classes
+    return ModelPredictions(
+        np.array([[one.probabilities[name] for name in names] for one in predictions]),
+        np.array([names.index(one.label) for one in predictions], dtype=np.int64),
+        np.array([[name in one.prediction_set for name in names] for one in predictions]),
+        np.array([one.ood_score for one in predictions]),
+        np.array([one.in_distribution for one in predictions]),
+    )
+
+
+def measure(
+    marked: LabelledPredictions,
+    records: Sequence[Record],
+    others: Mapping[str, ModelPredictions] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The figures of a card, in plain values; intervals are {"value", "low", "high"}.
+
+    records  the N chips' records, for their sources
+    others   kind -> predictions for chips that show no ship; None if none are given
+
+    sources              name -> `_score`; "cargo_and_tanker" is the macro-F1 over these two, of
+                         sources that POOLED names
+    pooled               `_score` of the Cargo and Tanker chips of these sources as one, or None
+    sets                 coverage of each class over all sources, and the mean size
+    out_of_distribution  kinds and all of them: AUROC and shares refused; None without others
+    """
+    sources: dict[str, Any] = {}
+    for name, part in by_source(marked, records).items():
+        sources[name] = _score(part, seed)
+        two = two_classes(part) if fnmatch(name, POOLED) else None
+        if two:
+            sources[name]["cargo_and_tanker"] = _macro_f1(two, seed)
+    one = pooled(marked, records)
+    return {
+        "sources": sources,
+        "pooled": _score(one, seed) if one else None,
+        "sets": sets(marked, seed),
+        "out_of_distribution": None if others is None else ood_figures(marked, others, seed),
+    }
+
+
+def by_source(
+    marked: LabelledPredictions, records: Sequence[Record]
+) -> dict[str, LabelledPredictions]:
+    """Source name -> its chips, by name."""
+    names = np.array([record.source for record in records])
+    return {name: marked.where(names == name) for name in sorted(set(names.tolist()))}
+
+
+def pooled(marked: LabelledPredictions, records: Sequence[Record]) -> LabelledPredictions | None:
+    """Cargo and Tanker chips of the sources that POOLED names; None if either is missing."""
+    kept = [fnmatch(record.source, POOLED) for record in records]
+    return two_classes(marked.where(np.array(kept, dtype=bool)))
+
+
+def two_classes(marked: LabelledPredictions) -> LabelledPredictions | None:
+    """The chips whose class is one of TWO; None if either has no chip."""
+    wanted = [marked.classes.index(name) for name in TWO]
+    kept = marked.where(np.isin(marked.labels, wanted))
+    return kept if set(wanted) == set(kept.labels.tolist()) else None
+
+
+def _macro_f1(marked: LabelledPredictions, seed: int) -> dict[str, float]:
+    score = scores(
+        marked.predictions.said, marked.labels, list(marked.groups), marked.classes, seed
+    )
+    figure: dict[str, float] = score["headline"]["macro_f1"]
+    return figure
+
+
+def _score(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
+    """metrics.scores, and the ECE's floor, reliability bins, prediction sets and ships refused."""
+    given, groups = marked.predictions, list(marked.groups)
+    return {
+        **scores(given.said, marked.labels, groups, marked.classes, seed),
+        "ece_floor": calibration_floor(given.confidence),
+        "reliability": reliability_record(given.said, marked.labels),
+        "sets": sets(marked, seed),
+        "refused": mean_by_ship(~given.in_distribution, groups, seed),
+    }
+
+
+def sets(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
+    """Coverage of the classes that are present, and mean size of the sets.
+
+    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
+    what the sets are fitted for.
+    """
+    member, labels, groups = marked.predictions.member, marked.labels, marked.groups
+    held = member[np.arange(len(labels)), labels]
+    coverage = {
+        name: {
+            **mean_by_ship(held[labels == k], list(groups[labels == k]), seed),
+            "chips": int((labels == k).sum()),
+            "by_ship": mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
+        }
+        for k, name in enumerate(marked.classes)
+        if (labels == k).any()
+    }
+    return {
+        "coverage": coverage,
+        "mean_size": mean_by_ship(member.sum(axis=1), list(groups), seed),
+    }
+
+
+def ood_figures(
+    marked: LabelledPredictions, others: Mapping[str, ModelPredictions], seed: int
+) -> dict[str, Any]:
+    """How well the score separates OOD chips from ships; both are resampled.
+
+    A kind: "chips"; "auroc", the chance that an OOD chip scores higher than a ship; "refused", the
+    share of OOD chips that the card's threshold refuses. "all" has these of all kinds as one, and
+    "ships_refused" by the card's threshold, "ships_refused_at_90" by the highest one that refuses
+    REFUSED of the OOD chips.
+    """
+    ships, times = marked.predictions, drawn_by_ship(list(marked.groups), seed)
+    score = np.concatenate([one.ood_score for one in others.values()])
+    known = np.concatenate([one.in_distribution for one in others.values()])
+    return {
+        "kinds": {
+            kind: _kind(ships.ood_score, times, one.ood_score, one.in_distribution, seed)
+            for kind, one in others.items()
+        },
+        "all": {
+            **_kind(ships.ood_score, times, score, known, seed),
+            "ships_refused": weighted_mean(~ships.in_distribution, times),
+            "ships_refused_at_90": _refused_with(ships.ood_score, times, score, seed),
+        },
+    }
+
+
+def _kind(
+    ships: Floats, times: Floats, ood: Floats, known: NDArray[np.bool_], seed: int
+) -> dict[str, Any]:
+    is_ood = np.repeat([0, 1], [len(ships), len(ood)])
+    value = roc_auc_score(is_ood, np.concatenate([ships, ood]))
+    drawn = drawn_one_by_one(len(ood), seed)
+    return {
+        "chips": len(ood),
+        "auroc": interval(value, auroc_of_draws(ships, times, ood, drawn)),
+        "refused": weighted_mean(~known, drawn),
+    }
+
+
+def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> dict[str, float]:
+    """Share of ships that score as high as the threshold that refuses REFUSED of OOD chips."""
+    descending = np.sort(ood)[::-1]
+    # Drawn from sorted scores, which is as random as from unsorted ones.
+    drawn = drawn_one_by_one(len(ood), seed)
+    once = np.ones((1, len(ood)))
+    # Rounded: a hundredth of a chip too many must not ask for one OOD chip more.
+    enough = np.cumsum(np.vstack([once, drawn]), axis=1) >= round(REFUSED * len(ood), 9)
+    at_least = descending[enough.argmax(axis=1)]
+    refused = ships >= at_least[:, None]
+    shares = (times * refused[1:]).sum(axis=1) / times.sum(axis=1)
+    return interval(refused[0].mean(), shares)

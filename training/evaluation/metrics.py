@@ -1,0 +1,249 @@
+"""Scores over the classes that are present, with intervals resampled by ship and by seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics as sklearn_metrics
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.floating]
+DRAWS = 500
+BINS = 10
+_BY_CLASS = ("precision", "recall", "f1")
+
+
+def present(labels: Ints) -> list[int]:
+    """The classes that stand in `labels`: metrics are over these and no others."""
+    return sorted({int(k) for k in labels})
+
+
+def macro_f1(labels: Ints, predicted: Ints) -> float:
+    """Mean F1 over the classes present; a class never predicted counts 0."""
+    here = present(labels)
+    f1 = sklearn_metrics.f1_score(labels, predicted, labels=here, average="macro", zero_division=0)
+    return float(f1)
+
+
+def balanced_accuracy(labels: Ints, predicted: Ints) -> float:
+    """Mean recall over the classes present."""
+    return float(np.mean([(predicted[labels == k] == k).mean() for k in present(labels)]))
+
+
+class Reliability(NamedTuple):
+    """What a reliability diagram shows, over B equal-width bins of confidence.
+
+    confidence, accuracy   (B,) means of the bin's answers, NaN if it has none
+    answers                (B,) how many they are
+    """
+
+    confidence: Floats
+    accuracy: Floats
+    answers: Ints
+
+
+def reliability(probs: Floats, labels: Ints, bins: int = BINS) -> Reliability:
+    """Confidence against accuracy (Guo et al. 2017) of probs (N, K), or (R, N, K) of R seeds,
+    whose answers are pooled; labels (N,)."""
+    confidence, correct, which = (a.ravel() for a in _confidence(_runs(probs), labels, bins))
+    count = np.bincount(which, minlength=bins)
+    sums = [np.bincount(which, part, bins) for part in (confidence, correct)]
+    means = [np.divide(s, count, out=np.full(bins, np.nan), where=count > 0) for s in sums]
+    return Reliability(means[0], means[1], count)
+
+
+def expected_calibration_error(probs: Floats, labels: Ints, bins: int = BINS) -> float:
+    """ECE over equal-width bins (Naeini et al. 2015; Guo et al. 2017), 0..1; probs (N, K)."""
+    table = reliability(probs, labels, bins)
+    gaps = np.nan_to_num(np.abs(table.accuracy - table.confidence))
+    return float(np.average(gaps, weights=table.answers))
+
+
+def balanced_nll(probs: Floats, labels: Ints, cells: Sequence[Any]) -> float:
+    """Mean over cells (source and class, say) of the mean negative log-likelihood in each."""
+    loss = -np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12))
+    by_cell: dict[Any, list[float]] = {}
+    for cell, value in zip(cells, loss, strict=True):
+        by_cell.setdefault(cell, []).append(float(value))
+    return float(np.mean([np.mean(values) for values in by_cell.values()]))
+
+
+def scores(
+    probs: Floats, labels: Ints, groups: Sequence[str], classes: Sequence[str], seed: int = 0
+) -> dict[str, Any]:
+    """All scores of one test set: of one model, or of its R seeds.
+
+    probs (N, K) or (R, N, K), rows summing to 1; labels (N,) index classes; groups (N,) are the
+    ships of the chips. A figure is the mean over the seeds; in `headline` and `by_class_intervals`
+    it is {"value", "low", "high"}, a 95 % bootstrap interval for which ships are resampled,
+    because chips of one ship are not independent, and seeds with them (R seeds drawn from R have
+    (R - 1) / R of their variance). `spread` is the least and greatest seed and the standard
+    deviation over seeds; `confusion` (rows are the truth) is summed over them.
+    """
+    runs = _runs(probs)
+    here = present(labels)
+    each = [_headline(run, labels) for run in runs]
+    of_seed = {name: [one[name] for one in each] for name in each[0]}
+    confusion = _confusion(runs, labels, np.zeros_like(labels))[:, 0]
+    whole = figures(confusion, here)
+    sample = _Draws.of(labels, groups, len(runs), seed).figures(runs, labels)
+    by_class = {
+        classes[k]: {n: _interval(whole[n][:, i].mean(), sample[n][:, i]) for n in _BY_CLASS}
+        for i, k in enumerate(here)
+    }
+    chips = np.bincount(labels)
+    return {
+        "chips": len(labels),
+        "ships": len(set(groups)),
+        "seeds": len(runs),
+        "classes": [classes[k] for k in here],
+        "absent": [name for k, name in enumerate(classes) if k not in here],
+        "headline": {n: _interval(np.mean(v), sample[n]) for n, v in of_seed.items()},
+        "spread": {name: _spread(values) for name, values in of_seed.items()},
+        "majority_macro_f1": macro_f1(labels, np.full_like(labels, chips.argmax())),
+        "by_class": {
+            classes[k]: {n: float(whole[n][:, i].mean()) for n in _BY_CLASS}
+            | {"chips": int(chips[k])}
+            for i, k in enumerate(here)
+        },
+        "by_class_intervals": by_class,
+        "confusion": confusion.sum(axis=0).astype(int).tolist(),
+    }
+
+
+def paired_difference(
+    before: Floats,
+    after: Floats,
+    labels: Ints,
+    groups: Sequence[str],
+    seed: int = 0,
+    of_class: int | None = None,
+) -> dict[str, float]:
+    """Macro-F1 of `after` less that of `before`, or the F1 of one class, on the same chips.
+
+    Both (N, K), or (R, N, K) of the same seeds; ValueError if the shapes differ or the class is
+    absent. The interval resamples the same ships and seeds for both (paired bootstrap).
+    """
+    pair = [_runs(before), _runs(after)]
+    if pair[0].shape != pair[1].shape:
+        raise ValueError(f"not the same chips and seeds: {pair[0].shape} and {pair[1].shape}")
+    draws, here = _Draws.of(labels, groups, len(pair[0]), seed), present(labels)
+
+    def chosen(table: Mapping[str, Floats]) -> Floats:
+        return table["macro_f1"] if of_class is None else table["f1"][:, here.index(of_class)]
+
+    one_ship = np.zeros_like(labels)
+    whole = [chosen(figures(_confusion(runs, labels, one_ship)[:, 0], here)) for runs in pair]
+    drawn = [chosen(draws.figures(runs, labels)) for runs in pair]
+    return _interval(whole[1].mean() - whole[0].mean(), drawn[1] - drawn[0])
+
+
+def figures(confusion: Floats, here: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+    """Figures of many confusion matrices (..., K, K) at once, rows the truth, over classes `here`.
+
+    accuracy, weighted_f1, macro_f1, balanced_accuracy are (...); precision, recall, f1 are
+    (..., len(here)). A class never said has precision 0, as scikit-learn's zero_division=0.
+    """
+    confusion = np.asarray(confusion, dtype=np.float64)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)[..., here]
+    true, said = confusion.sum(axis=-1)[..., here], confusion.sum(axis=-2)[..., here]
+    f1 = 2 * hits / np.maximum(true + said, 1)
+    recall, total = hits / np.maximum(true, 1), true.sum(axis=-1)
+    return {
+        "accuracy": hits.sum(axis=-1) / total,
+        "weighted_f1": (f1 * true).sum(axis=-1) / total,
+        "macro_f1": f1.mean(axis=-1),
+        "balanced_accuracy": recall.mean(axis=-1),
+        "precision": hits / np.maximum(said, 1),
+        "recall": recall,
+        "f1": f1,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """Bootstrap draws of ships and seeds together.
+
+    member  (N,) number of the ship of each chip
+    ships   (D, G) how often each ship was drawn; draws that lost a class are left out
+    seeds   (D, R) share of each seed in a draw, rows sum to 1
+    """
+
+    member: Ints
+    ships: Floats
+    seeds: Floats
+
+    @classmethod
+    def of(cls, labels: Ints, groups: Sequence[str], runs: int, seed: int) -> "_Draws":
+        """Equal labels, groups and seed give equal draws, whatever model is scored."""
+        names, member = np.unique(np.asarray(groups), return_inverse=True)
+        rng = np.random.default_rng(seed)
+        ships = _times_drawn(rng.choice(len(names), (DRAWS, len(names))), len(names))
+        seeds = _times_drawn(rng.choice(runs, (DRAWS, runs)), runs) / runs
+        held = np.zeros((len(names), int(labels.max()) + 1))
+        np.add.at(held, (member, labels), 1)
+        whole = (ships @ held[:, present(labels)] > 0).all(axis=1)
+        return cls(member, ships[whole], seeds[whole])
+
+    def figures(self, runs: Floats, labels: Ints) -> Mapping[str, NDArray[np.float64]]:
+        """`figures` and "ece" of each draw of runs (R, N, K), mean over its seeds: (D, ...).
+
+        Counts are added up ship by ship once, so that a draw is a weighted sum of them.
+        """
+        counts = _confusion(runs, labels, self.member)
+        sample = figures(np.tensordot(self.ships, counts, (1, 1)), present(labels))
+        confidence, correct, which = _confidence(runs, labels, BINS)
+        gaps = np.zeros((*counts.shape[:2], BINS))
+        np.add.at(gaps, (np.arange(len(runs))[:, None], self.member, which), correct - confidence)
+        chips = self.ships @ np.bincount(self.member)
+        gaps = np.tensordot(self.ships, gaps, (1, 1))
+        sample["ece"] = np.abs(gaps).sum(axis=-1) / chips[:, None]
+        return {name: np.einsum("dr,dr...->d...", self.seeds, v) for name, v in sample.items()}
+
+
+def _times_drawn(drawn: Ints, size: int) -> NDArray[np.float64]:
+    return np.stack([np.bincount(row, minlength=size) for row in drawn]).astype(np.float64)
+
+
+def _confusion(runs: Floats, labels: Ints, member: Ints) -> NDArray[np.float64]:
+    """Confusion counts (R, G, K, K) of runs (R, N, K) by ship, rows the truth."""
+    counts = np.zeros((len(runs), int(member.max()) + 1, runs.shape[2], runs.shape[2]))
+    np.add.at(counts, (np.arange(len(runs))[:, None], member, labels, runs.argmax(axis=2)), 1)
+    return counts
+
+
+def _runs(probs: Floats) -> Floats:
+    return probs.reshape(-1, *probs.shape[-2:])
+
+
+def _confidence(runs: Floats, labels: Ints, bins: int) -> tuple[Floats, NDArray[np.bool_], Ints]:
+    """Of runs (R, N, K): the probability of each answer, whether it is right, its bin; (R, N)."""
+    confidence = runs.max(axis=2)
+    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    return confidence, runs.argmax(axis=2) == labels, which
+
+
+def _interval(value: float | np.floating, sample: Floats) -> dict[str, float]:
+    low, high = np.percentile(sample, (2.5, 97.5)) if len(sample) else (value, value)
+    return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"low": min(values), "high": max(values), "sd": sd}
+
+
+def _headline(probs: Floats, labels: Ints) -> dict[str, float]:
+    predicted = probs.argmax(axis=1)
+    _, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        labels, predicted, labels=present(labels), zero_division=0
+    )
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "weighted_f1": float(np.average(f1, weights=support)),
+        "macro_f1": float(f1.mean()),
+        "balanced_accuracy": float(recall.mean()),
+        "ece": expected_calibration_error(probs, labels),
+    }

@@ -1,0 +1,1 @@
+"""Training: an epoch, a stage, cross-validation, checkpoints, several processes."""

@@ -1,0 +1,229 @@
+"""The networks of a run: which stages they go through, the folds, and the final model.
+
+With few chips of a class (four FUSAR-Ship Tanker blocks, one of which holds half of the chips) the
+figures of one validation side depend on chance. So training and validation chips are dealt into
+folds by ship. The whole recipe is run without each fold in turn, and the predictions for the chips
+held out fit trust (Vovk 2015, "Cross-conformal predictors", doi 10.1007/s10472-013-9368-4). The
+final model is trained on all of them.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from training.config import RunConfig, StageConfig
+from training.data.dataset import Dataset
+from training.data.record import Record
+from training.data.store import PreparedChips, concatenated
+from training.errors import DataInvalid
+from training.evaluation.trust import HeldOut
+from training.fit.epoch import predict
+from training.fit.progress import Epoch
+from training.fit.stage import source_matches
+from training.network.experts import fit_experts
+from training.network.models import ChipNet, Ensemble, Network
+
+Start = Callable[[RunConfig], ChipNet]
+TrainOne = Callable[[ChipNet, Dataset, RunConfig, str], list[Epoch]]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """The result of training a run.
+
+    network     the final network
+    embeddings  (N, D) of the chips it was trained on
+    held_out    predictions for held-out chips, by it or by the networks of the folds
+    """
+
+    network: Network
+    embeddings: NDArray[np.float32]
+    held_out: list[HeldOut]
+
+
+def cross_validate(
+    dataset: Dataset, config: RunConfig, start: Start, train_one: TrainOne
+) -> tuple[TrainedRun, list[Epoch]]:
+    """Train the final network of a run and the networks of its folds.
+
+    In the history, stages are prefixed with their network if there are several.
+
+    start      gives the network of a config with its first weights
+    train_one  trains it in place on the training side; its last argument is the network's name in
+               this run ("fold-0/member-1"), for checkpoints and progress
+    """
+    if not config.folds:
+        network, epochs = _ensemble(dataset, config, "model", start, train_one)
+        embeddings = predict(network, dataset.train.inputs)[1]
+        return TrainedRun(network, embeddings, [_held_out(network, dataset, embeddings)]), epochs
+    everything = concatenated(dataset.train, dataset.validation)
+    held_out: list[HeldOut] = []
+    history: list[Epoch] = []
+    for number, held in enumerate(folds_of(everything, config)):
+        part = replace(dataset, train=everything.where(~held), validation=everything.where(held))
+        network, epochs = _ensemble(part, config, f"fold-{number}", start, train_one)
+        history += epochs
+        held_out.append(_held_out(network, part, predict(network, part.train.inputs)[1]))
+    nothing = everything.where(np.zeros(len(everything), dtype=bool))
+    whole = replace(dataset, train=everything, validation=nothing)
+    network, epochs = _ensemble(whole, config, "model", start, train_one)
+    embeddings = predict(network, everything.inputs)[1]
+    return TrainedRun(network, embeddings, held_out), history + epochs
+
+
+def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
+    """Which chips (N,) each fold holds out: stratified by source and class, no ship in two folds.
+
+    Raises DataInvalid if there are fewer ships than folds.
+    """
+    groups = [record.group for record in chips.records]
+    if len(set(groups)) < config.folds:
+        raise DataInvalid(
+            f"{len(set(groups))} ships cannot be dealt into {config.folds} folds; "
+            "lower `folds` in the config, or bring more ships"
+        )
+    cells = [f"{record.source} {record.label}" for record in chips.records]
+    dealer = StratifiedGroupKFold(config.folds, shuffle=True, random_state=config.split.seed)
+    with warnings.catch_warnings():
+        # A class with fewer chips than folds: some folds hold none of it.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        dealt = list(dealer.split(cells, cells, groups))
+    for _, rows in dealt:
+        held = np.zeros(len(chips), dtype=bool)
+        held[rows] = True
+        yield held
+
+
+def _ensemble(
+    dataset: Dataset, config: RunConfig, name: str, start: Start, train_one: TrainOne
+) -> tuple[Network, list[Epoch]]:
+    """`config.members` networks of different seeds and the config's experts; a single network
+    without experts is returned as it is."""
+    members: list[ChipNet] = []
+    history: list[Epoch] = []
+    alone = config.members == 1 and not config.folds
+    for number in range(config.members):
+        own = config.model_copy(update={"seed": config.seed + number})
+        network, called = start(own), f"{name}/member-{number}"
+        epochs = train_one(network, dataset, own, called)
+        history += epochs if alone else [replace(e, stage=f"{called}/{e.stage}") for e in epochs]
+        members.append(network)
+    if config.experts.share:
+        experts = fit_experts(dataset.train, config.input, config.experts)
+        device = next(members[0].parameters()).device
+        return Ensemble(members, experts.to(device), config.experts.share), history
+    return (members[0] if len(members) == 1 else Ensemble(members)), history
+
+
+def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32]) -> HeldOut:
+    logits, held = predict(network, dataset.validation.inputs)
+    records = dataset.validation.records
+    return HeldOut(
+        embeddings,
+        logits,
+        held,
+        dataset.validation.labels,
+        sources=np.array([record.source for record in records]),
+        ships=np.array([record.group for record in records]),
+    )
+
+
+Records = list[Record]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """The stages that every network of a run goes through, and why others are skipped.
+
+    skipped  name of a stage of the config -> what it lacks
+    """
+
+    stages: tuple[StageConfig, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def protocol(self, config: RunConfig) -> str:
+        """How the run is trained, chosen and tested: a line for the card."""
+        stages = " then ".join(stage.name for stage in self.stages)
+        skipped = "".join(f"; {name} skipped: {why}" for name, why in self.skipped.items())
+        if not config.folds:
+            return (
+                f"{stages}; epochs chosen and trust fitted on validation; test read once{skipped}"
+            )
+        return (
+            f"{stages}, on training and validation chips, last epochs; trust fitted on what "
+            f"networks of {config.folds} folds said of chips held out; test read once{skipped}"
+        )
+
+
+def plan_stages(dataset: Dataset, config: RunConfig) -> StagePlan:
+    """The stages that can run. Without folds a stage needs validation chips of its own sources.
+
+    Raises DataInvalid if the chips to train on do not show two classes and two ships of each,
+    if a fold would leave one class to train on, or if no stage matches a source.
+    """
+    networks = list(_trained_on(dataset, config))
+    _check_classes(networks)
+    held = None if config.folds else list(dataset.validation.records)
+    lacks = {stage.name: _lack(stage, networks, held) for stage in config.stages}
+    stages = tuple(stage for stage in config.stages if lacks[stage.name] is None)
+    if not stages:
+        raise DataInvalid("no stage of the config matches any source that was found")
+    return StagePlan(stages, {name: why for name, why in lacks.items() if why is not None})
+
+
+def _trained_on(dataset: Dataset, config: RunConfig) -> Iterator[tuple[str, Records]]:
+    """Each network's name and the chips that it is trained on; the final network comes first."""
+    if not config.folds:
+        yield "the model", list(dataset.train.records)
+        return
+    everything = concatenated(dataset.train, dataset.validation)
+    yield "the model", list(everything.records)
+    for number, held in enumerate(folds_of(everything, config)):
+        yield (
+            f"fold {number}",
+            [r for r, out in zip(everything.records, held, strict=True) if not out],
+        )
+
+
+def _check_classes(networks: list[tuple[str, Records]]) -> None:
+    _, everything = networks[0]
+    ships: dict[str, set[str]] = {}
+    for record in everything:
+        ships.setdefault(record.label, set()).add(record.group)
+    if len(ships) < 2:
+        raise DataInvalid(
+            f"the chips to train on are of {len(ships)} class ({', '.join(ships)}); at least two "
+            "classes are needed: add chips of another"
+        )
+    for label, of_label in sorted(ships.items()):
+        if len(of_label) < 2:
+            raise DataInvalid(
+                f"the chips to train on show one {label} ship; at least two are needed: add chips "
+                f"of other {label} ships, or take the class out"
+            )
+    for name, records in networks:
+        classes = {record.label for record in records}
+        if len(classes) < 2:
+            raise DataInvalid(
+                f"{name} would be trained on {', '.join(classes)} alone, because all other ships "
+                "are held back; lower `folds` in the config, or add ships"
+            )
+
+
+def _lack(
+    stage: StageConfig, networks: list[tuple[str, Records]], held: Records | None
+) -> str | None:
+    """The chips that a stage lacks in some network; None if it can run in all of them."""
+    sources = ", ".join(stage.sources)
+    for name, records in networks:
+        if not any(source_matches(record.source, stage.sources) for record in records):
+            return f"no training chip of {sources}" + ("" if name == "the model" else f" in {name}")
+    if held is not None and not any(
+        source_matches(record.source, stage.sources) for record in held
+    ):
+        return f"no validation chip of {sources}"
+    return None

@@ -1,0 +1,1 @@
+"""The int8 form of an exported model."""

@@ -1,0 +1,213 @@
+"""The matrix beside the published figures: every path on every test set, with marks."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluation.tables import interval_text, listed
+from training.matrix.report.document import (
+    Block,
+    Legend,
+    Mark,
+    Paragraph,
+    Section,
+    Table,
+    TableCell,
+    path_name,
+)
+from training.matrix.report.published import PublishedRow, PublishedScores
+from training.matrix.report.scores import UNION, Line, MatrixScores
+
+HIGHER = Mark("▲", "higher than published, whose value the interval holds", "good")
+CLEARLY = Mark("▲▲", "higher than published, and the interval lies above it", "good")
+BELOW = Mark("▼▼", "the interval lies below the published value", "bad")
+MAJORITY = Mark("=M", "no better than the majority class: the interval reaches its macro-F1", "bad")
+ONE_CLASS = Mark("P=M", "the published row is exactly “everything is one class”")
+
+_NOT_THE_SAME_CLASSES = (
+    "Not the same classes: the test set “{name}” here has no {absent}, so its macro-F1 is over "
+    "{present}, where the published macro-F1 is over {all}; the two do not compare. The marks "
+    "against published there compare mean recall over {present}, which follows from the published "
+    "recalls."
+)
+_NOT_THE_SAME_CHIPS = (
+    "The published test sets are others: three-class, and a random split that leaves chips of "
+    "ships that were trained on among the test chips. Ours holds no ship of training, which makes "
+    "it harder. Published rows tell no interval. They do not say what came between base and last "
+    "fine-tuning, so a sequential path is set beside the same row as the independent one."
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one line did on one test set; `published` is None if the paper has no such row."""
+
+    score: Mapping[str, Any]
+    published: PublishedRow | None
+
+    @property
+    def same_classes(self) -> bool:
+        """Whether our macro-F1 and the published one are over the same classes."""
+        return self.published is not None and set(self.score["classes"]) == set(
+            self.published.recalls
+        )
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Marks of our figure: against published, then against the majority class."""
+        macro = self.score["headline"]["macro_f1"]
+        majority = macro["low"] <= self.score["majority_macro_f1"]
+        return (*self._against_published(), *((MAJORITY,) if majority else ()))
+
+    def _against_published(self) -> tuple[Mark, ...]:
+        if self.published is None:
+            return ()
+        headline, classes = self.score["headline"], self.score["classes"]
+        if self.same_classes:
+            ours, theirs = headline["macro_f1"], self.published.macro_f1
+        elif set(classes) <= set(self.published.recalls):
+            ours, theirs = headline["balanced_accuracy"], self.published.mean_recall(classes)
+        else:
+            return ()
+        if ours["low"] > theirs:
+            return (CLEARLY,)
+        if ours["value"] > theirs:
+            return (HIGHER,)
+        return (BELOW,) if ours["high"] < theirs else ()
+
+
+def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
+    """Counts of the marks, then a table a model: paths by test sets."""
+    known = _same_sets(answers, published)
+    verdicts = {
+        (line, name): Verdict(
+            answers.score(line, name),
+            published.find(line.model, line.path, name) if known else None,
+        )
+        for model in answers.models
+        for line in answers.of_model(model)
+        for name in answers.sets
+    }
+    compared = any(verdict.published for verdict in verdicts.values())
+    blocks: list[Block] = [_counts(answers, verdicts, compared)]
+    blocks.append(
+        Legend((HIGHER, CLEARLY, BELOW, MAJORITY, ONE_CLASS) if compared else (MAJORITY,))
+    )
+    if compared:
+        blocks.append(Paragraph(_NOT_THE_SAME_CHIPS))
+        blocks += _class_notes(answers, verdicts)
+    else:
+        blocks.append(Paragraph("The published table has no figures for these models and sets."))
+    blocks += [
+        _model_table(answers, model, verdicts, compared)
+        for model in answers.models
+        if answers.of_model(model)
+    ]
+    return Section("matrix", "The matrix", tuple(blocks))
+
+
+def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
+    """Whether sets of the same names are the same sets: a union is, where all its parts are."""
+    ours = set(answers.results.test.sets)
+    return ours == published.sets or ours < published.sets - {UNION}
+
+
+Verdicts = Mapping[tuple[Line, str], Verdict]
+
+
+def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> list[Block]:
+    notes: list[Block] = []
+    for name in answers.sets:
+        held = [v for (_, test), v in verdicts.items() if test == name and v.published]
+        if held and not held[0].same_classes:
+            notes.append(
+                Paragraph(
+                    _NOT_THE_SAME_CLASSES.format(
+                        name=name,
+                        absent=" and no ".join(held[0].score["absent"]),
+                        present=" and ".join(held[0].score["classes"]),
+                        all=listed(list(held[0].published.recalls) if held[0].published else []),
+                    )
+                )
+            )
+    return notes
+
+
+def _counts(answers: MatrixScores, verdicts: Verdicts, compared: bool) -> Table:
+    """How many cells have each mark, by protocol and test set."""
+    rows = []
+    for protocol, lengths in (("base and independent", (1, 2)), ("sequential", (3,))):
+        here = {key: v for key, v in verdicts.items() if len(key[0].path) in lengths}
+        if not here:
+            continue
+        texts = {name: _count_lines(here, name, compared) for name in answers.sets}
+        for what in next(iter(texts.values())):
+            row = [TableCell(texts[name][what]) for name in answers.sets]
+            rows.append((TableCell(protocol), TableCell(what), *row))
+    return Table("Cells with each mark", ("protocol", "", *answers.sets), tuple(rows))
+
+
+def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str, str]:
+    here = [v for (_, name), v in verdicts.items() if name == test_set]
+    partners = sum(v.published is not None for v in here)
+    count = Counter(mark for v in here for mark in v.marks)
+    texts = {}
+    if compared:
+        higher = count[HIGHER] + count[CLEARLY]
+        one_class = sum(v.published is not None and v.published.one_class for v in here)
+        texts = {
+            "higher than published (▲ or ▲▲)": f"{higher} of {partners} cells",
+            "… and the interval excludes it (▲▲)": f"{count[CLEARLY]} of {partners} cells",
+            "lower, and the interval excludes it (▼▼)": f"{count[BELOW]} of {partners} cells",
+            "published is all one class (P=M)": f"{one_class} of {partners} cells",
+        }
+    return texts | {"no better than the majority (=M)": f"{count[MAJORITY]} of {len(here)} cells"}
+
+
+def _model_table(answers: MatrixScores, model: str, verdicts: Verdicts, compared: bool) -> Table:
+    head = ["path"]
+    for name in answers.sets:
+        head += [name, "published"] if compared else [name]
+    rows = []
+    for line in answers.of_model(model):
+        held = len(answers.lines[line])
+        fewer = (f"{held} of {len(answers.seeds)} seeds",) if held < len(answers.seeds) else ()
+        row = [TableCell(path_name(line.path), fewer)]
+        for name in answers.sets:
+            verdict = verdicts[line, name]
+            row.append(_ours(verdict))
+            if compared:
+                row.append(_theirs(verdict))
+        rows.append(tuple(row))
+    rows.append(_majority_row(answers, compared))
+    return Table(f"{model}: macro-F1 (95 %), weighted F1", tuple(head), tuple(rows))
+
+
+def _ours(verdict: Verdict) -> TableCell:
+    headline = verdict.score["headline"]
+    under = [f"weighted F1 {headline['weighted_f1']['value']:.2f}"]
+    if verdict.published is not None and not verdict.same_classes:
+        under.append(f"mean recall {interval_text(headline['balanced_accuracy'])}")
+    return TableCell(interval_text(headline["macro_f1"]), tuple(under), verdict.marks)
+
+
+def _theirs(verdict: Verdict) -> TableCell:
+    row, classes = verdict.published, verdict.score["classes"]
+    if row is None:
+        return TableCell("-")
+    under = [f"weighted F1 {row.weighted_f1:.2f}"]
+    if not verdict.same_classes and set(classes) <= set(row.recalls):
+        under.append(f"mean recall {row.mean_recall(classes):.2f} of these {len(classes)}")
+    over = "" if verdict.same_classes else f" over {len(row.recalls)} classes"
+    marks = (ONE_CLASS,) if row.one_class else ()
+    return TableCell(f"{row.macro_f1:.2f}{over}", tuple(under), marks)
+
+
+def _majority_row(answers: MatrixScores, compared: bool) -> tuple[TableCell, ...]:
+    line = next(iter(answers.lines))
+    row = [TableCell("majority class alone")]
+    for name in answers.sets:
+        row.append(TableCell(f"{answers.score(line, name)['majority_macro_f1']:.2f}"))
+        row += [TableCell("")] if compared else []
+    return tuple(row)

@@ -1,0 +1,1 @@
+"""Networks, their weights, measurements and experts, augmentation and losses."""

@@ -1,0 +1,190 @@
+"""The networks: features, then a global-average-pool head, which gives activation maps."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet50
+from torchvision.models.vgg import make_layers
+
+from shipchip.card import InputSpec
+from training.config import ModelConfig
+
+# Simonyan & Zisserman 2015, configuration D. Their fifth pooling is left out: the head averages
+# what is there, and the activation map keeps twice the resolution.
+_VGG16: list[int | str] = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M"]
+_VGG16 += [512, 512, 512, "M", 512, 512, 512]
+_CNN: list[int | str] = [32, "M", 64, "M", 128, "M", 256]
+
+
+class Forward(NamedTuple):
+    """logits (N, K), embedding (N, D), activation_map (N, K, h, w)."""
+
+    logits: Tensor
+    embedding: Tensor
+    activation_map: Tensor
+
+
+class ChipNet(nn.Module):
+    """Features (N, D, h, w) -> average -> dropout -> linear.
+
+    The first layer takes the chip alone, or the chip and a plane of ones. With the ones it can
+    subtract what a colour network subtracts from each channel before the channels are padded with
+    zeros, so it gives that network's features at the border too (see network.imagenet.fold).
+
+    The activation map is the head applied at each place before averaging, so that its mean over
+    the places is the logit (Zhou et al. 2016).
+    """
+
+    def __init__(self, features: nn.Sequential, width: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.features = features
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        planes = chips if self.planes == 1 else torch.cat([chips, torch.ones_like(chips)], dim=1)
+        features = self.features(planes)
+        embedding = features.mean(dim=(2, 3))
+        logits = self.head(self.dropout(embedding))
+        weight = self.head.weight[:, :, None, None]
+        activation_map = functional.conv2d(features, weight, self.head.bias)
+        return Forward(logits, embedding, activation_map)
+
+    @property
+    def planes(self) -> int:
+        """What the first layer takes: 1, the chip alone; 2, the chip and ones."""
+        first = self.features[0]
+        assert isinstance(first, nn.Conv2d)
+        return first.in_channels
+
+    def blocks(self) -> list[list[nn.Module]]:
+        """The features from the top down, in the pieces that gradual unfreezing thaws in turn.
+
+        A piece ends at a pooling, or is one of a ResNet's four layers.
+        """
+        pieces: list[list[nn.Module]] = [[]]
+        for module in self.features:
+            pieces[-1].append(module)
+            if isinstance(module, nn.MaxPool2d | nn.Sequential):
+                pieces.append([])
+        return [
+            piece for piece in reversed(pieces) if any(True for m in piece for _ in m.parameters())
+        ]
+
+
+# What a member of an ensemble sees: the chip, or its mirror image along these axes.
+_MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+
+
+class Ensemble(nn.Module):
+    """Networks of one kind, each on another mirror image of the chip, and optionally experts on
+    measurements (training.network.experts).
+
+    experts  (N, 1, S, S) -> log-probabilities (N, K) and an embedding (N, P)
+    share    weight of the experts' log-probabilities against the networks'
+
+    Logits are weighted means of log-probabilities, maps the networks' means. The embedding is the
+    experts', or that of all networks side by side if there are none.
+    """
+
+    def __init__(
+        self, members: Sequence[ChipNet], experts: nn.Module | None = None, share: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.experts, self.share = experts, share
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        answers = []
+        for number, member in enumerate(self.members):
+            axes = _MIRRORS[number % len(_MIRRORS)]
+            logits, embedding, maps = member(torch.flip(chips, axes) if axes else chips)
+            answers.append(Forward(logits, embedding, torch.flip(maps, axes) if axes else maps))
+        logits = torch.log_softmax(torch.stack([a.logits for a in answers]).mean(0), 1)
+        embedding = torch.cat([answer.embedding for answer in answers], 1)
+        maps = torch.stack([answer.activation_map for answer in answers]).mean(0)
+        if self.experts is not None:
+            said, embedding = self.experts(chips)
+            logits = self.share * said + (1 - self.share) * logits
+        return Forward(logits, embedding, maps)
+
+
+Network = ChipNet | Ensemble
+
+_SHIP_DB = 10.0  # above clutter; dimmer pixels are hardly the ship
+
+
+class ExportedNet(nn.Module):
+    """A network as it is exported: its maps show where on the ship the evidence for a class lies.
+
+    The cells of a class activation map are as large as a ship and overlap: on simulated ships the
+    map was on the sea as much as on the ship. So it is enlarged to the chip's size, taken relative
+    to the other classes, and multiplied at each place by the backscatter above _SHIP_DB. The maps
+    are (N, K, S, S), not negative.
+    """
+
+    def __init__(self, network: Network, spec: InputSpec) -> None:
+        super().__init__()
+        self.network, self.level, self.size = network, _SHIP_DB / spec.db_scale, spec.size
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        logits, embedding, maps = self.network(chips)
+        evidence = functional.interpolate(
+            maps - maps.mean(1, keepdim=True), (self.size, self.size), mode="bilinear"
+        )
+        seen = functional.softplus(evidence) * torch.relu(chips - self.level)
+        return Forward(logits, embedding, seen)
+
+
+def build(config: ModelConfig, classes: int, planes: int = 1) -> ChipNet:
+    """An untrained network of the config's name, its weights laid out channels last.
+
+    planes  what its first layer takes, see ChipNet
+    """
+    net = _resnet50 if config.name == "resnet50" else _plain
+    # The inputs are channels last too: 1.5 times as fast on a CPU, and needed for tensor cores.
+    return net(config, classes, planes).to(memory_format=torch.channels_last)
+
+
+def _plain(config: ModelConfig, classes: int, planes: int) -> ChipNet:
+    """VGG16, with batch normalisation or without, and the small CNN, which has it."""
+    plan = _CNN if config.name == "cnn" else _VGG16
+    layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in plan]
+    features = make_layers(layers, batch_norm=config.name != "vgg16")
+    features[0] = nn.Conv2d(planes, int(layers[0]), kernel_size=3, padding=1)
+    _initialise(features)
+    return ChipNet(features, int(layers[-1]), classes, config.dropout)
+
+
+def _resnet50(config: ModelConfig, classes: int, planes: int) -> ChipNet:
+    """He et al. 2016 as torchvision has it, without its head."""
+    net = resnet50(weights=None)
+    net.conv1 = nn.Conv2d(planes, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+    stem: Sequence[nn.Module] = (net.conv1, net.bn1, net.relu, net.maxpool)
+    features = nn.Sequential(*stem, net.layer1, net.layer2, net.layer3, net.layer4)
+    return ChipNet(features, net.fc.in_features, classes, config.dropout)
+
+
+def _initialise(features: nn.Module) -> None:
+    for module in features.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+
+
+def copy_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's weights and buffers, detached from it."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def device_of_choice() -> torch.device:
+    """A CUDA GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

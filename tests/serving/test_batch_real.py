@@ -10,8 +10,8 @@ import pytest
 from serving.batch.command import main
 from shipchip import ShipClassifier
 from tests.serving.server import ROOT
+from training.data.splits import SPLIT_VERSION
 from training.run import main as train
-from training.splits import SPLIT_VERSION
 
 pytestmark = pytest.mark.data
 DATA = Path(os.environ.get("SHIPCHIP_DATA", ROOT.parent / "shared" / "data"))

@@ -70,38 +70,41 @@ class Settings(BaseSettings):
 
     model: Path = Field(
         default=PROJECT / "models" / "ship.onnx",
-        description="the model file; a relative path counts from the folder of bentofile.yaml",
+        description="the model file; a relative path starts at the folder of bentofile.yaml",
     )
     device: Device = Field(
         default="auto",
-        description="auto takes a GPU where ONNX Runtime has one; cuda insists on it; cpu",
+        description="`auto` uses a GPU if ONNX Runtime can, `cuda` requires one, `cpu` uses none",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=256, description="cores that the model takes; default: all"
+        default=None, ge=1, le=256, description="processor cores for the model; default: all"
     )
     decode_threads: int = Field(
-        default=min(4, os.cpu_count() or 1),
+        default_factory=lambda: min(4, os.cpu_count() or 1),
         ge=1,
         le=64,
-        description="chips decoded at the same time",
+        description="chips decoded at the same time; default: one per core, at most 4",
     )
     batch_size: int = Field(
         default=32,
         ge=1,
         le=1024,
-        description="most chips in one model run; where a run has one core, 16 at most",
+        description="most chips in one model run; at most 16 in runs on a single core",
     )
     max_queue: int = Field(
         default=1024,
         ge=1,
         le=100_000,
-        description="chips that wait for a run; a request that does not fit is refused with 429",
+        description="most chips waiting for a model run; a request that does not fit gets 429",
     )
     workers: int = Field(
         default=1, ge=1, le=64, description="server processes, each with its own model"
     )
     timeout_s: float = Field(
-        default=60, gt=0, le=3600, description="seconds for a request, its upload included"
+        default=60,
+        gt=0,
+        le=3600,
+        description="time limit of a request in seconds, including its upload",
     )
     keep_alive_s: int = Field(
         default=75,
@@ -110,31 +113,36 @@ class Settings(BaseSettings):
         description="seconds that an idle connection stays open; set it above the proxy's",
     )
     max_request_bytes: int = Field(
-        default=64 * 2**20, ge=1024, description="bytes of one request's body"
+        default=64 * 2**20, ge=1024, description="most bytes in the body of one request"
     )
-    max_files: int = Field(default=256, ge=1, le=10_000, description="chips in one request")
+    max_files: int = Field(default=256, ge=1, le=10_000, description="most chips in one request")
     max_bytes: int = Field(
-        default=DecodeLimits.max_bytes, ge=1024, description="bytes of one chip's file"
+        default=DecodeLimits.max_bytes, ge=1024, description="most bytes in the file of one chip"
     )
     max_pixels: int = Field(
         default=DecodeLimits.max_pixels,
         ge=64,
-        description="pixels a plane of one chip; a chip shows one ship",
+        description="most pixels per plane of one chip",
     )
     api_key: _Keys | None = Field(
         default=None,
-        description="keys of which /v1/* and /metrics ask for one, comma-separated, each of 16 "
-        "characters or more; default: none is asked for",
+        description="API keys for `/v1/*` and `/metrics`, comma-separated for rotation, each of at "
+        "least 16 visible ASCII characters; set but empty stops the start; default: no key needed",
     )
     cors_origins: _Origins = Field(
         default=(),
-        description="origins whose web pages may ask, comma-separated (https://app.example), or *",
+        description="origins whose web pages may read answers, comma-separated "
+        "(`https://app.example`), or `*`; default: none",
     )
     log_format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = Field(
-        default="json", description="of the log lines on standard output"
+        default="json", description="format of log lines on standard output: `json` or `text`"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
-        Field(default="info", description="the least that is logged; a request's line is info")
+        Field(
+            default="info",
+            description="lowest level that is logged; requests are `info`, health checks and "
+            "`/metrics` are `debug`",
+        )
     )
 
     @field_validator("model")

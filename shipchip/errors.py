@@ -48,84 +48,108 @@ class ChipError(ShipchipError):
 
 
 class NotFound(ChipError):
+    """No file has this path. Batch runs and the client only: check the path."""
+
     code = "not_found"
 
 
 class Unreadable(ChipError):
-    """The path is there, but is no regular file or may not be read."""
+    """The path is not a regular file, or may not be read. Check its kind and permissions."""
 
     code = "unreadable"
 
 
 class Empty(ChipError):
+    """The file has 0 bytes. Send its content."""
+
     code = "empty"
 
 
 class TooLarge(ChipError):
-    """More bytes than the limit allows; nothing of it was read."""
+    """The file has more bytes than the limit; none were read. Send a smaller file, or raise
+    `SHIPCHIP_MAX_BYTES`.
+    """
 
     code = "too_large"
 
 
 class UnsupportedFormat(ChipError):
+    """Not a supported format, or an unsupported variant of one. Convert it to PNG, JPEG, TIFF or
+    `.npy`.
+    """
+
     code = "unsupported_format"
 
 
 class Truncated(ChipError):
-    """The header promises more data than the file holds."""
+    """The file ends before its header says it should. Send it again."""
 
     code = "truncated"
 
 
 class Corrupt(ChipError):
-    """The right format, but its content contradicts itself."""
+    """The format is right, but the content contradicts itself. Create the file again."""
 
     code = "corrupt"
 
 
 class TooManyPixels(ChipError):
-    """The header announces more pixels than the limit; none of them was decoded."""
+    """The header announces more pixels than the limit; none were decoded. Cut the chip out around
+    one ship, or raise `SHIPCHIP_MAX_PIXELS`.
+    """
 
     code = "too_many_pixels"
 
 
 class TooSmall(ChipError):
+    """Fewer than 8 pixels on a side. Cut a larger chip: the ship needs sea around it."""
+
     code = "too_small"
 
 
 class NotGrey(ChipError):
-    """A colour picture: a screenshot or a plot, not radar amplitude."""
+    """A colour picture, such as a screenshot or a plot. Send the radar amplitude."""
 
     code = "not_grey"
 
 
 class UnsupportedBands(ChipError):
+    """Not 1, 2 or 4 planes, or several pages. Send 1, 2 or 4 planes in one page."""
+
     code = "unsupported_bands"
 
 
 class NonFinite(ChipError):
-    """NaN or infinity among the samples."""
+    """Samples contain NaN or infinity. Replace them, or leave the chip out."""
 
     code = "non_finite"
 
 
 class Negative(ChipError):
-    """Negative samples where amplitude or sigma0 was expected (decibels, most often)."""
+    """Negative samples, usually decibels. Send linear values, or `quantity=complex_pairs` for
+    (re, im) pairs.
+    """
 
     code = "negative"
 
 
 class Blank(ChipError):
-    """Every sample has the same value: there is no ship in it."""
+    """Every sample has the same value, so there is no ship in the chip. Leave it out."""
 
     code = "blank"
 
 
 class PolarisationMissing(ChipError):
+    """The chip lacks the requested polarisation, or any that the model accepts. Request one that it
+    has, or none.
+    """
+
     code = "polarisation_missing"
 
 
 class BadPixelSpacing(ChipError):
+    """Pixel spacing outside 0.01 to 1000 m. Correct it, or remove wrong georeferencing."""
+
     code = "bad_pixel_spacing"
 
 
@@ -136,49 +160,55 @@ class ModelError(ShipchipError):
 
 
 class ModelNotFound(ModelError):
+    """The model file is not there. Check `SHIPCHIP_MODEL`."""
+
     code = "model_not_found"
 
 
 class ModelCorrupt(ModelError):
-    """Not an ONNX file that ONNX Runtime can load."""
+    """ONNX Runtime cannot load the file, or it does not match its `.sha256` file. Fetch both
+    again.
+    """
 
     code = "model_corrupt"
 
 
 class CardMissing(ModelError):
-    """An ONNX file of somebody else: it carries no shipchip card."""
+    """The ONNX file has no shipchip card. Use a file that `training.run` exported."""
 
     code = "card_missing"
 
 
 class CardInvalid(ModelError):
-    """A card of an unknown schema, or one that contradicts the graph it travels with."""
+    """The card has an unknown schema or contradicts the graph. Export the model with this version,
+    or use the version that exported it.
+    """
 
     code = "card_invalid"
 
 
 class ProviderUnavailable(ModelError):
-    """A GPU was demanded, but ONNX Runtime cannot use one here."""
+    """A GPU was required, but ONNX Runtime cannot use one. Install what it needs, or use `auto`."""
 
     code = "provider_unavailable"
 
 
 class ServiceError(ShipchipError):
-    """The service that shipchip.client asks cannot be used, or what answers is no such service."""
+    """The address does not answer like a shipchip service of this version. Check the address."""
 
     code = "service_error"
 
 
 class ServiceUnavailable(ServiceError):
-    """The service was not reached, or was too busy, after as many tries as were allowed."""
+    """The service was unreachable or too busy on every attempt. Try again later."""
 
     code = "service_unavailable"
 
 
 class ServiceRefused(ServiceError):
-    """The service refused a whole request, with an HTTP `status`, and `reason`, a code of its own.
+    """The service refused the whole request. Check `status` and `reason`, the code of the refusal.
 
-    `reason` and `request_id` are None where something else answered, a proxy perhaps.
+    `reason` and `request_id` are None where something else answered, such as a proxy.
     """
 
     code = "service_refused"

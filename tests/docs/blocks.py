@@ -12,7 +12,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its file, the line that it begins on, and what stands in it."""
+    """A fenced block: its file, its first line, and its text."""
 
     file: str
     line: int
@@ -23,7 +23,7 @@ class Block:
 
 
 def blocks(language: str) -> list[Block]:
-    """Every block of a language in docs/*.md, in order."""
+    """All blocks of one language in docs/*.md, in order."""
     return [
         Block(path.name, text.count("\n", 0, match.start()) + 2, match[2])
         for path in DOCS

@@ -1,6 +1,6 @@
-"""Every ```sh block of docs/*.md is run in a copy of the checkout, or at least read by a shell.
+"""Every ```sh block of docs/*.md is run in a copy of the checkout, or at least parsed by a shell.
 
-They are run in their order, as a reader would: one may use what an earlier one wrote.
+The blocks are run in order, as a reader would: one may use the files of an earlier one.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.serving.server import serving
 from tests.tiny_model import draw_chip, write_tiny_model
 
 KEY = "a-key-for-the-documents"
-# Words of blocks that are only read, and why. A block that has none of them is run.
+# A block with one of these words is only parsed, for this reason. All others are run.
 ONLY_READ = {
     "make image": "builds an image: minutes, a container engine, the network",
     "docker run": "needs a container engine and the image",
@@ -39,7 +39,7 @@ RUN = [block for block in BLOCKS if not any(word in block.text for word in ONLY_
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy with the environments that `make` makes, and the files that the documents name."""
+    """A copy with the environments that `make` creates, and the files that the documents name."""
     place = tmp_path_factory.mktemp("checkout") / "shipchip"
     shutil.copytree(ROOT, place, ignore=NOT_COPIED)
     for name in ("dev", "serve"):
@@ -58,7 +58,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bool], str]]:
-    """HOST:PORT of a service with or without a key, started when it is first asked for."""
+    """HOST:PORT of a service with or without a key, started at first use."""
     folder = tmp_path_factory.mktemp("services")
     model = write_tiny_model(folder / "tiny.onnx")
     started: dict[bool, str] = {}
@@ -90,7 +90,7 @@ def bash(script: str, place: Path, *options: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
-def test_a_documented_command_does_what_it_says(
+def test_a_documented_command_succeeds(
     block: Block, checkout: Path, address: Callable[[bool], str]
 ) -> None:
     script = block.text
@@ -103,7 +103,7 @@ def test_a_documented_command_does_what_it_says(
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_documented_command_is_read_by_a_shell(block: Block, tmp_path: Path) -> None:
+def test_a_documented_command_is_valid_for_a_shell(block: Block, tmp_path: Path) -> None:
     ran = bash(block.text, tmp_path, "-n")
     assert ran.returncode == 0, ran.stderr
     assert not ran.stderr
@@ -119,7 +119,7 @@ def test_most_commands_are_run() -> None:
 
 
 def test_every_make_target_that_is_named_is_there() -> None:
-    """`make` itself would install: the targets are looked up in place of run."""
+    """The targets are only looked up: `make` itself would install packages."""
     targets = {line.split(":")[0] for line in (ROOT / "Makefile").read_text().splitlines()}
     for block in BLOCKS:
         for line in block.text.splitlines():

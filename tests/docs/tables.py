@@ -1,0 +1,146 @@
+"""Tables of the documents that are generated from the code: `python -m tests.docs.tables`.
+
+A document marks the place of a table with `<!-- NAME -->` and `<!-- /NAME -->`. The command writes
+all tables. A test compares the documents with what the code gives.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from serving.refusals import REFUSALS
+from serving.settings import PROJECT, Settings
+from shipchip import ShipClassifier, errors
+from tests.docs.blocks import ROOT
+from training.errors import TrainingError
+
+_PART = re.compile(r"(<!-- ([\w ]+) -->\n)(.*?)(<!-- /\2 -->)", re.S)
+_SOURCES = {
+    "fusar": "FUSAR-Ship (Gaofen-3)",
+    "opensarship": "OpenSARShip scenes (Sentinel-1)",
+    "opensarship_slc": "OpenSARShip SLC chips (Sentinel-1)",
+}
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def settings() -> str:
+    """Every variable of the service."""
+    rows = [
+        (f"`SHIPCHIP_{name.upper()}`", default(field), str(field.description))
+        for name, field in Settings.model_fields.items()
+    ]
+    return markdown(("variable", "default", "meaning"), rows)
+
+
+def default(field: FieldInfo) -> str:
+    """A setting's default; empty where its description says what it is."""
+    value = field.default
+    if value in (None, ()) or field.default_factory is not None:
+        return ""
+    if field.annotation is int and value >= 2**20:
+        mebi, rest = divmod(value, 2**20)
+        return f"{value} ({mebi} Mi)" if not rest else str(value)
+    path = str(value).removeprefix(f"{PROJECT}/")
+    return f"`{path}`"
+
+
+def below(error: type[errors.ShipchipError]) -> list[type[errors.ShipchipError]]:
+    """The errors below one, at any depth, in the order of their definition."""
+    return [e for sub in error.__subclasses__() for e in (sub, *below(sub))]
+
+
+def code_rows(found: Iterable[type[errors.ShipchipError]]) -> list[tuple[str, str]]:
+    """Code and first paragraph of the docstring of each."""
+    return [
+        (f"`{e.code}`", " ".join((inspect.getdoc(e) or "").split("\n\n")[0].split())) for e in found
+    ]
+
+
+def chip_codes() -> str:
+    """Codes of one chip."""
+    fault = ("`internal_error`", "A fault of the program on this chip. Report it with its log.")
+    return markdown(("code", "meaning"), [*code_rows(below(errors.ChipError)), fault])
+
+
+def request_codes() -> str:
+    """Codes of a whole request, by status."""
+    rows = [(str(status), f"`{code}`", todo) for (status, code), todo in REFUSALS.items()]
+    return markdown(("status", "code", "what to do"), rows)
+
+
+def other_codes() -> str:
+    """Codes of model files and of the client."""
+    found = [*below(errors.ModelError), errors.ServiceError, *below(errors.ServiceError)]
+    return markdown(("code", "meaning"), code_rows(found))
+
+
+def training_codes() -> str:
+    """Codes of `training.run`."""
+    return markdown(("code", "meaning"), code_rows(below(TrainingError)))
+
+
+def scores() -> str:
+    """Figures of the default model on the test side, from its card."""
+    metrics: Mapping[str, Any] = ShipClassifier(ROOT / "models" / "ship.onnx").card.metrics
+    sources = metrics["sources"]
+    rows = [
+        (
+            f"{_SOURCES[name]}: {source['chips']} chips of {source['ships']} ships or blocks",
+            ", ".join(source["classes"]),
+            "{value:.2f} ({low:.2f} to {high:.2f})".format(**source["headline"]["macro_f1"]),
+            f"{source['majority_macro_f1']:.2f}",
+        )
+        for name, source in sources.items()
+    ]
+    table = markdown(("test chips", "classes", "macro-F1 (95 %)", '"everything is Cargo"'), rows)
+    ece = [source["headline"]["ece"]["value"] for source in sources.values()]
+    floor = [source["ece_floor"] for source in sources.values()]
+    coverage = [100 * share["value"] for share in metrics["sets"]["coverage"].values()]
+    others = metrics["out_of_distribution"]["all"]
+    tanker = sources["opensarship_slc"]["by_class"]["Tanker"]["precision"]
+    notes = (
+        f'- On SLC chips only {100 * tanker:.0f} % of the answers "Tanker" are right.',
+        f"- Calibration error (ECE) is {min(ece):.2f} to {max(ece):.2f}. On so few chips a perfect "
+        f"model would show {min(floor):.2f} to {max(floor):.2f}.",
+        f"- Prediction sets contain the true class for {min(coverage):.0f} to {max(coverage):.0f} "
+        f"% of chips, depending on the class. Their mean size is "
+        f"{metrics['sets']['mean_size']['value']:.1f}.",
+        f"- Of {others['chips']:,} chips of vehicles, aircraft or sea, "
+        f"{100 * others['refused']['value']:.1f} % are flagged as unlike the training chips. So "
+        f"are {100 * others['ships_refused']['value']:.1f} % of ships.",
+    )
+    return "\n".join((table, *notes, ""))
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": settings,
+    "chip codes": chip_codes,
+    "request codes": request_codes,
+    "other codes": other_codes,
+    "training codes": training_codes,
+    "scores": scores,
+}
+PAPERS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def written(text: str) -> dict[str, str]:
+    """Name -> content of the marked tables in a document."""
+    return {name: table for _, name, table, _ in _PART.findall(text)}
+
+
+def updated(text: str) -> str:
+    """A document with its marked tables as the code gives them."""
+    return _PART.sub(lambda part: f"{part[1]}{TABLES[part[2]]()}{part[4]}", text)
+
+
+if __name__ == "__main__":
+    for paper in PAPERS:
+        paper.write_text(updated(paper.read_text(encoding="utf-8")), encoding="utf-8")

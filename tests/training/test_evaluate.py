@@ -131,7 +131,7 @@ def test_a_card_that_says_the_same_is_told_so(
     _, found = evaluate(model, data)
     write_card(card_of(data, found["metrics"]), model)
     assert evaluate(model, data)[0] == 0
-    assert "the card says the same" in capsys.readouterr().out
+    assert "the card has the same figures" in capsys.readouterr().out
 
 
 def test_a_card_that_says_otherwise_is_refused(

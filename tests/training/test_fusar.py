@@ -93,7 +93,7 @@ def test_polarisation_comes_from_meta_where_it_names_one(tmp_path: Path) -> None
 def test_a_row_without_a_pixel_size_is_said(tmp_path: Path) -> None:
     source = FusarSource(fusar(tmp_path, [1], row(1, "413000001", look="")))
     assert source.read(source.index()[0]).pixel_spacing_m == NOMINAL_SPACING_M
-    assert source.notes() == ["1 rows of meta.csv tell no pixel size: the nominal one is taken"]
+    assert source.notes() == ["1 rows of meta.csv have no pixel size: the nominal one is taken"]
 
 
 @pytest.mark.parametrize(

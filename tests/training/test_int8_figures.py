@@ -93,7 +93,7 @@ def test_evaluating_the_file_finds_what_its_card_says(
     int8: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("evaluate", int8, data) == 0
-    assert "the card says the same" in capsys.readouterr().out
+    assert "the card has the same figures" in capsys.readouterr().out
 
 
 def test_promoting_the_file_publishes_its_own_figures(int8: Path, tmp_path: Path) -> None:

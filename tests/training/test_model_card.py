@@ -120,7 +120,7 @@ def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
     record = {"of": "e" * 64, "metrics": MEASURED}
     text = page(card(training=card().training | {"quantisation": record}))
     assert f"made from the fp32 file of sha256 `{'e' * 64}`" in text
-    assert "fitted on what the fp32 file answers" in text
+    assert "fitted on the answers of the fp32 file" in text
     assert "int8 file, made from" not in page(card())
 
 
@@ -146,7 +146,7 @@ def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
     plain = card(training=card().training | {"pretraining": None})
     assert "seen before" not in page(plain)
     without = card(metrics=metrics() | {"out_of_distribution": None})
-    assert "how well the file doubts them is not known" in page(without)
+    assert "how well the file refuses them is unknown" in page(without)
 
 
 def test_a_class_of_one_source_is_told_as_a_limit() -> None:
@@ -200,9 +200,9 @@ def test_published_weights_are_named_with_their_makers() -> None:
 
 
 def test_experts_bring_a_limit_of_their_own() -> None:
-    assert "how the scene was scaled" not in page(card())
+    assert "the scaling of the scene" not in page(card())
     content = card().training["config"] | {"experts": {"share": 0.5}}
-    assert "how the scene was scaled" in page(card(training=card().training | {"config": content}))
+    assert "the scaling of the scene" in page(card(training=card().training | {"config": content}))
 
 
 def test_pictures_are_small_and_drawn_from_the_card() -> None:
@@ -273,7 +273,7 @@ def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
 ) -> None:
     models = tmp_path / "models"
     for name, told in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
-        with pytest.raises(ModelError, match="tells no out_of_distribution, pooled, sets"):
+        with pytest.raises(ModelError, match="has no out_of_distribution, pooled, sets"):
             promote_model(run_folder(tmp_path / name, card(metrics=told)), models)
     assert not models.exists()
 

@@ -74,7 +74,7 @@ def test_evaluating_the_file_finds_what_its_card_says(
     words = ["evaluate", str(folder / "ship.onnx"), "--simulated", "--smoke"]
     told = tmp_path / "told.json"
     assert run.main([*words, "--runs", str(folder.parent), "--json", str(told)]) == 0
-    assert "the card says the same" in capsys.readouterr().out
+    assert "the card has the same figures" in capsys.readouterr().out
     found = json.loads(told.read_text())
     assert card_differs(json.loads((folder / "metrics.json").read_text()), found["metrics"]) == []
     assert found["speed"]["value"] > 0

@@ -20,7 +20,8 @@ from training.twins import drop_twins, near_twins
 class SealedTest:
     """The test chips, shut away until every choice is made.
 
-    Only training.final_test breaks the seal; a test of ours looks for any other call.
+    Only training.final_test breaks the seal. tests/training/test_run.py trains again with noise in
+    place of the test chips: every choice must stay the same.
     """
 
     def __init__(self, chips: Prepared) -> None:

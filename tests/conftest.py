@@ -18,8 +18,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Fixtures that take many seconds: what needs one is slow.
+SLOW_FIXTURES = {"smoke_run", "bento", "attacked", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: with two processes (`make test`), neither waits at the end."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.deploy.manifests import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def test_data_refuses_chips_that_cannot_be_read_and_writes_nothing(
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_data_prints_the_counts_of_the_readme(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -382,19 +384,47 @@ def shallow(folder: Path) -> Path:
     return folder / "shallow.toml"
 
 
+# Three networks of two stages.
+BRIEF = """
+folds = 2
+members = 1
+batch_size = 16
+[experts]
+share = 0.75
+[model]
+name = "vgg16_bn"
+width = 0.05
+[input]
+size = 32
+spacing_m = 9.0
+[[stages]]
+name = "base"
+sources = ["simulated-fine"]
+epochs = 3
+lr = 2e-3
+[[stages]]
+name = "fine-tune"
+sources = ["*"]
+epochs = 2
+lr = 2e-3
+"""
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> None:
-    """SIGKILL, at moments that differ from run to run, until the run is through."""
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert train(undisturbed).wait(timeout=240) == 0
-    for patience in (7.0, 8.0, 9.0):
-        process = train(killed)
-        try:
-            process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
-    assert train(killed).wait(timeout=240) == 0
+    """SIGKILL at another moment of each try, until the run is through."""
+    config, undisturbed, killed = (tmp_path / name for name in ("c.toml", "undisturbed", "killed"))
+    config.write_text(BRIEF)
+    assert train(config, undisturbed).wait(timeout=240) == 0
+    for stages in (1, 4):
+        process = train(config, killed)
+        while len(list(killed.glob("*.half/stages/**/*.safetensors"))) < stages:
+            assert process.poll() is None, "it was to be killed before its end"
+            time.sleep(0.01)
+        time.sleep(0.1 * stages)  # within the next stage
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+    assert train(config, killed).wait(timeout=240) == 0
     histories = [next(f.glob("ship-*/history.jsonl")) for f in (undisturbed, killed)]
     assert histories[0].read_text() == histories[1].read_text()
     metrics = [path.with_name("metrics.json").read_text() for path in histories]
@@ -402,7 +432,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> 
     assert not list(killed.glob("*.half"))
 
 
-def train(runs: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke", "--runs", str(runs)]
+def train(config: Path, runs: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke"]
+    command += ["--config", str(config), "--runs", str(runs)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

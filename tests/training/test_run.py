@@ -22,10 +22,8 @@ from training.store import Prepared, prepare_all
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    assert run.main(["--simulated", "--smoke", "--runs", str(runs)]) == 0
-    return next(path for path in runs.iterdir() if (path / "ship.onnx").exists())
+def folder(smoke_run: Path) -> Path:
+    return smoke_run
 
 
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Requests that nobody should send: none ends in a 5xx, a lost worker, lost memory, a wrong word.
 
-1,000 of them, or SHIPCHIP_TEST_DRAWS. Nothing in a request makes the service open a connection or a
+2,000 of them, or SHIPCHIP_TEST_DRAWS. Nothing in a request makes the service open a connection or a
 file.
 """
 

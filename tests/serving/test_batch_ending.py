@@ -147,6 +147,8 @@ import sys, time
 import serving.batch.command as command
 from serving.batch.ending import run_guarded
 
+pytestmark = pytest.mark.slow
+
 def take_no_notice(*_):
     for _ in range(2):
         try:

@@ -155,6 +155,7 @@ def test_what_cannot_be_is_refused_in_a_line(
     assert line
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_names_with_dots_do_not_share_a_folder(tmp_path: Path) -> None:
     assert half_of(folders[0]).name == "ship-v1.2-aa.half"
 
 
+@pytest.mark.slow
 def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY.replace("depth = 2", "depth = 1"))
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
@@ -224,6 +226,7 @@ def test_tensorboard_keeps_models_and_seeds_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checkpoint_every_s", [0.0, 3600.0])
+@pytest.mark.slow
 def test_a_run_that_goes_on_logs_no_epoch_twice(
     checkpoint_every_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +260,7 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(
         assert logged(folder) == {name: [0, 1, 2, 3] for name in ("loss", "nll", "macro_f1")}
 
 
+@pytest.mark.slow
 def test_a_report_is_about_all_seeds_that_its_folder_holds(tmp_path: Path) -> None:
     config = TINY.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
     (tmp_path / "tiny.toml").write_text(config)
@@ -376,9 +380,10 @@ def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -
 
 
 def shallow(folder: Path) -> Path:
-    """TINY with all models and the base trainings alone, an epoch each."""
+    """TINY with all models, each trained for an epoch on the mix alone."""
     content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n")
     content = content.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
+    content = content.replace('simulated-fine = ["simulated-fine"]\n', "")
     content += '[run.pretrain]\nname = "pretrain"\nepochs = 1\nlr = 1e-3\n'
     (folder / "shallow.toml").write_text(content)
     return folder / "shallow.toml"

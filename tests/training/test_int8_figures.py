@@ -18,6 +18,8 @@ from training.export import write_card
 from training.final_test import measure_file
 from training.sources.discover import discover
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -142,6 +142,7 @@ def test_weights_of_an_older_format_are_refused_with_the_remedy(
     assert "has format 'shipchip.weights/1'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_that_is_replaced_during_a_run_changes_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,8 @@ from training.store import Prepared
 from training.taps import lay_out_taps
 from training.trust_fit import fit_ood
 
+pytestmark = pytest.mark.slow
+
 TRAIN, HELD = chips(60), chips(30)
 SIDES = Sides(TRAIN, HELD, SealedTest(chips(9)))
 QUIET = Console(quiet=True)
@@ -175,7 +177,6 @@ def test_what_stays_in_fp32_reads_the_chips_as_they_come(fp32: Path, int8: Path)
     assert np.array_equal(before, after)
 
 
-@pytest.mark.slow
 def test_an_ensemble_is_quantised_member_by_member(tmp_path: Path) -> None:
     model = write(Ensemble([network(k) for k in range(2)]).eval(), tmp_path / "m.onnx")
     quantise(model, TRAIN.inputs, tmp_path / "q.onnx")
@@ -195,7 +196,6 @@ def test_laying_out_the_taps_changes_no_bit(
         assert np.array_equal(plain, laid_out)
 
 
-@pytest.mark.slow
 def test_a_network_that_takes_ones_beside_the_chip_keeps_its_answers(tmp_path: Path) -> None:
     """Its first layer, laid out too, must see the ones as ones after rounding."""
     adapted = build(ModelConfig(name="vgg16", width=0.05, dropout=0.0), 3, planes=2)
@@ -386,7 +386,6 @@ def command(model: Path, *words: str) -> int:
     return run.main(["export", str(model), "--int8", "--runs", runs, *words])
 
 
-@pytest.mark.slow
 def test_the_command_writes_beside_the_model_and_tells_both(
     trained: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ import sys, time
 from pathlib import Path
 from tests.training.test_store import SOURCE, SPEC
 from training.store import prepare_all
+
+pytestmark = pytest.mark.slow
 store, go = map(Path, sys.argv[1:])
 def on_chip():
     print("chip", flush=True)
@@ -59,7 +61,6 @@ def said(process: subprocess.Popen[str], word: str) -> None:
     assert process.stdout.readline() == f"{word}\n"
 
 
-@pytest.mark.slow
 def test_two_commands_at_once_prepare_each_chip_once(tmp_path: Path) -> None:
     store, go = tmp_path / "store", tmp_path / "go"
     first = command(store, go)
@@ -113,7 +114,6 @@ def test_chips_that_were_changed_on_disk_are_refused(tmp_path: Path) -> None:
         prepare_all([source], source.index(), SPEC, tmp_path)
 
 
-@pytest.mark.slow
 def test_what_a_killed_command_left_is_prepared_again(tmp_path: Path) -> None:
     store = tmp_path / "store"
     killed = command(store, tmp_path / "never")

@@ -18,15 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# Fixtures that take many seconds: what needs one is slow.
+# Besides tests marked `slow`, those that need one of these are slow.
 SLOW_FIXTURES = {"smoke_run", "bento", "attacked", "browser"}
+SLOW_MARKERS = {"data", "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: with two processes (`make test`), neither waits at the end."""
     for item in items:
-        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        marks = {mark.name for mark in item.iter_markers()}
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())) or SLOW_MARKERS & marks:
             item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

@@ -18,6 +18,8 @@ import pytest
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.server import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "serving.batch"]
 # As a bare server has it: Python keeps to ASCII instead of turning to UTF-8.
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -146,8 +148,6 @@ def test_a_second_ctrl_c_ends_even_a_run_that_takes_no_notice_of_the_first(model
 import sys, time
 import serving.batch.command as command
 from serving.batch.ending import run_guarded
-
-pytestmark = pytest.mark.slow
 
 def take_no_notice(*_):
     for _ in range(2):

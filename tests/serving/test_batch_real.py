@@ -12,7 +12,7 @@ from shipchip import ShipClassifier
 from tests.serving.server import ROOT
 from training.run import main as train
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = pytest.mark.data
 DATA = Path(os.environ.get("SHIPCHIP_DATA", ROOT.parent / "shared" / "data"))
 
 

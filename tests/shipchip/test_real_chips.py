@@ -11,7 +11,7 @@ from shipchip import ChipError, decode, prepare
 from shipchip.card import SpacingRule
 from tests.shipchip.inputs import spec
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = pytest.mark.data
 
 EVERY = 7  # of the FUSAR chips; the other archives are small
 GRD = (SpacingRule(encoding="any", spacing_m=(10.0, 10.0), why="ground range detected"),)

@@ -17,6 +17,8 @@ from training.errors import DataInvalid
 from training.sources.simulated import SimulatedSource
 from training.store import prepare_all
 
+pytestmark = pytest.mark.slow
+
 SPEC = DEFAULT_INPUT
 SOURCE = SimulatedSource({"Cargo": 100, "Fishing": 50, "Tanker": 50}, size=32)
 
@@ -27,8 +29,6 @@ import sys, time
 from pathlib import Path
 from tests.training.test_store import SOURCE, SPEC
 from training.store import prepare_all
-
-pytestmark = pytest.mark.slow
 store, go = map(Path, sys.argv[1:])
 def on_chip():
     print("chip", flush=True)

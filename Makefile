@@ -10,12 +10,14 @@ RUNTIME ?= cpu
 
 SERVE := .venv/serve
 DEV := .venv/dev
+# Two processes. All tests of a file run in one of them, so what its fixtures start is started once.
+PYTEST := $(DEV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 # The locks of the GPU packages are taken where an NVIDIA driver is seen.
 KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/version ]; then echo gpu; else echo cpu; fi)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve dev test lint coverage bench gpu-check format lock image clean
+.PHONY: help serve dev check test lint coverage bench gpu-check format lock image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -28,8 +30,11 @@ serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on 
 
 dev: $(DEV)/.installed-$(KIND) ## install what training and the tests need, nothing else
 
+check: lint ## ruff, mypy and the fast tests: what to run before a commit
+	$(PYTEST) -m "not slow"
+
 test: lint ## ruff, mypy and all tests
-	$(DEV)/bin/pytest
+	$(PYTEST)
 
 lint: $(DEV)/.installed-$(KIND) ## ruff and mypy only
 	$(DEV)/bin/ruff check .

@@ -107,6 +107,7 @@ class Engine:
         self.ready = False
         self._decoders.shutdown()
         self._batcher.close()
+        gc.unfreeze()  # else nothing is freed when the process ends, and nanobind complains of it
 
 
 async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Result]]]) -> list[list[Result]]:

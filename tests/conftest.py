@@ -18,6 +18,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Besides tests marked `slow`, those that need one of these are slow.
+SLOW_FIXTURES = {"smoke_run", "bento", "attacked", "browser"}
+SLOW_MARKERS = {"data", "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: with two processes (`make test`), neither waits at the end."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())) or SLOW_MARKERS & marks:
+            item.add_marker("slow")
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def accept_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden arrays are to be written, not compared."""

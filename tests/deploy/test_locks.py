@@ -12,6 +12,8 @@ import pytest
 
 from tests.deploy.manifests import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -104,10 +106,3 @@ def test_a_lock_that_lacks_a_package_is_an_error_that_names_it(
     (tmp_path / "lock.txt").write_text(pins(published, "a-1.0"))
     done = run(published, tmp_path, *install(environment), expected=1)
     assert "a 1.0 requires b, which is not installed" in done.stdout
-
-
-@pytest.mark.parametrize("file", ["Makefile", "Dockerfile"])
-def test_locks_are_installed_by_the_one_script_alone(file: str) -> None:
-    text = (ROOT / file).read_text()
-    assert "install.sh" in text
-    assert "--require-hashes" not in text

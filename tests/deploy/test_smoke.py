@@ -10,6 +10,7 @@ from tests.deploy import smoke
 from tests.deploy.manifests import ROOT
 
 
+@pytest.mark.slow
 def test_every_module_of_serving_is_imported_and_a_chip_is_answered() -> None:
     answer = smoke.ask()
     assert answer.ok

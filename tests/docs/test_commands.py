@@ -90,6 +90,7 @@ def bash(script: str, place: Path, *options: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)
+@pytest.mark.slow
 def test_a_documented_command_succeeds(
     block: Block, checkout: Path, address: Callable[[bool], str]
 ) -> None:

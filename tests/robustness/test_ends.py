@@ -17,6 +17,8 @@ from tests.robustness.conftest import Files, ask
 from tests.robustness.watching import supervisor_of, workers_of
 from tests.serving.server import serving
 
+pytestmark = pytest.mark.slow
+
 WITHIN = 10  # seconds until a service whose worker was killed answers again
 
 
@@ -66,7 +68,7 @@ def wait_for(what: Callable[[], Any], seconds: float) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_is_replaced_and_no_answer_is_wrong(
     tiny_model_file: Path, tmp_path: Path, good: Files, workers: int
 ) -> None:

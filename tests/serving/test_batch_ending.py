@@ -18,6 +18,8 @@ import pytest
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.server import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "serving.batch"]
 # As a bare server has it: Python keeps to ASCII instead of turning to UTF-8.
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}

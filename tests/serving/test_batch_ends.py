@@ -15,6 +15,8 @@ from serving.batch.command import main
 from serving.outputs.marker import MARKER
 from tests.serving.server import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 CHIPS = 150
 
 
@@ -52,13 +54,13 @@ def run(folder: Path, model: Path, out: Path, *more: str) -> "subprocess.Popen[b
     )
 
 
-def test_killed_at_twenty_moments_and_resumed_it_gives_the_same_bytes(
+def test_killed_again_and_again_and_resumed_it_gives_the_same_bytes(
     many: Path, model: Path, whole: bytes, tmp_path: Path
 ) -> None:
     out, draw = tmp_path / "out.csv", random.Random(0)
     partial = tmp_path / ".out.csv.partial"
     cut: list[int] = []
-    for _ in range(20):
+    for _ in range(8):
         process = run(many, model, out, "--resume")
         # From its very start to well into its rows: most of the time goes by before the first.
         end = time.monotonic() + draw.choice([draw.uniform(0, 1), 60])
@@ -78,7 +80,7 @@ def test_killed_at_twenty_moments_and_resumed_it_gives_the_same_bytes(
     assert run(many, model, out, "--resume").wait(60) == 1
     assert out.read_bytes() == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.job.json"]
-    assert len(set(cut)) > 5  # it was killed in many places
+    assert len(set(cut)) > 2  # it was killed in several places
 
 
 def test_a_resumed_run_that_was_finished_does_nothing(

@@ -204,6 +204,7 @@ def test_a_shard_looks_at_its_own_chips_only(
     assert main(["merge", *map(str, shards), "--out", str(tmp_path / "out.csv")]) == 0
 
 
+@pytest.mark.slow
 def test_the_second_of_two_runs_on_one_output_is_refused(
     chips: Path, tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

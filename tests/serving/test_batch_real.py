@@ -41,7 +41,6 @@ def test_a_folder_of_opensarship_scenes_gives_a_row_a_chip(
     assert [line.split()[-2] for line in told.splitlines() if "│ Tanker" in line][-1] == "88"
 
 
-@pytest.mark.slow
 def test_labelled_on_the_fusar_archive_prints_the_figures_of_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """Chips to results off the event loop, and when the service calls itself ready."""
 
 import asyncio
+import gc
 import io
 import logging
 import subprocess
@@ -40,6 +41,14 @@ def test_an_engine_is_ready_between_its_warm_up_and_its_end(engine: Engine) -> N
     engine.close()
     states.append(engine.ready)
     assert states == [False, True, False]
+
+
+def test_an_engine_that_is_closed_lets_garbage_be_collected_again(engine: Engine) -> None:
+    """A process that ends with frozen objects frees none of them: triton then lists its own."""
+    engine.warm_up()
+    assert gc.get_freeze_count() > 0
+    engine.close()
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_service_is_not_ready_before_the_model_has_answered(model: Path) -> None:

@@ -12,6 +12,8 @@ from serving.instance import check_port
 from serving.preflight import CannotServe
 from tests.serving.server import ROOT, environment, free_port, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

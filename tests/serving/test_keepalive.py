@@ -12,6 +12,8 @@ from serving.settings import Settings
 from shipchip.client import Client
 from tests.serving.server import serving
 
+pytestmark = pytest.mark.slow
+
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
 
 

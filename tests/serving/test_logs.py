@@ -167,6 +167,7 @@ def test_text_says_the_same_for_people_in_one_line() -> None:
     assert line.endswith(" WARNING serving.x a\\nb request_id=r-7 status=200 chips=2")
 
 
+@pytest.mark.slow
 def test_text_is_what_a_service_writes_that_is_told_so(model: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with serving(model, log, log_format="text", log_level="WARNING") as client:

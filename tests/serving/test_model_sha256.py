@@ -128,6 +128,7 @@ def test_a_sum_without_a_model_does_not_hide_that_there_is_none(
     assert "model_not_found" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_bentoml_serve_starts_no_worker_on_a_model_with_another_sum(ship: Path) -> None:
     tell(ship, f"{OTHER}  ship.onnx\n")
     ended = subprocess.run(

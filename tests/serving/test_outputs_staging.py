@@ -52,6 +52,7 @@ def test_an_output_without_rows_has_its_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+@pytest.mark.slow
 def test_cut_at_every_byte_and_resumed_it_is_the_same_output(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ def test_a_setting_misspelt_is_told_and_what_an_orchestrator_sets_is_not(
         (None, {"device": "cuda"}, "SHIPCHIP_DEVICE cuda"),
     ],
 )
+@pytest.mark.slow
 def test_bentoml_serve_ends_by_itself_and_starts_no_worker(
     tmp_path: Path, model: Path, make: object, settings: dict[str, object], told: str
 ) -> None:

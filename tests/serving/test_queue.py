@@ -13,6 +13,8 @@ import pytest
 
 from tests.serving.server import serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def crowded(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:

@@ -152,6 +152,7 @@ def test_too_many_files_are_413(client: httpx.Client, count: int, code: str) -> 
     assert_refused(client.post("/v1/classify", files=[OK] * count), 413, code)
 
 
+@pytest.mark.slow
 def test_a_sender_too_slow_is_504(client: httpx.Client) -> None:
     start = time.monotonic()
     with begin_upload(client, 1000, b"--b") as raw:

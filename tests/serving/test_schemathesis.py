@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 
+@pytest.mark.slow
 def test_what_schemathesis_draws_is_answered_as_documented(
     client: httpx.Client, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_random_bytes_after_a_magic(magic: bytes, content: bytes) -> None:
     check(magic + content)
 
 
+@pytest.mark.slow
 @settings(quick, max_examples=4000)
 @given(mutated())
 def test_mutated_files(content: bytes) -> None:

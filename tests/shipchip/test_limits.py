@@ -56,19 +56,35 @@ def jpeg_of(height: int, width: int) -> bytes:
     return bytes(content)
 
 
-def cost(content: bytes) -> tuple[str, float, int]:
-    """(code or "ok", seconds, most bytes held) of decoding `content`."""
-    tracemalloc.start()
-    start = time.perf_counter()
+def outcome(content: bytes) -> str:
+    """The error code of decoding `content`, or "ok"."""
     try:
         decode(content)
-        code = "ok"
     except ChipError as error:
-        code = error.code
-    seconds = time.perf_counter() - start
-    most = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return code, seconds, most
+        return error.code
+    return "ok"
+
+
+def memory(content: bytes) -> int:
+    """The most bytes held at once while `content` is decoded."""
+    tracemalloc.start()
+    try:
+        outcome(content)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def cost(content: bytes) -> tuple[str, float, int]:
+    """(code or "ok", processor seconds, most bytes held) of decoding `content`.
+
+    Processor seconds do not count what other programs on the machine take. They are measured in a
+    pass of their own because tracing memory makes many small allocations ten times slower.
+    """
+    start = time.process_time()
+    code = outcome(content)
+    seconds = time.process_time() - start
+    return code, seconds, memory(content)
 
 
 ANNOUNCED = {
@@ -191,7 +207,7 @@ def test_a_small_file_costs_little(name: str) -> None:
     make, expected = EXPENSIVE[name]
     code, seconds, most = cost(make())
     assert code == expected
-    assert seconds < 3 * SECONDS, "a busy machine may take thrice the second that is meant"
+    assert seconds < 2 * SECONDS, "caches shared with busy neighbours may double the second"
     assert most < BYTES
 
 
@@ -217,9 +233,8 @@ def test_what_stands_beside_the_pixels_is_not_unpacked(name: str) -> None:
     """
     content = BESIDE[name]()
     plain = burdened_png(b"") if name.endswith("PNG") else burdened_jpeg(b"")
-    code, _, most = cost(content)
-    assert code == "ok"
-    assert most < cost(plain)[2] + 10 * len(content)
+    assert outcome(content) == "ok"
+    assert memory(content) < memory(plain) + 10 * len(content)
     assert (decode(content).amplitude == decode(plain).amplitude).all()
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def test_data_refuses_chips_that_cannot_be_read_and_writes_nothing(
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_data_prints_the_counts_of_the_readme(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +154,7 @@ def test_what_cannot_be_is_refused_in_a_line(
     assert line
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +195,7 @@ def test_names_with_dots_do_not_share_a_folder(tmp_path: Path) -> None:
     assert temporary_of(folders[0]).name == "ship-v1.2-aa.half"
 
 
+@pytest.mark.slow
 def test_tensorboard_logs_every_epoch(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY.replace("depth = 2", "depth = 1"))
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
@@ -221,6 +225,7 @@ def test_tensorboard_keeps_models_and_seeds_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checkpoint_every_s", [0.0, 3600.0])
+@pytest.mark.slow
 def test_a_run_that_goes_on_logs_no_epoch_twice(
     checkpoint_every_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +259,7 @@ def test_a_run_that_goes_on_logs_no_epoch_twice(
         assert logged(folder) == {name: [0, 1, 2, 3] for name in ("loss", "nll", "macro_f1")}
 
 
+@pytest.mark.slow
 def test_a_report_is_about_all_seeds_that_its_folder_holds(tmp_path: Path) -> None:
     config = TINY.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
     (tmp_path / "tiny.toml").write_text(config)
@@ -373,27 +379,56 @@ def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -
 
 
 def shallow(folder: Path) -> Path:
-    """TINY with all models and the base trainings alone, an epoch each."""
+    """TINY with all models, each trained for an epoch on the mix alone."""
     content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n")
     content = content.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
+    content = content.replace('simulated-fine = ["simulated-fine"]\n', "")
     content += '[run.pretrain]\nname = "pretrain"\nepochs = 1\nlr = 1e-3\n'
     (folder / "shallow.toml").write_text(content)
     return folder / "shallow.toml"
 
 
+# Three networks of two stages.
+BRIEF = """
+folds = 2
+members = 1
+batch_size = 16
+[experts]
+share = 0.75
+[model]
+name = "vgg16_bn"
+width = 0.05
+[input]
+size = 32
+spacing_m = 9.0
+[[stages]]
+name = "base"
+sources = ["simulated-fine"]
+epochs = 3
+lr = 2e-3
+[[stages]]
+name = "fine-tune"
+sources = ["*"]
+epochs = 2
+lr = 2e-3
+"""
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> None:
-    """SIGKILL, at moments that differ from run to run, until the run is through."""
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert train(undisturbed).wait(timeout=240) == 0
-    for patience in (7.0, 8.0, 9.0):
-        process = train(killed)
-        try:
-            process.wait(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
-    assert train(killed).wait(timeout=240) == 0
+    """SIGKILL at another moment of each try, until the run is through."""
+    config, undisturbed, killed = (tmp_path / name for name in ("c.toml", "undisturbed", "killed"))
+    config.write_text(BRIEF)
+    assert train(config, undisturbed).wait(timeout=240) == 0
+    for stages in (1, 4):
+        process = train(config, killed)
+        while len(list(killed.glob("*.half/stages/**/*.safetensors"))) < stages:
+            assert process.poll() is None, "it was to be killed before its end"
+            time.sleep(0.01)
+        time.sleep(0.1 * stages)  # within the next stage
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+    assert train(config, killed).wait(timeout=240) == 0
     histories = [next(f.glob("ship-*/history.jsonl")) for f in (undisturbed, killed)]
     assert histories[0].read_text() == histories[1].read_text()
     metrics = [path.with_name("metrics.json").read_text() for path in histories]
@@ -401,7 +436,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> 
     assert not list(killed.glob("*.half"))
 
 
-def train(runs: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke", "--runs", str(runs)]
+def train(config: Path, runs: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke"]
+    command += ["--config", str(config), "--runs", str(runs)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from shipchip import ShipClassifier
-from training import run
 from training.data.record import Record
 from training.data.simulated import SimulatedSource
 
@@ -16,10 +15,8 @@ SHIPS = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, seed=5, size
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> ShipClassifier:
-    runs = tmp_path_factory.mktemp("runs")
-    assert run.main(["--simulated", "--smoke", "--runs", str(runs)]) == 0
-    return ShipClassifier(next(runs.glob("*/ship.onnx")), device="cpu")
+def trained(smoke_run: Path) -> ShipClassifier:
+    return ShipClassifier(smoke_run / "ship.onnx", device="cpu")
 
 
 def inside(record: Record, ships: ShipClassifier) -> NDArray[np.bool_]:

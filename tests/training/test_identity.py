@@ -27,6 +27,8 @@ from training.config import ModelConfig
 from training.identity import locked
 from training.network.models import build, copy_state
 
+pytestmark = pytest.mark.slow
+
 TINY = """
 folds = 0
 members = 1
@@ -317,7 +319,6 @@ def test_code_without_a_checkout_is_identified_by_its_sources(where: str, checko
     assert provenance.code_of(root) != before
 
 
-@pytest.mark.slow
 def test_sigkill_then_a_commit_then_the_same_command(home: Path, tmp_path: Path) -> None:
     """With real processes and a real checkout: the second code does not go on with the first's."""
     source, runs = tmp_path / "source", tmp_path / "runs"

@@ -19,6 +19,8 @@ from training.evaluation.evaluate import card_differs
 from training.evaluation.final_test import measure_file
 from training.export import write_card
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

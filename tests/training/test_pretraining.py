@@ -76,12 +76,11 @@ def train(own: Path, config: Path, runs: Path, pretrained: str = "sar") -> int:
     ("side", "folds", "refused"),
     [("test", 0, True), ("validation", 0, True), ("train", 0, False), ("train", 2, True)],
 )
-@pytest.mark.parametrize("by_name", [True, False], ids=["sar", "file"])
+@pytest.mark.slow
 def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
     side: str,
     folds: int,
     refused: bool,
-    by_name: bool,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -90,12 +89,11 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
     chip = chip_of(side, own, config)
     shutil.copy(chip, other / "kind-0" / "ship.tif")
     assert pretrain(other, config, tmp_path / "runs") == 0
-    file = tmp_path / "runs" / "weights" / "cnn-width-1-sar.safetensors"
-    which = "sar" if by_name else str(file)
-    assert train(own, config, tmp_path / "runs", which) == (1 if refused else 0)
     told = f"leak: chip {chip.relative_to(own)} of own is in {side}"
-    assert (told in capsys.readouterr().err) == refused
-    assert bool(list(tmp_path.glob("runs/ship-*"))) == (not refused)
+    for which in ("sar", str(tmp_path / "runs" / "weights" / "cnn-width-1-sar.safetensors")):
+        assert train(own, config, tmp_path / "runs", which) == (1 if refused else 0)
+        assert (told in capsys.readouterr().err) == refused
+        assert bool(list(tmp_path.glob("runs/ship-*"))) == (not refused)
 
 
 def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(
@@ -109,6 +107,7 @@ def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(
     assert not list(tmp_path.glob("runs/weights/*"))
 
 
+@pytest.mark.slow
 def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_chip(
     tmp_path: Path,
 ) -> None:
@@ -121,6 +120,7 @@ def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_ch
     assert len(str(record)) < 1000
 
 
+@pytest.mark.slow
 def test_weights_learnt_on_another_input_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +143,7 @@ def test_weights_of_an_older_format_are_refused_with_the_remedy(
     assert "has format 'shipchip.weights/1'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_that_is_replaced_during_a_run_changes_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_a_process_alone_decides_alone() -> None:
 
 def matrix(folder: Path, *launcher: str) -> tuple[list[CellResult], str]:
     config = folder / "tiny.toml"
-    config.write_text(TINY)
+    config.write_text(TINY.replace("epochs = 4", "epochs = 2").replace("epochs = 3", "epochs = 2"))
     command = [*launcher, "-m", "training.run", "matrix", "--simulated", "--smoke"]
     command += ["--config", str(config), "--runs", str(folder), "--out", str(folder / "out")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -41,6 +41,8 @@ from training.int8.layout import lay_out_convolutions
 from training.int8.quantise import calibration_chips, export_int8, quantise
 from training.network.models import ChipNet, Ensemble, Network, build
 
+pytestmark = pytest.mark.slow
+
 TRAIN, HELD = chips(60), chips(30)
 SIDES = Dataset(TRAIN, HELD, SealedTest(chips(9)))
 QUIET = Console(quiet=True)

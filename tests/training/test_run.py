@@ -1,9 +1,11 @@
 """From simulated chips to a served prediction, by the commands that a user types."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 
@@ -11,18 +13,17 @@ from shipchip import Chip, ShipClassifier, decode
 from tests.serving.server import serving
 from training import run
 from training.config import RunConfig, read_config, simulated_config
+from training.data.dataset import SealedTest
 from training.data.record import CLASSES, Record
 from training.data.simulated import SimulatedSource
-from training.data.store import prepare_all
+from training.data.store import PreparedChips, prepare_all
 from training.errors import ConfigInvalid, DataInvalid
 from training.evaluation.evaluate import card_differs
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    runs = tmp_path_factory.mktemp("runs")
-    assert run.main(["--simulated", "--smoke", "--runs", str(runs)]) == 0
-    return next(path for path in runs.iterdir() if (path / "ship.onnx").exists())
+def folder(smoke_run: Path) -> Path:
+    return smoke_run
 
 
 def test_a_run_folder_holds_what_is_needed_to_repeat_and_judge_it(folder: Path) -> None:
@@ -66,6 +67,31 @@ def test_the_card_counts_the_ships_that_its_prediction_sets_rest_on(folder: Path
         counts = [classes[label] for classes in record["sources"].values()]
         assert held["chips"] == sum(side["train"] + side["validation"] for side in counts)
         assert 0 < held["ships"] <= held["chips"]
+
+
+@pytest.mark.slow
+def test_what_the_test_chips_show_changes_no_choice(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same training with noise for test chips: other figures, all else the same."""
+    unseal = SealedTest.break_seal
+
+    def noise(sealed: SealedTest) -> PreparedChips:
+        chips = unseal(sealed)
+        inputs = np.random.default_rng(0).normal(0, 1, chips.inputs.shape).astype(np.float32)
+        return replace(chips, inputs=inputs, labels=chips.labels[::-1])
+
+    monkeypatch.setattr(SealedTest, "break_seal", noise)
+    assert run.main(["--simulated", "--smoke", "--runs", str(tmp_path)]) == 0
+    (other,) = tmp_path.glob("*/ship.onnx")
+    files = (folder / "ship.onnx", other)
+    cards = [ShipClassifier(file).card for file in files]
+    assert cards[0].metrics != cards[1].metrics
+    assert cards[0].trust == cards[1].trust
+    graphs = [onnx.load(file).graph.SerializeToString(deterministic=True) for file in files]
+    assert graphs[0] == graphs[1]  # the weights, bit for bit
+    histories = [file.with_name("history.jsonl").read_text() for file in files]
+    assert histories[0] == histories[1]
 
 
 def test_evaluating_the_file_finds_what_its_card_says(

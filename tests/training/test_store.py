@@ -17,6 +17,8 @@ from training.data.simulated import SimulatedSource
 from training.data.store import prepare_all
 from training.errors import DataInvalid
 
+pytestmark = pytest.mark.slow
+
 SPEC = DEFAULT_INPUT
 SOURCE = SimulatedSource({"Cargo": 100, "Fishing": 50, "Tanker": 50}, size=32)
 

@@ -81,6 +81,7 @@ def colour_network(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
         ("resnet50", "resnet50_imagenet_v2.safetensors", TORCHVISION),
     ],
 )
+@pytest.mark.slow
 def test_imagenet_weights_see_in_decibels_what_the_colour_network_sees_borders_included(
     name: str, file: str, normalisation: Normalisation, tmp_path: Path
 ) -> None:

@@ -2,7 +2,8 @@
 
 Every choice (weights, epoch, temperature, prediction sets, threshold) is made on the training and
 validation sides before these functions are called, and nothing that they return flows back into a
-choice. tests/training/test_final_test.py fails if another module breaks the seal.
+choice. tests/training/test_run.py trains again with noise in place of the test chips: every choice
+must stay the same.
 """
 
 from collections.abc import Mapping

@@ -29,8 +29,8 @@ class Workspace:
 class SealedTest:
     """The test chips, which nothing can read until every choice is made.
 
-    Only training.evaluation.final_test breaks the seal. tests/training/test_run.py trains again with
-    noise in place of the test chips: every choice must stay the same.
+    Only training.evaluation.final_test breaks the seal. tests/training/test_run.py trains again
+    with noise in place of the test chips: every choice must stay the same.
     """
 
     def __init__(self, chips: PreparedChips) -> None:

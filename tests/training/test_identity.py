@@ -348,7 +348,7 @@ def test_sigkill_then_a_commit_then_the_same_command(home: Path, tmp_path: Path)
             assert refused("run_busy")
         finally:
             first.send_signal(signal.SIGKILL)
-    with (source / "training" / "losses.py").open("a") as file:
+    with (source / "training" / "network" / "losses.py").open("a") as file:
         file.write("\n# another formula\n")
     git(source, "commit", "-qam", "second")
     assert refused("run_changed")

@@ -17,7 +17,7 @@ from serving.form import MAX_FILENAME, Form, Upload
 from serving.intake import ChipOptions, Polarisation
 from serving.refusals import Refused
 from serving.settings import Settings
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 from shipchip.errors import BadPixelSpacing
 from shipchip.spacing import Spacing, check_spacing, parse_spacing
 

@@ -10,7 +10,7 @@ from serving.intake import ChipOptions, Polarisation
 from serving.multipart import Part
 from serving.refusals import Refused
 from serving.settings import Settings
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 from shipchip.errors import BadPixelSpacing
 from shipchip.spacing import parse_spacing
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shipchip import ChipError, DecodeLimits, decode
 from shipchip.card import InputSpec
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 from shipchip.prepare import prepare
 
 Polarisation = Literal["VV", "VH", "HH", "HV"]

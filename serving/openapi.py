@@ -18,7 +18,7 @@ from serving.intake import Polarisation
 from serving.limits import CLASSIFY, CLASSIFY_BASE64
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip import __version__
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 MODEL = "/v1/model"
 

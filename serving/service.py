@@ -32,7 +32,7 @@ from serving.openapi import MODEL, ClassifyForm, DocumentedService
 from serving.page import page_routes
 from serving.refusals import Refused, envelope, json_response, request_id
 from serving.schema import ClassifyResponse, chip_result, model_info, model_name
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 settings = preflight.settings_or_exit()
 instance.own_metrics_folder()

@@ -22,11 +22,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from shipchip.card import InputSpec, ModelCard
+    from shipchip.chip import Chip, DecodeLimits
     from shipchip.classifier import Prediction, ShipClassifier
-    from shipchip.decode import Chip, decode
+    from shipchip.decode import decode
     from shipchip.errors import ChipError, ModelError, ShipchipError
     from shipchip.prepare import prepare
-    from shipchip.raster import DecodeLimits
 
 __version__ = "0.1.0"
 
@@ -45,9 +45,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Chip": "decode",
+    "Chip": "chip",
     "ChipError": "errors",
-    "DecodeLimits": "raster",
+    "DecodeLimits": "chip",
     "InputSpec": "card",
     "ModelCard": "card",
     "ModelError": "errors",

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shipchip.chip import Encoding
 from shipchip.errors import CardInvalid, CardMissing
 
 CARD_KEY = "shipchip.card"
 SCHEMA: Literal["shipchip.card/1"] = "shipchip.card/1"
 
-Encoding = Literal["integer", "float", "complex"]
 Metres = Annotated[float, Field(gt=0, le=1000)]
 
 

@@ -11,11 +11,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from shipchip.card import ModelCard, card_from_metadata
-from shipchip.decode import Chip, Quantity, decode
+from shipchip.chip import Chip, DecodeLimits, Quantity
+from shipchip.decode import decode
 from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
 from shipchip.model_file import read_model
 from shipchip.prepare import prepare
-from shipchip.raster import DecodeLimits
 from shipchip.trust import Trust
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -24,7 +24,7 @@ from shipchip.spacing import Spacing, spacing_text
 from shipchip.transport import Transport
 
 if TYPE_CHECKING:  # it imports numpy
-    from shipchip.decode import Quantity
+    from shipchip.chip import Quantity
 
 Source = bytes | str | os.PathLike[str]
 

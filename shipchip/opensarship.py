@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 GRD_SPACING_M = (10.0, 10.0)
 SLC_AZIMUTH_M, SLC_SLANT_RANGE_M, MEAN_INCIDENCE_DEGREES = 13.93, 2.33, 37.0

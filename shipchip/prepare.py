@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shipchip.card import InputSpec
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from shipchip.errors import Blank, PolarisationMissing
 
 # Clutter is the mean power of the dimmest three quarters of a chip: a ship rarely fills more than

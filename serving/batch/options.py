@@ -11,8 +11,8 @@ from serving.intake import Polarisation
 from serving.outputs.job import parse_shard
 from serving.outputs.place import Existing
 from serving.settings import Settings, faults
+from shipchip.chip import Quantity
 from shipchip.classifier import Device
-from shipchip.decode import Quantity
 from shipchip.errors import BadPixelSpacing
 from shipchip.spacing import parse_spacing
 

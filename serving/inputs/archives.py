@@ -17,6 +17,7 @@ from serving.inputs.scenes import without_copies
 from serving.inputs.tars import TarStore, read_span, tar_members
 from serving.inputs.zips import read_zip_member, zip_members
 from serving.outputs.marker import MARKER
+from shipchip.chip import DecodeLimits
 from shipchip.errors import (
     ChipError,
     Corrupt,
@@ -25,8 +26,7 @@ from shipchip.errors import (
     Unreadable,
     UnsupportedFormat,
 )
-from shipchip.raster import DecodeLimits
-from shipchip.sidecars import is_sidecar
+from shipchip.files import is_sidecar
 
 ARCHIVE_SUFFIXES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from serving.inputs.entries import InputError
 from serving.outputs.marker import MARKER
 from serving.outputs.place import is_beside_output, is_output
+from shipchip.files import is_sidecar
 from shipchip.opensarship import CHIP_FOLDER, scene_of
-from shipchip.sidecars import is_sidecar
 
 
 class Outputs:

@@ -18,9 +18,9 @@ from serving.inputs.entries import Entry, Fault, InputError, sort_key, tidy
 from serving.inputs.folders import Outputs, check_listable, slashed, walk
 from serving.inputs.globs import matcher
 from serving.inputs.tars import TarStore
+from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
 from shipchip.files import read_file
-from shipchip.raster import DecodeLimits
 
 _EXPECTED = "expected a folder, a chip, or a zip or tar archive"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Self, cast
 
 from serving.inputs.entries import Entry, Fault, InputError, Span
+from shipchip.chip import DecodeLimits
 from shipchip.errors import TooLarge, Truncated, Unreadable
-from shipchip.raster import DecodeLimits
 
 # A tar's own headers are far smaller. One that announces more is a bomb, or no tar.
 _LARGEST_HEADER = 2**20

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from serving.inputs.entries import Entry, Fault
+from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, TooLarge, Truncated, Unreadable
-from shipchip.raster import DecodeLimits
 
 # Zips that a process keeps open: reading the directory of a large one takes seconds, and entries
 # come sorted, so those of one zip stand together.

@@ -21,7 +21,7 @@ from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip import DecodeLimits, Prediction, ShipClassifier
 from shipchip.card import InputSpec
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import draw_chip
 

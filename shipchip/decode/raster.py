@@ -1,4 +1,4 @@
-"""What format readers give to shipchip.decode, and the limits they keep."""
+"""What every format reader returns to shipchip.decode."""
 
 import struct
 import tokenize
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.errors import NotGrey, TooManyPixels, TooSmall
+from shipchip.errors import NotGrey
 
 # What Pillow, tifffile, imagecodecs and numpy raise on hostile bytes, found by fuzzing. Named one
 # by one: anything else is a fault of ours and must not be taken for a bad chip.
@@ -23,29 +23,6 @@ DECODER_FAILURES = (
     struct.error,
     tokenize.TokenError,
 )
-
-
-@dataclass(frozen=True)
-class DecodeLimits:
-    """Bounds kept before pixels are decoded: bytes of the file, pixels a plane, shortest side.
-
-    `max_pixels` holds for pixels of up to 16 bytes (four float32 planes, two complex64 ones);
-    fewer of wider pixels are allowed, so that the memory of a chip has a bound, too.
-    """
-
-    max_bytes: int = 32 * 2**20
-    max_pixels: int = 2048 * 2048
-    min_side: int = 8
-
-    def check(self, height: int, width: int, pixel_bytes: int = 1) -> None:
-        """TooManyPixels or TooSmall for an announced size; `pixel_bytes` counts all planes."""
-        if height * width * max(1, pixel_bytes / 16) > self.max_pixels:
-            raise TooManyPixels(
-                f"{height} x {width} pixels of {pixel_bytes} bytes, the limit is "
-                f"{self.max_pixels}: cut the chip out around one ship"
-            )
-        if min(height, width) < self.min_side:
-            raise TooSmall(f"{height} x {width} pixels; expected at least {self.min_side} a side")
 
 
 @dataclass(frozen=True, eq=False)

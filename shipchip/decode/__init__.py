@@ -1,30 +1,26 @@
-"""Bytes or a path -> Chip. The readers of the formats are in picture, tiff and npy beside it.
+"""Bytes or a path -> Chip: one reader per format, and the amplitude of what it read.
 
-What a sample means, unless `quantity` says it:
+    picture.py  PNG and JPEG
+    tiff.py     TIFF, GeoTIFF and BigTIFF
+    npy.py      NumPy arrays
+    geo.py      GeoTIFF tags -> pixel spacing
+    raster.py   what every reader returns
 
-    stored as                                    taken as
-    8/16/32-bit integers                         amplitude
-    complex                                      single-look complex: amplitude is |z|
-    float, whole numbers only                    amplitude (digital numbers: OpenSARShip Patch)
-    float TIFF with fractions                    sigma0, linear (OpenSARShip Patch_Cal, SNAP)
-    float .npy with fractions                    amplitude
-    2 or 4 real planes with negative samples     (re, im) pairs: amplitude is |z|
-
-Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (VH, VV).
+shipchip.chip has the table of what samples mean.
 """
 
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip import npy, picture, tiff
-from shipchip.card import Encoding
+from shipchip.chip import PLANE_NAMES, Chip, DecodeLimits, Encoding, Quantity
+from shipchip.decode import npy, picture, tiff
+from shipchip.decode.raster import Raster
 from shipchip.errors import (
     Blank,
     Empty,
@@ -36,33 +32,12 @@ from shipchip.errors import (
     UnsupportedFormat,
 )
 from shipchip.files import EMPTY, read_file
-from shipchip.raster import DecodeLimits, Raster
 from shipchip.spacing import check_spacing
-
-Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 
 # tifffile logs what it meets in broken files; here each such file becomes a ChipError instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
 _DECIBEL_SHARE = 0.9
-_EMPTY = "the file has 0 bytes; expected a PNG, JPEG, TIFF or .npy chip"
-
-
-@dataclass(frozen=True, eq=False)
-class Chip:
-    """A decoded chip.
-
-    amplitude        float32 (P, H, W), finite, >= 0, one plane a polarisation
-    polarisations    P names: "VV", "VH", "HH", "HV", or "unknown" where the file does not tell
-    pixel_spacing_m  (row, column) spacing in metres, None where unknown
-    encoding         how the samples were stored; re/im pairs count as "complex"
-    """
-
-    amplitude: NDArray[np.float32]
-    polarisations: tuple[str, ...]
-    pixel_spacing_m: tuple[float, float] | None
-    encoding: Encoding
 
 
 def decode(
@@ -114,26 +89,26 @@ def _to_amplitude(
     raster: Raster, quantity: Quantity
 ) -> tuple[NDArray[np.float32], tuple[str, ...], Encoding]:
     samples = raster.planes
-    if samples.shape[0] not in _PLANE_NAMES:
+    if samples.shape[0] not in PLANE_NAMES:
         raise UnsupportedBands(f"{samples.shape[0]} bands; expected 1, 2 or 4 polarisation planes")
     if samples.dtype.kind in "fc" and not np.isfinite(samples).all():
         raise NonFinite("NaN or infinite samples; fill or crop no-data areas before sending")
     if samples.dtype.kind == "c":
         pairs = [(plane.real, plane.imag) for plane in samples]
-        return _magnitude(pairs), _PLANE_NAMES[samples.shape[0]], "complex"
+        return _magnitude(pairs), PLANE_NAMES[samples.shape[0]], "complex"
     if quantity == "auto":
         quantity = _guess(raster)
     if quantity == "complex_pairs":
         if samples.shape[0] not in (2, 4):
             raise UnsupportedBands(f"(re, im) pairs in {samples.shape[0]} band; expected 2 or 4")
         pairs = list(zip(samples[0::2], samples[1::2], strict=True))
-        return _magnitude(pairs), _PLANE_NAMES[len(pairs)], "complex"
+        return _magnitude(pairs), PLANE_NAMES[len(pairs)], "complex"
     if samples.min() < 0:
         raise Negative(
             f"samples down to {samples.min():g}: decibels? expected amplitude or linear sigma0"
         )
     encoding: Encoding = "float" if samples.dtype.kind == "f" else "integer"
-    names = raster.polarisations or _PLANE_NAMES[samples.shape[0]]
+    names = raster.polarisations or PLANE_NAMES[samples.shape[0]]
     if quantity == "sigma0":
         roots = (np.sqrt(plane, dtype=np.float64) for plane in samples)
         return _float32(roots, samples.shape), names, encoding

@@ -2,17 +2,26 @@
 
 Only the first page is read, and only from the bytes given: no series logic, which may follow
 names inside the file to other files.
+
+The first directories are parsed here before tifffile sees the file, for two reasons. tifffile
+reports a cut file and a damaged one by the same errors, but to the sender they differ: a cut upload
+can be sent again. And if the width is several numbers, or a fraction, tifffile takes it as a tuple,
+whose product with the height is a tuple of gigabytes.
 """
 
 import io
 import math
+import struct
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
-from shipchip import geo, tiffhead
+from shipchip.chip import DecodeLimits
+from shipchip.decode import geo
+from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
 from shipchip.errors import (
     ChipError,
     Corrupt,
@@ -22,7 +31,6 @@ from shipchip.errors import (
     UnsupportedBands,
     UnsupportedFormat,
 )
-from shipchip.raster import DECODER_FAILURES, DecodeLimits, Raster, planes_first
 
 MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 # Those whose decoders are told how much to give. A picture inside the TIFF (JPEG, JPEG 2000, WebP)
@@ -45,6 +53,18 @@ _GEO_TAGS = (
     geo.MODEL_TRANSFORMATION,
     geo.GEO_KEY_DIRECTORY,
 )
+
+# TIFF 6.0 and BigTIFF field types -> bytes each.
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
+_NUMBER_FORMATS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
+
+_NEW_SUBFILE_TYPE = 254
+# Width, length, compression, photometric, samples a pixel, rows a strip, planes, predictor,
+# tile width and length, image and tile depth.
+_SINGLE = (256, 257, 259, 262, 277, 278, 284, 317, 322, 323, 32997, 32998)
+_REDUCED_OR_MASK = 1 | 4
+_MOST_TAGS = 4096  # tifffile refuses more, too
 
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
@@ -71,12 +91,12 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
 
 def _check_directories(data: bytes) -> None:
     """What tifffile must not be given, and what it need not look for."""
-    first = tiffhead.first_directory(data)
+    first = _first_directory(data)
     if first is None or first.end > len(data):
         raise Truncated(f"the TIFF ends within its first directory, at byte {len(data)}")
     if first.malformed:
         raise Corrupt(f"the TIFF's tags {first.malformed} should be one whole number each")
-    second = tiffhead.directory_at(data, first.following) if first.following else None
+    second = _directory_at(data, first.following) if first.following else None
     if second is not None and second.is_page:
         raise UnsupportedBands("the TIFF has several full pages; expected one chip a file")
 
@@ -120,3 +140,66 @@ def _grey(planes: NDArray[Any], page: TiffPage) -> NDArray[Any]:
     if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         raise NotGrey(f"a TIFF of photometric {page.photometric!r}; expected grey")
     return planes
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """Of one page: how many values each tag has, those single numbers that stand in the directory
+    itself, the end of the furthest value, and where the next directory is (0: there is none)."""
+
+    counts: dict[int, int]
+    numbers: dict[int, int]
+    end: int
+    following: int
+
+    @property
+    def malformed(self) -> list[int]:
+        """Tags that should be one whole number, and are several, or of another type."""
+        return [tag for tag in _SINGLE if tag in self.counts and tag not in self.numbers]
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is a full image, not an overview or a mask of another."""
+        return not self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
+
+
+def _first_directory(data: bytes) -> _Directory | None:
+    """The first page's directory; None where the file ends before it does."""
+    order, big = _form(data)
+    try:
+        (offset,) = struct.unpack_from(order + ("Q" if big else "L"), data, 8 if big else 4)
+    except struct.error:
+        return None
+    return _directory_at(data, offset)
+
+
+def _directory_at(data: bytes, offset: int) -> _Directory | None:
+    """The directory at a byte offset; None where the file ends before it does."""
+    order, big = _form(data)
+    pointer, counter, head = (order + f for f in (("Q", "Q", "HHQ") if big else ("L", "H", "HHL")))
+    inline, top = struct.calcsize(pointer), struct.calcsize(head)
+    if offset + struct.calcsize(counter) > len(data):
+        return None
+    (count,) = struct.unpack_from(counter, data, offset)
+    if count > _MOST_TAGS:
+        return _Directory({}, {}, 0, 0)
+    first, step = offset + struct.calcsize(counter), top + inline
+    after = first + count * step
+    if after + inline > len(data):
+        return None
+    counts, numbers, end = {}, {}, after
+    for position in range(first, after, step):
+        tag, kind, length = struct.unpack_from(head, data, position)
+        counts[tag] = length
+        size = length * _TYPE_BYTES.get(kind, 0)
+        if size > inline:
+            end = max(end, struct.unpack_from(pointer, data, position + top)[0] + size)
+        elif length == 1 and kind in _NUMBER_FORMATS:
+            form = order + _NUMBER_FORMATS[kind]
+            numbers[tag] = struct.unpack_from(form, data, position + top)[0]
+    return _Directory(counts, numbers, end, struct.unpack_from(pointer, data, after)[0])
+
+
+def _form(data: bytes) -> tuple[str, bool]:
+    """(byte order, whether it is a BigTIFF)."""
+    return "<" if data.startswith(b"II") else ">", data[2:4] in (b"+\x00", b"\x00+")

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
+from shipchip.chip import DecodeLimits
+from shipchip.decode.raster import DECODER_FAILURES, Raster, grey_of_colour
 from shipchip.errors import ChipError, Corrupt, Truncated, UnsupportedBands, UnsupportedFormat
-from shipchip.raster import DECODER_FAILURES, DecodeLimits, Raster, grey_of_colour
 
 MAGIC = b"\x93NUMPY"
 _HEADERS = {

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shipchip.chip import DecodeLimits
+from shipchip.decode.raster import DECODER_FAILURES, Raster, grey_of_colour
 from shipchip.errors import (
     ChipError,
     Corrupt,
@@ -20,7 +22,6 @@ from shipchip.errors import (
     Truncated,
     UnsupportedFormat,
 )
-from shipchip.raster import DECODER_FAILURES, DecodeLimits, Raster, grey_of_colour
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 MAGICS = (_PNG, _JPEG)

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
-from serving.batcher import MicroBatcher, Places
-from serving.intake import ChipOptions, Failure, prepare_chip
-from serving.lanes import Chip, Result, open_lanes
-from serving.overlay import explain_chips
+from serving.batching import MicroBatcher, Places
+from serving.chips import Chip, ChipOptions, Failure, Result, prepare_chip
+from serving.metrics import Telemetry
+from serving.pictures import explain_chips
 from serving.refusals import Refused
+from serving.sessions import open_lanes
 from serving.settings import Settings
-from serving.telemetry import Telemetry
 from shipchip import ShipClassifier
 
 # Files decoded in one visit to a thread: a visit costs as much as decoding a small chip does, and

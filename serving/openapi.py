@@ -12,10 +12,10 @@ from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
 
 from serving.access import KEY_HEADER
-from serving.base64_form import Base64Form
-from serving.form import Upload
-from serving.intake import Polarisation
-from serving.limits import CLASSIFY, CLASSIFY_BASE64
+from serving.chips import Polarisation
+from serving.forms import Upload
+from serving.http import CLASSIFY, CLASSIFY_BASE64
+from serving.json_form import Base64Form
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip import __version__
 from shipchip.chip import Quantity
@@ -48,7 +48,7 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     """The fields of POST /v1/classify.
 
     BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
-    every file to disk, lose its name, and answer 500 to a long name. serving.limits reads the form.
+    every file to disk, lose its name, and answer 500 to a long name. serving.http reads the form.
     """
 
     files: list[Upload] = Field(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from serving.intake import Failure
+from serving.chips import Failure
 from serving.spreadsheet import MARK, guarded
 from shipchip import ModelCard, Prediction
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from serving.intake import Failure
-from serving.overlay import Explained
+from serving.chips import Failure
+from serving.pictures import Explained
 from serving.settings import Settings
 from shipchip import ModelCard, Prediction, ShipClassifier
 

@@ -28,6 +28,7 @@ from serving.batch.options import (
 )
 from serving.batch.progress import Tally, progress
 from serving.batch.work import Chunk, Work
+from serving.chips import ChipOptions
 from serving.inputs import (
     Entry,
     InputError,
@@ -36,7 +37,6 @@ from serving.inputs import (
     list_entries,
     read_list,
 )
-from serving.intake import ChipOptions
 from serving.outputs.formats import format_of
 from serving.outputs.job import Job
 from serving.outputs.marker import check_folder, make_folder

@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from serving.intake import Polarisation
+from serving.chips import Polarisation
 from serving.outputs.job import parse_shard
 from serving.outputs.place import Existing
 from serving.settings import Settings, faults

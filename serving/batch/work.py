@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.chips import ChipOptions, Failure, Result, predict_each, prepare_chip
 from serving.inputs import Entry, options_of, read_entry
-from serving.intake import ChipOptions, Failure, prepare_chip
-from serving.lanes import Result, predict_each
 from serving.outputs.pictures import draw_map, sort_crop, write_map
 from serving.rows import Row, to_row
 from shipchip import DecodeLimits, ShipClassifier

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.outputs.scores import FAILED
-from serving.overlay import chip_grey, lay_over
+from serving.pictures import chip_grey, lay_over
 from serving.rows import OutputError
 
 _LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes

@@ -37,7 +37,7 @@ FILES = sorted(
 
 
 def metrics() -> dict[str, str]:
-    """Name -> kind of every metric in serving/telemetry.py; counters without their _total."""
+    """Name -> kind of every metric in serving/metrics.py; counters without their _total."""
     code = (ROOT / "serving" / "telemetry.py").read_text()
     found = re.findall(r'(Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*"(shipchip_\w+)"', code)
     assert len(found) == len(set(re.findall(r'"(shipchip_\w+[a-z])"', code)))

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from serving import limits
+from serving import http
 from serving.schema import ClassifyResponse, ErrorEnvelope
 from shipchip import errors
 from tests.docs.blocks import ROOT, blocks
@@ -34,7 +34,7 @@ def refusals() -> set[tuple[int, str]]:
 
     A code that is a variable is what the function assigns to it; `error.code` is a chip's.
     """
-    found: set[tuple[int, str]] = {(s, code) for s, (code, _) in limits._FOREIGN.items()}
+    found: set[tuple[int, str]] = {(s, code) for s, (code, _) in http._FOREIGN.items()}
     for file in (ROOT / "serving").rglob("*.py"):
         for function in ast.walk(ast.parse(file.read_text())):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):

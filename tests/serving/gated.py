@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.batcher import MicroBatcher
-from serving.intake import Failure
-from serving.lanes import Chip, Result
+from serving.batching import MicroBatcher
+from serving.chips import Chip, Failure, Result
 from shipchip import Prediction, ShipClassifier
 from tests.tiny_model import SIZE
 

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import intake
+from serving import chips
+from serving.chips import ChipOptions, Failure, prepare_chip
 from serving.engine import Engine
-from serving.intake import ChipOptions, Failure, prepare_chip
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip import DecodeLimits, Prediction, ShipClassifier
@@ -83,7 +83,7 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
     ships: ShipClassifier, png: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     impossible = ChipOptions(quantity="decibels")  # type: ignore[arg-type]
-    with caplog.at_level(logging.ERROR, "serving.intake"):
+    with caplog.at_level(logging.ERROR, "serving.chips"):
         result = prepare_chip(png["Cargo"], impossible, ships.card.input, DecodeLimits())
     assert isinstance(result, Failure)
     assert result.code == "internal_error"
@@ -93,14 +93,14 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
 async def classify_one(engine: Engine, chip: bytes) -> list[str]:
     """Names of the threads that prepared a chip, and what came of it."""
     threads: list[str] = []
-    kept = intake.prepare
+    kept = chips.prepare
 
     def prepare(decoded: Chip, spec: InputSpec) -> NDArray[np.float32]:
         threads.append(threading.current_thread().name.split("_")[0])
         return kept(decoded, spec)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "prepare", prepare)
+        patch.setattr(chips, "prepare", prepare)
         results = await engine.classify([chip], ChipOptions(), explain=False)
     return [*threads, *(r.label if isinstance(r, Prediction) else r.code for r in results)]
 

@@ -1,9 +1,10 @@
-"""One chip on its way to the model: its options, and decode and prepare with failures kept apart.
+"""One chip on its way to an answer: the caller's options, decode and prepare, one model run.
 
-The service and batch runs share this road, so a chip gets the same answer in both.
+The service and batch runs share this code, so a chip gets the same answer in both.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip import ChipError, DecodeLimits, decode
+from shipchip import ChipError, DecodeLimits, Prediction, ShipClassifier, decode
 from shipchip.card import InputSpec
 from shipchip.chip import Quantity
 from shipchip.prepare import prepare
@@ -41,9 +42,13 @@ class Failure:
     message: str
 
 
+Chip = NDArray[np.float32]
+Result = Prediction | Failure
+
+
 def prepare_chip(
     source: bytes | Path, options: ChipOptions, spec: InputSpec, limits: DecodeLimits
-) -> NDArray[np.float32] | Failure:
+) -> Chip | Failure:
     """The model input (1, S, S) of one chip, or why there is none. Raises nothing."""
     try:
         chip = decode(
@@ -56,8 +61,26 @@ def prepare_chip(
         return prepare(chip, spec)
     except ChipError as error:
         return Failure(error.code, str(error))
-    # A fault of ours on one chip must not cost the answers of the chips beside it. It is logged
-    # with its traceback, and its code is none of shipchip's, so that it cannot pass for bad input.
+    # A bug that one chip triggers must not cost the answers of the chips beside it. It is logged
+    # with its traceback, and its code is not one of shipchip's, so nobody takes it for bad input.
     except Exception:
         log.exception("a chip met a fault of the program")
         return Failure("internal_error", "the program failed on this chip; see its log")
+
+
+def predict_each(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
+    """Results of prepared inputs (1, S, S), in order.
+
+    If the run fails, its chips are run one by one: the chip that fails again is a Failure
+    `internal_error`, and the error is logged.
+    """
+    try:
+        return list(ships.predict(np.stack(batch), explain=explain))
+    # ONNX Runtime's exceptions have no common base class. Whatever the run raises must not cost
+    # other requests their answers; it is logged below, chip by chip.
+    except Exception:
+        if len(batch) == 1:
+            log.exception("the model failed on a chip")
+            return [Failure("internal_error", "the model failed on this chip; see its log")]
+    log.warning("a run of %d chips failed; they are run one by one", len(batch))
+    return [predict_each(ships, [chip], explain)[0] for chip in batch]

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 PAGE = "/demo"
 
-_FOLDER = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parent
 # The address of each file. Those of scripts and styles are under /demo/, so that index.html can
 # name them relative to its own address, also behind a proxy that adds a prefix.
 _FILES = {

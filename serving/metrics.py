@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from serving.intake import Failure
+from serving.chips import Failure
 from shipchip import ModelCard, Prediction
 
 _CONFIDENCE = tuple(n / 20 for n in range(1, 21))

@@ -6,7 +6,6 @@ sessions of the same file, and whoever calls says which suits what waits.
 """
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,19 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.intake import Failure
+from serving.chips import Chip, Result, predict_each
 from serving.settings import Settings
-from shipchip import Prediction, ShipClassifier
+from shipchip import ShipClassifier
 
 # A core gains nothing from more chips in a run (docs/performance.md), while memory grows with them.
 _CHIPS_A_CORE = 16
-
-Chip = NDArray[np.float32]
-Result = Prediction | Failure
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,20 +91,3 @@ def _run(
     began = time.monotonic()
     results = predict_each(ships, batch, explain)
     return Run(results, began, time.monotonic() - began)
-
-
-def predict_each(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
-    """Results of prepared inputs (1, S, S), in order.
-
-    Where a run fails, its chips are run alone; the culprit is a Failure `internal_error`, logged.
-    """
-    try:
-        return list(ships.predict(np.stack(batch), explain=explain))
-    # Whatever a run raises, ONNX Runtime's exceptions with no base of their own included, must
-    # not cost other requests their answers. It is logged below, chip by chip.
-    except Exception:
-        if len(batch) == 1:
-            log.exception("the model failed on a chip")
-            return [Failure("internal_error", "the model failed on this chip; see its log")]
-    log.warning("a run of %d chips failed; they are run one by one", len(batch))
-    return [predict_each(ships, [chip], explain)[0] for chip in batch]

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from serving.intake import ChipOptions, Polarisation
+from serving.chips import ChipOptions, Polarisation
 from serving.multipart import Part
 from serving.refusals import Refused
 from serving.settings import Settings

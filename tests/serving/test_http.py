@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp
 
-from serving.limits import Desk, RequestLimits
+from serving.http import Desk, RequestLimits
 from serving.settings import Settings
 
 
@@ -32,7 +32,7 @@ def test_an_exception_becomes_the_envelope_and_a_log_line(
     async def app(*_: object) -> None:
         raise KeyError("secret of the program")
 
-    with caplog.at_level(logging.ERROR, "serving.limits"):
+    with caplog.at_level(logging.ERROR, "serving.http"):
         response = ask(app)
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "internal_error"

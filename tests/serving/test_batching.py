@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from serving.batcher import MicroBatcher
-from serving.lanes import Chip, Lanes, Result
+from serving.batching import MicroBatcher
+from serving.chips import Chip, Result
+from serving.metrics import Telemetry
 from serving.refusals import Refused
-from serving.telemetry import Telemetry
+from serving.sessions import Lanes
 from shipchip import Prediction
 from tests.serving.gated import BRIGHTNESS, BROKEN, Gated, ask, begun, chip, labels
 
@@ -114,7 +115,7 @@ def test_chips_with_and_without_explain_share_a_run_and_get_what_each_asked_for(
 def test_a_chip_that_the_model_fails_on_fails_alone_and_is_logged(
     batcher: MicroBatcher, gated: Gated, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.ERROR, "serving.lanes"):
+    with caplog.at_level(logging.ERROR, "serving.chips"):
         answers = while_a_chip_runs(
             batcher, gated, one(batcher, chip(0.5), BROKEN), one(batcher, chip(0.1))
         )

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
-from serving.form import MAX_FILENAME, Form, Upload
-from serving.intake import ChipOptions, Polarisation
+from serving.chips import ChipOptions, Polarisation
+from serving.forms import MAX_FILENAME, Form, Upload
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip.chip import Quantity

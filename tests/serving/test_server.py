@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.instance import check_port
 from serving.preflight import CannotServe
+from serving.server import check_port
 from tests.serving.server import ROOT, environment, free_port, serving
 
 

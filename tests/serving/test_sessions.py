@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.batcher import MicroBatcher
-from serving.lanes import Lanes, open_lanes
+from serving.batching import MicroBatcher
+from serving.metrics import Telemetry
+from serving.sessions import Lanes, open_lanes
 from serving.settings import Settings
-from serving.telemetry import Telemetry
 from shipchip import Prediction, ShipClassifier
 from shipchip.errors import ModelCorrupt
 from tests.serving.gated import BRIGHTNESS, Gated, ask, begun, chip, labels

@@ -18,8 +18,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import KeyCheck
-from serving.base64_form import check_json_type, max_json_bytes, read_base64_form
-from serving.form import Form, read_form
+from serving.forms import Form, read_form
+from serving.json_form import check_json_type, max_json_bytes, read_base64_form
+from serving.metrics import RequestTelemetry
 from serving.multipart import boundary_of, split_parts
 from serving.refusals import (
     REQUEST_ID_HEADER,
@@ -30,7 +31,6 @@ from serving.refusals import (
     request_id,
 )
 from serving.settings import Settings
-from serving.telemetry import RequestTelemetry
 
 CLASSIFY = "/v1/classify"
 CLASSIFY_BASE64 = "/v1/classify_base64"

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from serving.intake import Failure
-from serving.lanes import Chip, Lanes, Result, Run
+from serving.chips import Chip, Failure, Result
+from serving.metrics import Telemetry
 from serving.refusals import Refused
-from serving.telemetry import Telemetry
+from serving.sessions import Lanes, Run
 
 _AHEAD = 32  # full batches handed on while all lanes are busy: about a second of work
 _RATE_MEMORY = 0.8  # weight of what was measured before in the running chips a second

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.intake import Failure
+from serving.chips import Chip, Failure
 from shipchip import Prediction
 
-Chip = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 _SIDE = 192  # about; pixels are enlarged by a whole number, so that they stay even

@@ -13,10 +13,10 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import overlay
+from serving import pictures
+from serving.chips import ChipOptions, Failure
 from serving.engine import Engine
-from serving.intake import ChipOptions, Failure
-from serving.overlay import Explained, chip_grey, explain_chips, lay_over
+from serving.pictures import Explained, chip_grey, explain_chips, lay_over
 from serving.settings import Settings
 from shipchip import ShipClassifier
 from tests.tiny_model import SIZE
@@ -105,8 +105,8 @@ def test_more_evidence_is_always_lighter_for_every_kind_of_colour_vision() -> No
 
 
 def test_the_colours_are_those_of_plasma() -> None:
-    at = np.linspace(0, 1, len(overlay._PLASMA))
-    assert np.abs(colormaps["plasma"](at)[:, :3] * 255 - overlay._PLASMA).max() <= 1
+    at = np.linspace(0, 1, len(pictures._PLASMA))
+    assert np.abs(colormaps["plasma"](at)[:, :3] * 255 - pictures._PLASMA).max() <= 1
 
 
 def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
@@ -142,7 +142,7 @@ def test_drawing_never_blocks_the_event_loop(
         names.add(threading.current_thread().name.partition("_")[0])
         return lay_over(grey, heat)
 
-    monkeypatch.setattr(overlay, "lay_over", watched)
+    monkeypatch.setattr(pictures, "lay_over", watched)
     engine = Engine(Settings(model=model, device="cpu"))
     try:
         chips = [*png.values(), b""]

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.base64_form import max_json_bytes, read_base64_form
+from serving.json_form import max_json_bytes, read_base64_form
 from serving.refusals import Refused
 from serving.settings import Settings
 from tests.serving.test_refusals import assert_refused

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry import Telemetry, drift, shares, training_mix
+from serving.metrics import Telemetry, drift, shares, training_mix
 from tests.serving.server import ROOT, serving
 from tests.tiny_model import tiny_card, write_tiny_model
 

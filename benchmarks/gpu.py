@@ -3,8 +3,8 @@
 tests    the tests marked `gpu`
 answers  the default model on ONNX Runtime's CUDA provider against the CPU, chips a second of both
 speed    base training and fine-tuning of VGG16 at full width, 224 pixels, beside a matrix product
-matrix   the paper's experiment on the chips of --data, for --minutes; the seeds that are finished
-         are reported
+matrix   the paper's experiment on the chips of --data, for --minutes, and a report of the cells
+         that are finished by then
 
 Exit status 0: all parts passed; 1: the summary says which did not, and why. Needs torch with CUDA
 and the packages of shipchip[train]; nothing is installed or fetched.
@@ -175,7 +175,10 @@ def measure_speed(_: Options) -> str:
 
 
 def run_matrix(options: Options) -> str:
-    """The matrix of the config until its minutes are over, then the report of what is finished."""
+    """The matrix of the config until its minutes are over, then the report of what is finished.
+
+    AssertionError where not even one seed is complete.
+    """
     if not options.data:
         raise NotRun("no --data")
     folder = options.out / "matrix"
@@ -196,7 +199,7 @@ def run_matrix(options: Options) -> str:
         subprocess.run(
             [*command, "--seeds", str(seeds)], cwd=ROOT, stdout=log, stderr=log, check=True
         )
-    return f"{done} cells in {options.minutes:g} minutes; the report is of the first {seeds} seeds"
+    return f"{done} cells in {options.minutes:g} minutes; {seeds} of the seeds are complete"
 
 
 def cells(folder: Path) -> int:

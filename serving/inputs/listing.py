@@ -96,10 +96,11 @@ def _of_source(
 
 
 def _of_listed(name: str, outputs: Outputs) -> Iterator[Entry]:
+    folder, file = os.path.split(name)
     if _is(Path.is_dir, name) or (is_archive_name(name) and _is(Path.is_file, name)):
         message = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
         yield Entry(name, None, Fault(Unreadable, message))
-    elif not outputs.hold(*os.path.split(name)):
+    elif not (outputs.hold_folder(folder) or outputs.hold(folder, file)):
         yield Entry(name)
 
 

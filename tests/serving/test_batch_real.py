@@ -11,6 +11,7 @@ from serving.batch.command import main
 from shipchip import ShipClassifier
 from tests.serving.server import ROOT
 from training.run import main as train
+from training.splits import SPLIT_VERSION
 
 pytestmark = pytest.mark.data
 DATA = Path(os.environ.get("SHIPCHIP_DATA", ROOT.parent / "shared" / "data"))
@@ -45,6 +46,9 @@ def test_labelled_on_the_fusar_archive_prints_the_figures_of_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the test side, as `training.run data` writes it: the card's figures are of no other."""
+    card = ShipClassifier(ROOT / "models" / "ship.onnx").card
+    if card.training.get("split_version", 1) != SPLIT_VERSION:
+        pytest.skip(f"the default model was trained on another split than {SPLIT_VERSION}")
     sources = [str(DATA / name) for name in ("fusar", "opensarship", "opensarship_slc")]
     manifest = tmp_path / "manifest.jsonl"
     assert train(["data", *sources, "--manifest", str(manifest)]) == 0
@@ -58,8 +62,8 @@ def test_labelled_on_the_fusar_archive_prints_the_figures_of_the_card(
     (tmp_path / "test.txt").write_text("".join(names))
     capsys.readouterr()
     rows_of(tmp_path, "--list", str(tmp_path / "test.txt"), "--labelled")
-    card = ShipClassifier(ROOT / "models" / "ship.onnx").card.metrics["sources"]["fusar"]
-    told = {name: card["headline"][name]["value"] for name in card["headline"]}
+    figures = card.metrics["sources"]["fusar"]["headline"]
+    told = {name: figure["value"] for name, figure in figures.items()}
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"macro-F1 {told['macro_f1']:.3f}, balanced accuracy {told['balanced_accuracy']:.3f}, "
         f"accuracy {told['accuracy']:.3f}"

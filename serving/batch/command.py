@@ -16,37 +16,30 @@ from pathlib import Path
 
 from rich.console import Console
 
+from serving.batch.chunks import Chunk, Work
 from serving.batch.ending import CANNOT_RUN, status_of
-from serving.batch.job import make_job
-from serving.batch.local import WorkerDied, classify_here
-from serving.batch.options import (
-    CannotRun,
-    existing_of,
-    make_parser,
-    picture_folders,
-    settings_of,
-)
-from serving.batch.progress import Tally, progress
-from serving.batch.work import Chunk, Work
-from serving.chips import ChipOptions
-from serving.inputs import (
+from serving.batch.inputs import (
     Entry,
     InputError,
     TarStore,
     label_of,
     list_entries,
     read_list,
+    stamp_of,
 )
-from serving.outputs.formats import format_of
-from serving.outputs.job import Job
-from serving.outputs.marker import check_folder, make_folder
-from serving.outputs.merge import add_merge_arguments, run_merge
-from serving.outputs.pipe import PipeClosed, to_stdout
-from serving.outputs.place import Existing, check_place, own_files
-from serving.outputs.scores import Scores
-from serving.outputs.staging import Staging
-from serving.rows import OutputError, Row, readable
-from shipchip import ModelError, ShipClassifier
+from serving.batch.outputs.formats import format_of
+from serving.batch.outputs.job import Job, hash_names, hash_stamps
+from serving.batch.outputs.merge import add_merge_arguments, run_merge
+from serving.batch.outputs.pipe import PipeClosed, to_stdout
+from serving.batch.outputs.place import Existing, check_folder, check_place, make_folder, own_files
+from serving.batch.outputs.scores import Scores
+from serving.batch.outputs.staging import Staging
+from serving.batch.processes import WorkerDied, classify_here
+from serving.batch.progress import Tally, progress
+from serving.batch.request import CannotRun, existing_of, make_parser, picture_folders, settings_of
+from serving.batch.rows import OutputError, Row, columns, readable
+from serving.chips import ChipOptions
+from shipchip import ModelError, ShipClassifier, __version__
 
 Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
 
@@ -154,13 +147,50 @@ def _stage(
         staging.finish()
 
 
+def make_job(
+    args: argparse.Namespace,
+    work: Work,
+    ships: ShipClassifier,
+    entries: Sequence[Entry],
+    chunk: int,
+) -> Job:
+    """The job of the run that the command line asks for, or of one shard of it."""
+    options = {
+        "pixel_spacing": args.pixel_spacing,
+        "polarisation": args.polarisation,
+        "quantity": args.quantity,
+        "maps": args.maps and readable(str(args.maps)),
+        "crops_by_label": args.crops_by_label and readable(str(args.crops_by_label)),
+        "copy": args.copy,
+        "plain_csv": args.plain_csv,
+        "max_bytes": work.limits.max_bytes,
+        "max_pixels": work.limits.max_pixels,
+        "provider": ships.provider,
+    }
+    job = Job(
+        model_sha256=ships.sha256,
+        model_version=ships.card.version,
+        options=options,
+        chunk=chunk,
+        shard=args.shard,
+        entries=len(entries),
+        entries_sha256=hash_names(entry.name for entry in entries),
+        version=__version__,
+        columns=columns(ships.classes),
+    )
+    if args.out == "-":
+        return job  # standard output is never resumed: no need to look at every chip
+    stamps = hash_stamps(stamp_of(entries[number]) for number in job.span)
+    return job.model_copy(update={"chips_sha256": stamps})
+
+
 def _engine(
     args: argparse.Namespace, work: Work, ships: ShipClassifier, stack: ExitStack
 ) -> Engine:
     if args.engine == "local":
         return _with_folders(args, lambda chunks: classify_here(chunks, work, ships, args.workers))
     try:  # Ray is an extra, and takes a second to import
-        cluster = import_module("serving.batch.cluster")
+        cluster = import_module("serving.batch.ray_cluster")
     except ModuleNotFoundError as error:
         raise CannotRun(
             f"--engine ray needs Ray ({error}): pip install 'shipchip[scale]'"

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from serving.rows import Row
+from serving.batch.rows import Row
 
 
 class _Rate(ProgressColumn):

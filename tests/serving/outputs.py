@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from serving.outputs.job import Job, hash_names, hash_stamps
-from serving.outputs.place import Existing
-from serving.outputs.staging import Staging
-from serving.rows import Row, columns, readable
+from serving.batch.outputs.job import Job, hash_names, hash_stamps
+from serving.batch.outputs.place import Existing
+from serving.batch.outputs.staging import Staging
+from serving.batch.rows import Row, columns, readable
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 COLUMNS = columns(CLASSES)

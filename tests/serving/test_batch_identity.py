@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from serving.batch.command import main
-from serving.outputs.place import job_of, record_path
-from serving.outputs.record import read_record
-from serving.rows import partial_of
+from serving.batch.outputs.job import read_record
+from serving.batch.outputs.place import job_of, record_path
+from serving.batch.rows import partial_of
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model

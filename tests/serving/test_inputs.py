@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import (
+from serving.batch.inputs import (
     Entry,
     InputError,
     label_of,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import Entry, InputError, TarStore, list_entries, read_entry
+from serving.batch.inputs import Entry, InputError, TarStore, list_entries, read_entry
 from shipchip import DecodeLimits
 from shipchip.errors import (
     ChipError,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import Entry, InputError, TarStore, list_entries, read_entry
+from serving.batch.inputs import Entry, InputError, TarStore, list_entries, read_entry
 from shipchip import ChipError, DecodeLimits
 from tests.serving.archives import write_tar, write_zip
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from serving.batch.inputs import Entry, TarStore, label_of, list_entries, options_of, read_entry
 from serving.chips import ChipOptions
-from serving.inputs import Entry, TarStore, label_of, list_entries, options_of, read_entry
 from shipchip import DecodeLimits, decode
 from shipchip.opensarship import chip_of, scene_of, slc_spacing
 from tests.serving.archives import write_tar, write_zip

@@ -11,10 +11,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from serving.outputs import parquet
-from serving.outputs.formats import Renderer, format_of
-from serving.rows import OutputError, Row, csv_writer, jsonl_writer, kind_of
-from serving.spreadsheet import MARK
+from serving.batch.outputs.formats import Renderer, format_of
+from serving.batch.rows import MARK, OutputError, Row, csv_writer, jsonl_writer, kind_of
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
@@ -98,7 +96,8 @@ def test_without_pyarrow_parquet_says_what_to_install(
 def test_pyarrow_is_imported_only_when_asked_for() -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "import serving.outputs.merge, serving.outputs.staging, serving.outputs.formats as f;"
+        "import serving.batch.outputs.merge, serving.batch.outputs.staging;"
+        "import serving.batch.outputs.formats as f;"
         "f.format_of(Path('a.csv')); print('pyarrow' in sys.modules)"
     )
     done = subprocess.run(
@@ -162,7 +161,6 @@ def test_every_column_has_a_kind() -> None:
     }
     assert kinds["in_distribution"] == "flag"
     assert kinds["prediction_set"] == "set"
-    assert parquet.read is format_of(Path("a.parquet")).read
 
 
 def test_reading_long_names_leaves_the_process_as_it_was(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from serving.outputs.job import parse_shard, shard_range
-from serving.outputs.merge import add_merge_arguments, merge, run_merge
-from serving.outputs.record import read_record, record_path
-from serving.outputs.staging import Staging
-from serving.rows import OutputError
+from serving.batch.outputs.job import read_record, record_path, shard_range
+from serving.batch.outputs.merge import add_merge_arguments, merge, run_merge
+from serving.batch.outputs.staging import Staging
+from serving.batch.request import parse_shard
+from serving.batch.rows import OutputError
 from tests.serving.outputs import job_for, names_of, run
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -129,7 +129,7 @@ def test_a_shard_that_is_not_as_it_was_is_named_and_an_earlier_output_stays(
     with pytest.raises(OutputError, match=r"part-2-of-2\.jsonl"):
         merge(out, shards, "overwrite")
     assert out.read_text() == "earlier"
-    assert not (tmp_path / ".out.csv.whole").exists()
+    assert not (tmp_path / ".out.csv.new").exists()
 
 
 def test_shards_of_copies_of_a_folder_are_merged(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from serving.outputs.scores import Scores
-from serving.rows import Row
+from serving.batch.outputs.scores import Scores
+from serving.batch.rows import Row
 from tests.serving.outputs import CLASSES
 from training import metrics
 

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from serving.outputs import staging as staging_module
-from serving.outputs import whole
-from serving.outputs.job import Job, differences
-from serving.outputs.place import job_of, own_files, record_path
-from serving.outputs.record import read_record
-from serving.outputs.staging import Staging
-from serving.rows import OutputError, partial_of
+from serving.batch.outputs import locks
+from serving.batch.outputs import staging as staging_module
+from serving.batch.outputs.job import Job, differences, read_record
+from serving.batch.outputs.place import job_of, own_files, record_path
+from serving.batch.outputs.staging import Staging
+from serving.batch.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -55,7 +54,7 @@ def test_an_output_without_rows_has_its_header(tmp_path: Path) -> None:
 def test_cut_at_every_byte_and_resumed_it_is_the_same_output(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole.os, "fsync", lambda _: None)  # two thousand of them take a while
+    monkeypatch.setattr(locks.os, "fsync", lambda _: None)  # two thousand of them take a while
     names = names_of(5)
     out, job = tmp_path / f"out{ending}", job_for(names, chunk=2)
     expected = undisturbed(tmp_path, ending, names, chunk=2)
@@ -275,7 +274,7 @@ def deep(place: Path) -> Path:
         (lambda place: place / "missing" / "out.csv", "No such file or directory"),
         (lambda place: place / "folder.csv", "is a folder"),
         (lambda place: place / ("x" * 250 + ".csv"), "File name too long"),
-        (lambda place: place / ("x" * 236 + ".csv"), "File name too long"),  # its record's name is
+        (lambda place: place / ("x" * 238 + ".csv"), "File name too long"),  # its record's name is
         (lambda place: deep(place) / "out.csv", "File name too long"),  # its record's path is
     ],
 )

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.outputs.formats import format_of
-from serving.outputs.merge import merge
-from serving.rows import Row
-from serving.spreadsheet import MARK, guarded, unguarded
+from serving.batch.outputs.formats import format_of
+from serving.batch.outputs.merge import merge
+from serving.batch.rows import MARK, Row, guarded, unguarded
 from tests.serving.outputs import COLUMNS, job_for, names_of, rows_of, run, undisturbed
 
 STARTS = "=+-@\t\r"

@@ -18,8 +18,8 @@ from itertools import chain, islice
 from multiprocessing import active_children, connection, get_context, parent_process
 from typing import TypeVar
 
-from serving.batch.work import Chunk, Prepared, Work
-from serving.rows import Row
+from serving.batch.chunks import Chunk, Prepared, Work
+from serving.batch.rows import Row
 from shipchip import ShipClassifier
 from shipchip.card import InputSpec
 

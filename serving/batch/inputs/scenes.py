@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from serving.batch.inputs.entries import Entry
 from serving.chips import ChipOptions
-from serving.inputs.entries import Entry
 from shipchip.opensarship import CHIP_FOLDER, Scene, chip_of, scene_of
 
 _SLASHES = re.compile(r"[/\\]")

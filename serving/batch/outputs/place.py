@@ -1,4 +1,4 @@
-"""Where an output is, which files are beside it, and whether it may be there."""
+"""Where outputs are: the file itself, the files beside it, and marked folders of pictures."""
 
 import os
 import re
@@ -7,18 +7,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from serving.outputs.formats import ENDINGS, format_of
-from serving.outputs.whole import unfinished
-from serving.rows import OutputError, partial_of
+from serving.batch.outputs.formats import ENDINGS, format_of
+from serving.batch.rows import OutputError, partial_of
+from shipchip.atomic import temporary_of
 
 # What to do where an output, or the rows of an unfinished run, already exist.
 Existing = Literal["refuse", "resume", "overwrite"]
 
-_TAILS = (".partial", ".job", ".whole", ".job.json")
+_TAILS = (".partial", ".job", ".new", ".job.json")
 _ENDING = "(?i:" + "|".join(re.escape(ending) for ending in ENDINGS) + ")"
 _BESIDE = re.compile(
-    rf"\..+{_ENDING}(\.job|\.job\.json)?\.(partial|job|whole)|.+{_ENDING}\.job\.json"
+    rf"\..+{_ENDING}(\.job|\.job\.json)?\.(partial|job|new)|.+{_ENDING}\.job\.json"
 )
+
+# The mark of folders that a batch made for its pictures (--maps, --crops-by-label). Files in a
+# marked folder are not chips, even if a later run reads the folder. Only a new or an empty folder
+# is marked, so a mark never hides chips that were there before.
+MARKER = ".shipchip-pictures"
+
+LONGEST_NAME = 134  # of the temporary files of serving.batch.outputs.pictures, in bytes
+
+_MARKER_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
 
 
 def job_of(out: Path) -> Path:
@@ -27,14 +36,14 @@ def job_of(out: Path) -> Path:
 
 
 def record_path(out: Path) -> Path:
-    """The record of a finished output (serving.outputs.record)."""
+    """The record of a finished output (serving.batch.outputs.job)."""
     return out.with_name(f"{out.name}.job.json")
 
 
 def own_files(out: Path) -> tuple[Path, ...]:
     """All files that a run with this output may make: no listing may take them for chips."""
     written_at_once = (out, job_of(out), record_path(out))
-    return (*written_at_once, partial_of(out), *(unfinished(path) for path in written_at_once))
+    return (*written_at_once, partial_of(out), *(temporary_of(path) for path in written_at_once))
 
 
 def is_output(folder: str, name: str) -> bool:
@@ -76,3 +85,25 @@ def explained(out: Path, hint: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}{hint}") from error
+
+
+def check_folder(folder: Path) -> None:
+    """Raises OutputError where `folder` cannot hold pictures, or holds files and has no mark."""
+    with explained(folder), suppress(FileNotFoundError):
+        (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
+    with explained(folder), suppress(FileNotFoundError):
+        content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
+        if content and not (folder / MARKER).exists():
+            raise OutputError(
+                f"{folder} holds files that no batch wrote, such as {sorted(content)[0]}; give a "
+                "new or an empty folder for pictures"
+            )
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for pictures, or take one that a run has made. Raises OutputError."""
+    check_folder(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (folder / MARKER).open("xb") as file:
+            file.write(_MARKER_TEXT)

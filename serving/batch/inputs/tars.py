@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self, cast
 
-from serving.inputs.entries import Entry, Fault, InputError, Span
+from serving.batch.inputs.entries import Entry, Fault, InputError, Span
 from shipchip.chip import DecodeLimits
 from shipchip.errors import TooLarge, Truncated, Unreadable
 

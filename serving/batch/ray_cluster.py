@@ -17,10 +17,10 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
-from serving.batch.local import WorkerDied
-from serving.batch.options import CannotRun
-from serving.batch.work import Chunk, Work
-from serving.rows import Row
+from serving.batch.chunks import Chunk, Work
+from serving.batch.processes import WorkerDied
+from serving.batch.request import CannotRun
+from serving.batch.rows import Row
 from shipchip.card import InputSpec
 
 # A decode task and an actor share a core: an actor waits while its chunk is decoded.

@@ -18,12 +18,12 @@ from typing import BinaryIO, Self
 
 from pydantic import ValidationError
 
-from serving.outputs.formats import Renderer, format_of, parse_line
-from serving.outputs.job import Job, differences
-from serving.outputs.place import Existing, check_place, explained, job_of
-from serving.outputs.record import check_content, read_record, write_record
-from serving.outputs.whole import open_locked, sync_folder, write_whole
-from serving.rows import OutputError, Row, partial_of, readable
+from serving.batch.outputs.formats import Renderer, format_of, parse_line
+from serving.batch.outputs.job import Job, check_content, differences, read_record, write_record
+from serving.batch.outputs.locks import open_locked, write_locked
+from serving.batch.outputs.place import Existing, check_place, explained, job_of
+from serving.batch.rows import OutputError, Row, partial_of, readable
+from shipchip.atomic import sync_folder
 
 
 class Staging:
@@ -92,7 +92,7 @@ class Staging:
         if self.done != len(self.job.span):
             raise ValueError(f"{self.done} rows; expected {len(self.job.span)} before the end")
         with self._keeping():
-            digest = write_whole(
+            digest = write_locked(
                 self.out, lambda file: self._format.write(file, self.job.columns, self._rows())
             )
             write_record(self.out, self.job, digest)
@@ -135,7 +135,7 @@ def _begin(file: BinaryIO, out: Path, job: Job) -> None:
     file.truncate(0)
     file.seek(0)
     try:
-        write_whole(job_of(out), lambda place: place.write(job.model_dump_json().encode() + b"\n"))
+        write_locked(job_of(out), lambda place: place.write(job.model_dump_json().encode() + b"\n"))
     except BaseException:
         partial_of(out).unlink(missing_ok=True)
         raise

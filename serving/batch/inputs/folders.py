@@ -5,9 +5,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from serving.inputs.entries import InputError
-from serving.outputs.marker import MARKER
-from serving.outputs.place import is_beside_output, is_output
+from serving.batch.inputs.entries import InputError
+from serving.batch.outputs.place import MARKER, is_beside_output, is_output
 from shipchip.files import is_sidecar
 from shipchip.opensarship import CHIP_FOLDER, scene_of
 

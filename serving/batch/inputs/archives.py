@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from serving.inputs.entries import Entry, Fault, tidy
-from serving.inputs.scenes import without_copies
-from serving.inputs.tars import TarStore, read_span, tar_members
-from serving.inputs.zips import read_zip_member, zip_members
-from serving.outputs.marker import MARKER
+from serving.batch.inputs.entries import Entry, Fault, tidy
+from serving.batch.inputs.scenes import without_copies
+from serving.batch.inputs.tars import TarStore, read_span, tar_members
+from serving.batch.inputs.zips import read_zip_member, zip_members
+from serving.batch.outputs.place import MARKER
 from shipchip.chip import DecodeLimits
 from shipchip.errors import (
     ChipError,

@@ -2,14 +2,15 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import get_args
 
 from pydantic import ValidationError
 
+from serving.batch.outputs.job import Shard
+from serving.batch.outputs.place import Existing
 from serving.chips import Polarisation
-from serving.outputs.job import parse_shard
-from serving.outputs.place import Existing
 from serving.settings import Settings, faults
 from shipchip.chip import Quantity
 from shipchip.classifier import Device
@@ -115,3 +116,14 @@ def _spacing(text: str) -> tuple[float, float]:
         return parse_spacing(text)
     except BadPixelSpacing as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_shard(text: str) -> Shard:
+    """(2, 8) from "2/8". For argparse: raises its ArgumentTypeError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    i, n = (int(part) for part in found.groups()) if found else (0, 0)
+    if not 1 <= i <= n:
+        raise argparse.ArgumentTypeError(
+            f"shard {text!r}; expected i/n with i from 1 to n, such as 1/8 for the first of eight"
+        )
+    return i, n

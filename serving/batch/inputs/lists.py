@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from serving.inputs.entries import InputError
-from serving.rows import columns
-from serving.spreadsheet import unguarded
+from serving.batch.inputs.entries import InputError
+from serving.batch.rows import columns, unguarded
 
 # How each CSV of a batch begins.
 _OUTPUT = ",".join(columns(())[:3]).encode() + b","

@@ -11,7 +11,7 @@
 import re
 from collections.abc import Callable, Sequence
 
-from serving.inputs.entries import InputError
+from serving.batch.inputs.entries import InputError
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:

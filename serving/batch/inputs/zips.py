@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from serving.inputs.entries import Entry, Fault
+from serving.batch.inputs.entries import Entry, Fault
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, TooLarge, Truncated, Unreadable
 

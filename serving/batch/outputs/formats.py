@@ -1,6 +1,10 @@
-"""The formats of an output, told by its ending: rows -> file, and the same rows back from it."""
+"""The formats of an output, told by its ending: rows -> file, and the same rows back from it.
+
+pyarrow is an extra, and is imported only when a Parquet file is asked for.
+"""
 
 import csv
+import importlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,20 +13,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
-from serving.outputs import parquet
-from serving.rows import (
+from serving.batch.rows import (
+    MARK,
+    Kind,
     OutputError,
     Row,
     csv_writer,
     jsonl_writer,
     kind_of,
     plain_csv_writer,
+    unguarded,
 )
-from serving.spreadsheet import MARK, unguarded
 
 TextFormat = Literal["csv", "plain-csv", "jsonl"]
 
 _BLOCK = 1024  # rows that are rendered at once
+_PARQUET_GROUP = 8192  # rows: some MB while they are written, and large enough to be read fast
 _LONGEST_FIELD = 2**20  # a path of 4 KiB with a member of 64 KiB, every byte of it as \xff
 
 
@@ -66,7 +72,7 @@ def format_of(path: Path, *, plain_csv: bool = False) -> Format:
     if found is None:
         raise OutputError(f"output {path.name!r}; expected an ending of {', '.join(_FORMATS)}")
     if found is _FORMATS[".parquet"]:
-        parquet.demand()
+        _pyarrow()
     return found
 
 
@@ -142,6 +148,46 @@ def _value(name: str, text: str, row: dict[str, str]) -> Any:
     raise ValueError(f"{name} is {text!r}")
 
 
+def _write_parquet(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> None:
+    """All rows, and nothing else: equal rows give equal bytes with one version of pyarrow."""
+    arrow, tables = _pyarrow()
+    schema, remaining = _parquet_schema(arrow, names), iter(rows)
+    with tables.ParquetWriter(file, schema, compression="snappy") as writer:
+        while group := list(islice(remaining, _PARQUET_GROUP)):
+            writer.write_table(arrow.Table.from_pylist(group, schema=schema))
+
+
+def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Row]:
+    """The rows of a file; OutputError for other columns or types, or damage."""
+    arrow, tables = _pyarrow()
+    try:
+        with tables.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_parquet_schema(arrow, names)):
+                raise OutputError(f"{path}: other columns; expected {', '.join(names)}")
+            for batch in file.iter_batches(_PARQUET_GROUP):
+                yield from batch.to_pylist()
+    except arrow.ArrowInvalid as error:
+        raise OutputError(f"{path}: damaged ({error}); make the file anew") from error
+
+
+def _parquet_schema(arrow: Any, names: Sequence[str]) -> Any:
+    """From the names alone, so that a column without any value keeps its type."""
+    types: dict[Kind, Any] = {
+        "text": arrow.string(),
+        "number": arrow.float64(),
+        "flag": arrow.bool_(),
+        "set": arrow.list_(arrow.string()),
+    }
+    return arrow.schema([(name, types[kind_of(name)]) for name in names])
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise OutputError("Parquet needs pyarrow: pip install 'shipchip[parquet]'") from error
+
+
 def _damaged(path: Path, row: int, error: Exception) -> OutputError:
     return OutputError(f"{path}, row {row}: no row of this run ({error}); make the file anew")
 
@@ -155,7 +201,7 @@ _TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[Row]
 _FORMATS = {
     ".csv": Format(_write_text("csv"), _read_csv),
     ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
-    ".parquet": Format(parquet.write, parquet.read),
+    ".parquet": Format(_write_parquet, _read_parquet),
 }
 _PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
 ENDINGS = tuple(_FORMATS)

@@ -1,13 +1,21 @@
-"""What a run is: two runs with equal jobs give equal rows. And how runs are cut into shards."""
+"""What a run is: two runs with equal jobs give equal rows. And the record of a finished output.
 
-import argparse
+The record is `NAME.job.json` beside the output. Resuming and merging do not rely on file names: the
+record says which run, or which shard of a run, the rows belong to, and the SHA-256 of the output
+shows that they are all there as they were written.
+"""
+
 import hashlib
 import json
-import re
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.batch.outputs.locks import write_locked
+from serving.batch.outputs.place import record_path
+from serving.batch.rows import OutputError
 
 Shard = tuple[int, int]
 
@@ -66,7 +74,7 @@ def hash_names(names: Iterable[str]) -> str:
 
 
 def hash_stamps(stamps: Iterable[object]) -> str:
-    """SHA-256 over what serving.inputs.stamp_of tells of each chip, in order."""
+    """SHA-256 over what serving.batch.inputs.stamp_of tells of each chip, in order."""
     digest = hashlib.sha256()
     for stamp in stamps:
         digest.update(f"{stamp}\n".encode())
@@ -100,20 +108,64 @@ def shard_range(i: int, n: int, chunks: int) -> range:
     return range((i - 1) * chunks // n, i * chunks // n)
 
 
-def parse_shard(text: str) -> Shard:
-    """(2, 8) from "2/8". For argparse: raises its ArgumentTypeError for anything else."""
-    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-    i, n = (int(part) for part in found.groups()) if found else (0, 0)
-    if not 1 <= i <= n:
-        raise argparse.ArgumentTypeError(
-            f"shard {text!r}; expected i/n with i from 1 to n, such as 1/8 for the first of eight"
-        )
-    return i, n
-
-
 _CHANGED = "chips were replaced or changed (their size, time or checksum)"
 _UNKNOWN = "sizes and times of its chips were not recorded, as in a merged output"
 
 
 def _shard_text(shard: Shard | None) -> str:
     return "the whole" if shard is None else "{}/{}".format(*shard)
+
+
+class Record(BaseModel):
+    """One output.
+
+    job     what run it is, with its shard
+    first   number of its first entry in the whole run
+    rows    how many it has
+    sha256  of the output
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["shipchip.job/1"] = "shipchip.job/1"
+    job: Job
+    first: int
+    rows: int
+    sha256: str
+
+
+def write_record(out: Path, job: Job, digest: str) -> None:
+    """Put the record of a finished output, whose SHA-256 is `digest`, beside it."""
+    record = Record(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
+    content = record.model_dump_json(indent=1).encode() + b"\n"
+    write_locked(record_path(out), lambda file: file.write(content))
+
+
+def read_record(out: Path) -> Record:
+    """The record of an output; OutputError where there is none, or none that can be read."""
+    path = record_path(out)
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise OutputError(
+            f"{out} is no finished output of a known run: {path.name} beside it: {error.strerror}; "
+            "make it anew"
+        ) from error
+    except ValidationError as error:
+        raise OutputError(
+            f"{path} is no record of a run by this version; make the output anew"
+        ) from error
+
+
+def check_content(out: Path, record: Record) -> None:
+    """Raises OutputError where the output is not the one that its record was written for."""
+    try:
+        with out.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OutputError(f"cannot read {out}: {error.strerror}") from error
+    if digest != record.sha256:
+        raise OutputError(
+            f"{out} is not what its run has written: its sha256 is not the one in "
+            f"{record_path(out).name}; make it anew"
+        )

@@ -11,12 +11,19 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from serving.outputs.formats import format_of
-from serving.outputs.job import Job, Shard, differences
-from serving.outputs.place import Existing, check_place, explained
-from serving.outputs.record import Record, check_content, read_record, write_record
-from serving.outputs.whole import write_whole
-from serving.rows import OutputError, Row, partial_of
+from serving.batch.outputs.formats import format_of
+from serving.batch.outputs.job import (
+    Job,
+    Record,
+    Shard,
+    check_content,
+    differences,
+    read_record,
+    write_record,
+)
+from serving.batch.outputs.locks import write_locked
+from serving.batch.outputs.place import Existing, check_place, explained
+from serving.batch.rows import OutputError, Row, partial_of
 
 
 class _Part(NamedTuple):
@@ -68,7 +75,7 @@ def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> i
     job = _common(ordered[0])
     target = format_of(out, plain_csv=job.plain_csv)
     with explained(out):
-        digest = write_whole(out, lambda file: target.write(file, job.columns, _rows(ordered)))
+        digest = write_locked(out, lambda file: target.write(file, job.columns, _rows(ordered)))
         write_record(out, job, digest)
     return sum(part.record.rows for part in ordered)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.batch.inputs import Entry, options_of, read_entry
+from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
+from serving.batch.rows import Row, to_row
 from serving.chips import ChipOptions, Failure, Result, predict_each, prepare_chip
-from serving.inputs import Entry, options_of, read_entry
-from serving.outputs.pictures import draw_map, sort_crop, write_map
-from serving.rows import Row, to_row
 from shipchip import DecodeLimits, ShipClassifier
 from shipchip.card import InputSpec
 from shipchip.classifier import Device

@@ -9,17 +9,17 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.outputs.scores import FAILED
+from serving.batch.outputs.place import explained
+from serving.batch.outputs.scores import FAILED
+from serving.batch.rows import OutputError
 from serving.pictures import chip_grey, lay_over
-from serving.rows import OutputError
+from shipchip.atomic import replacing
 
 _LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
 
@@ -37,7 +37,7 @@ def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: flo
 def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:
     """Put the PNG of entry `index` into `folder`; returns its path. OutputError if it cannot."""
     path = folder / (file_name(index, name) + ".png")
-    with _replacing(path) as temporary:
+    with explained(path), replacing(path) as temporary:
         _write_new(temporary, png)
     return path
 
@@ -61,7 +61,7 @@ def sort_crop(
     if place.is_symlink():  # it may lead out of the folder
         raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
     path = place / file_name(index, name)
-    with _replacing(path) as temporary:
+    with explained(path), replacing(path) as temporary:
         if isinstance(chip, bytes):
             _write_new(temporary, chip)
         elif not copy:
@@ -116,20 +116,3 @@ def _open_readable(path: Path) -> int | None:
 def _write_new(path: Path, content: bytes) -> None:
     with path.open("xb") as file:  # never through a link that stands there
         file.write(content)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` that nothing is at; what the block puts there takes its place."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        try:
-            yield temporary
-            if temporary.is_symlink() or temporary.exists():
-                temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

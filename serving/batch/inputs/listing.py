@@ -7,17 +7,17 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from serving.inputs.archives import (
+from serving.batch.inputs.archives import (
     Keep,
     all_members,
     archive_entries,
     is_archive_name,
     read_member,
 )
-from serving.inputs.entries import Entry, Fault, InputError, sort_key, tidy
-from serving.inputs.folders import Outputs, check_listable, slashed, walk
-from serving.inputs.globs import matcher
-from serving.inputs.tars import TarStore
+from serving.batch.inputs.entries import Entry, Fault, InputError, sort_key, tidy
+from serving.batch.inputs.folders import Outputs, check_listable, slashed, walk
+from serving.batch.inputs.globs import matcher
+from serving.batch.inputs.tars import TarStore
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
 from shipchip.files import read_file
@@ -39,8 +39,8 @@ def list_entries(
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
     listed    chips and members of archives; a folder or an archive here is an entry that fails,
               because a list in the wrong encoding may name / or .
-    patterns  globs (serving.inputs.globs), matched against paths below a folder or in an archive,
-              where an archive in a folder counts as a folder; what is named itself needs no match
+    patterns  globs (see globs.py), matched against paths below a folder or in an archive, where
+              an archive in a folder counts as a folder; what is named itself needs no match
     without   outputs of this run, which are never entries
     left_out  is called with each output of another run that is met, which is no entry either: a
               file with its record, a folder of pictures

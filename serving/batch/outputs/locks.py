@@ -1,6 +1,5 @@
-"""Files that are there whole or not at all, and the lock that keeps two runs apart."""
+"""The lock that keeps two runs from writing one output, and atomic writes under it."""
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -8,21 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from serving.rows import OutputError
+from serving.batch.rows import OutputError
+from shipchip.atomic import sync_folder, temporary_of
 
 
-def unfinished(path: Path) -> Path:
-    """Where `write_whole` has a file before it is whole: beside it, so that a rename is atomic."""
-    return path.with_name(f".{path.name}.whole")
+def write_locked(path: Path, write: Callable[[BinaryIO], object]) -> str:
+    """Write `path` atomically and synced to disk; returns its SHA-256.
 
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> str:
-    """`write` a file that takes the place of `path` at once, on disk, and tell its SHA-256.
-
-    Whatever was at `path` stays where `write` fails. Raises OutputError where another run writes
-    the same file now, else OSError and what `write` raises.
+    If `write` fails, whatever was at `path` stays. Raises OutputError if another run is writing the
+    same file, OSError, and what `write` raises.
     """
-    temporary = unfinished(path)
+    temporary = temporary_of(path)
     with open(open_locked(temporary), "r+b") as file:
         try:
             file.truncate(0)
@@ -61,18 +56,6 @@ def open_locked(path: Path) -> int:
             os.close(descriptor)
             raise
         # Its last owner has renamed or removed it between our opening and our locking.
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Renames in `folder` outlive a loss of power from here on, where its file system can do so."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # folders cannot be synced there
-            raise
-    finally:
         os.close(descriptor)
 
 

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from serving.rows import Row
+from serving.batch.rows import Row
 
 FAILED = "failed"
 

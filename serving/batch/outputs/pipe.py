@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from serving.outputs.formats import Renderer, TextFormat
-from serving.rows import OutputError, Row
+from serving.batch.outputs.formats import Renderer, TextFormat
+from serving.batch.rows import OutputError, Row
 
 
 class PipeClosed(Exception):

@@ -1,13 +1,19 @@
-"""The columns of a batch, and how a row of them is written in text (CSV, JSON lines)."""
+"""The columns of a batch, and how a row of them is written as text (CSV, JSON lines).
+
+A CSV is written for spreadsheets. They run a cell that starts with = + - or @ as a formula, and
+file names may start like that: such a cell gets an apostrophe before it. They read a file without a
+byte order mark in the system's code page, which garbles names that are not ASCII: so the file gets
+a mark. The page's CSV follows the same rules (serving/page/table.js).
+"""
 
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from serving.chips import Failure
-from serving.spreadsheet import MARK, guarded
 from shipchip import ModelCard, Prediction
 
 Row = dict[str, Any]
@@ -15,6 +21,11 @@ Kind = Literal["text", "number", "flag", "set"]
 
 # The model computes in float32: beyond six digits stands how chips fell into batches.
 _DIGITS = 6
+
+MARK = "\ufeff"
+
+# With any apostrophes before it: otherwise the names '=a and =a would be the same cell.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
 class OutputError(Exception):
@@ -116,3 +127,13 @@ def _csv_value(value: Any, cell: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         value = "|".join(value)
     return cell(value) if isinstance(value, str) else value
+
+
+def guarded(text: str) -> str:
+    """The text as a cell that is no formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text of which `guarded` made this cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

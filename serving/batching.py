@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from serving.chips import Chip, Failure, Result
-from serving.metrics import Telemetry
+from serving.chips import ChipFailure, Outcome, PreparedChip
+from serving.metrics import ModelMetrics
 from serving.refusals import Refused
-from serving.sessions import Lanes, Run
+from serving.sessions import ModelRun, ModelSessions
 
 _AHEAD = 32  # full batches handed on while all lanes are busy: about a second of work
 _RATE_MEMORY = 0.8  # weight of what was measured before in the running chips a second
@@ -30,14 +30,14 @@ _RATE_MEMORY = 0.8  # weight of what was measured before in the running chips a 
 class _Ask:
     """Chips that one caller waits for; `taken` of them have been given to a run."""
 
-    inputs: Sequence[Chip]
+    inputs: Sequence[PreparedChip]
     explain: bool
     places: "Places"
-    answer: asyncio.Future[list[Result]]
+    answer: asyncio.Future[list[Outcome]]
     since: float
     taken: int = 0
     missing: int = 0
-    results: dict[int, Result] = field(default_factory=dict)
+    results: dict[int, Outcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class MicroBatcher:
     `open` counts the requests that were admitted and are not over.
     """
 
-    def __init__(self, lanes: Lanes, max_queue: int, telemetry: Telemetry) -> None:
+    def __init__(self, lanes: ModelSessions, max_queue: int, telemetry: ModelMetrics) -> None:
         self._lanes = lanes
         self._free = lanes.count
         self._max_queue = max_queue
@@ -116,8 +116,8 @@ class MicroBatcher:
             )
 
     async def predict(
-        self, inputs: Sequence[Chip], places: Places, *, explain: bool
-    ) -> list[Result]:
+        self, inputs: Sequence[PreparedChip], places: Places, *, explain: bool
+    ) -> list[Outcome]:
         """Results of prepared inputs (1, S, S), in order; each takes one of `places` with it.
 
         Cancelled, it takes back the chips that are in no run yet.
@@ -211,7 +211,7 @@ class MicroBatcher:
                 self._queue.popleft()
         return slices
 
-    def _measure(self, slices: Sequence[_Slice], run: Run, lanes: int) -> None:
+    def _measure(self, slices: Sequence[_Slice], run: ModelRun, lanes: int) -> None:
         self._telemetry.ran(len(run.results), run.seconds)
         for s in slices:
             self._telemetry.waited(run.began - s.ask.since)
@@ -234,7 +234,7 @@ def _give_up(slices: Sequence[_Slice]) -> None:
             s.ask.answer.set_exception(_closing())
 
 
-def _hand_out(slices: Sequence[_Slice], results: Sequence[Result]) -> None:
+def _hand_out(slices: Sequence[_Slice], results: Sequence[Outcome]) -> None:
     """Every ask its results; answers the asks that have all of theirs."""
     at = 0
     for s in slices:
@@ -246,8 +246,8 @@ def _hand_out(slices: Sequence[_Slice], results: Sequence[Result]) -> None:
             s.ask.answer.set_result([s.ask.results[i] for i in range(len(s.ask.inputs))])
 
 
-def _asked_for(result: Result, explain: bool) -> Result:
+def _asked_for(result: Outcome, explain: bool) -> Outcome:
     """Without the map that a chip beside it in the run had asked for."""
-    if explain or isinstance(result, Failure) or result.activation_map is None:
+    if explain or isinstance(result, ChipFailure) or result.activation_map is None:
         return result
     return replace(result, activation_map=None)

@@ -35,20 +35,20 @@ class ChipOptions:
 
 
 @dataclass(frozen=True)
-class Failure:
+class ChipFailure:
     """Why a chip was not classified: a stable code, and a message for people."""
 
     code: str
     message: str
 
 
-Chip = NDArray[np.float32]
-Result = Prediction | Failure
+PreparedChip = NDArray[np.float32]
+Outcome = Prediction | ChipFailure
 
 
 def prepare_chip(
     source: bytes | Path, options: ChipOptions, spec: InputSpec, limits: DecodeLimits
-) -> Chip | Failure:
+) -> PreparedChip | ChipFailure:
     """The model input (1, S, S) of one chip, or why there is none. Raises nothing."""
     try:
         chip = decode(
@@ -60,18 +60,20 @@ def prepare_chip(
         )
         return prepare(chip, spec)
     except ChipError as error:
-        return Failure(error.code, str(error))
+        return ChipFailure(error.code, str(error))
     # A bug that one chip triggers must not cost the answers of the chips beside it. It is logged
     # with its traceback, and its code is not one of shipchip's, so nobody takes it for bad input.
     except Exception:
         log.exception("a chip met a fault of the program")
-        return Failure("internal_error", "the program failed on this chip; see its log")
+        return ChipFailure("internal_error", "the program failed on this chip; see its log")
 
 
-def predict_each(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) -> list[Result]:
+def predict_each(
+    ships: ShipClassifier, batch: Sequence[PreparedChip], explain: bool
+) -> list[Outcome]:
     """Results of prepared inputs (1, S, S), in order.
 
-    If the run fails, its chips are run one by one: the chip that fails again is a Failure
+    If the run fails, its chips are run one by one: the chip that fails again is a ChipFailure
     `internal_error`, and the error is logged.
     """
     try:
@@ -81,6 +83,6 @@ def predict_each(ships: ShipClassifier, batch: Sequence[Chip], explain: bool) ->
     except Exception:
         if len(batch) == 1:
             log.exception("the model failed on a chip")
-            return [Failure("internal_error", "the model failed on this chip; see its log")]
+            return [ChipFailure("internal_error", "the model failed on this chip; see its log")]
     log.warning("a run of %d chips failed; they are run one by one", len(batch))
     return [predict_each(ships, [chip], explain)[0] for chip in batch]

@@ -12,11 +12,11 @@ from contextvars import copy_context
 from typing import Any
 
 from serving.batching import MicroBatcher, Places
-from serving.chips import Chip, ChipOptions, Failure, Result, prepare_chip
-from serving.metrics import Telemetry
+from serving.chips import ChipFailure, ChipOptions, Outcome, PreparedChip, prepare_chip
+from serving.metrics import ModelMetrics
 from serving.pictures import explain_chips
 from serving.refusals import Refused
-from serving.sessions import open_lanes
+from serving.sessions import open_sessions
 from serving.settings import Settings
 from shipchip import ShipClassifier
 
@@ -38,11 +38,11 @@ class Engine:
         self.ships = ShipClassifier(
             settings.model, device=settings.device, threads=settings.threads
         )
-        self.telemetry = Telemetry(self.ships.card, self.ships.sha256, self.ships.provider)
+        self.telemetry = ModelMetrics(self.ships.card, self.ships.sha256, self.ships.provider)
         self.ready = False
         self._limits = settings.decode_limits()
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._lanes = open_lanes(self.ships, settings)
+        self._lanes = open_sessions(self.ships, settings)
         self._batcher = MicroBatcher(self._lanes, settings.max_queue, self.telemetry)
 
     def warm_up(self) -> None:
@@ -59,7 +59,7 @@ class Engine:
 
     async def classify(
         self, files: Sequence[bytes], options: ChipOptions, *, explain: bool
-    ) -> list[Result]:
+    ) -> list[Outcome]:
         """One result a file, in order. A bad chip fails alone, before the batch.
 
         Refused, 429 or 503, before anything is decoded, as MicroBatcher.admit tells.
@@ -74,7 +74,7 @@ class Engine:
 
     async def _part(
         self, files: Sequence[bytes], options: ChipOptions, places: Places, *, explain: bool
-    ) -> list[Result]:
+    ) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(
             # The context holds the request's id, for the log lines of that thread.
@@ -84,16 +84,18 @@ class Engine:
             files,
             options,
         )
-        inputs = [item for item in prepared if not isinstance(item, Failure)]
+        inputs = [item for item in prepared if not isinstance(item, ChipFailure)]
         places.free(len(prepared) - len(inputs))
         answers = iter(await self._batcher.predict(inputs, places, explain=explain))
-        results = [item if isinstance(item, Failure) else next(answers) for item in prepared]
+        results = [item if isinstance(item, ChipFailure) else next(answers) for item in prepared]
         if not explain:
             return results
         scale = self.ships.card.input.db_scale
         return await loop.run_in_executor(self._decoders, explain_chips, prepared, results, scale)
 
-    def _prepare(self, files: Sequence[bytes], options: ChipOptions) -> list[Chip | Failure]:
+    def _prepare(
+        self, files: Sequence[bytes], options: ChipOptions
+    ) -> list[PreparedChip | ChipFailure]:
         spec = self.ships.card.input
         return [prepare_chip(data, options, spec, self._limits) for data in files]
 
@@ -109,7 +111,7 @@ class Engine:
         self._batcher.close()
 
 
-async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Result]]]) -> list[list[Result]]:
+async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Outcome]]]) -> list[list[Outcome]]:
     """The results of all parts of a request; Refused where one of them is."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import KeyCheck
 from serving.forms import Form, read_form
-from serving.json_form import check_json_type, max_json_bytes, read_base64_form
-from serving.metrics import RequestTelemetry
+from serving.json_form import check_json_type, max_json_bytes, read_json_form
+from serving.metrics import RequestMetrics
 from serving.multipart import boundary_of, split_parts
 from serving.refusals import (
     REQUEST_ID_HEADER,
@@ -50,7 +50,7 @@ _FOREIGN = {
 log = logging.getLogger(__name__)
 
 
-class Desk(Protocol):
+class FormHandler(Protocol):
     """Answers forms."""
 
     def look_in(self) -> None:
@@ -60,7 +60,7 @@ class Desk(Protocol):
         """The answer to a form that was read."""
 
 
-class RequestLimits:
+class RequestMiddleware:
     """See the module.
 
     app       serves what is no form
@@ -68,12 +68,12 @@ class RequestLimits:
     settings  gives the limits
     """
 
-    def __init__(self, app: ASGIApp, desk: Callable[[], Desk], settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, desk: Callable[[], FormHandler], settings: Settings) -> None:
         self.app = app
         self.desk = desk
         self.settings = settings
         self._check_key = KeyCheck(settings)
-        self._telemetry = RequestTelemetry()
+        self._telemetry = RequestMetrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -118,7 +118,7 @@ class RequestLimits:
             body = await self._body(headers, receive, max_json_bytes(self.settings))
             self.desk().look_in()
             # Always off the event loop: it makes objects, and many.
-            return await asyncio.to_thread(read_base64_form, body, self.settings)
+            return await asyncio.to_thread(read_json_form, body, self.settings)
         boundary = boundary_of(kind)
         body = await self._body(headers, receive, self.settings.max_request_bytes)
         # Under overload, reading forms only to refuse them took a fifth of the event loop's time.
@@ -154,7 +154,7 @@ class _Reply:
     """The way back: adds the request id, and puts errors of others into our shape."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, telemetry: RequestTelemetry
+        self, scope: Scope, receive: Receive, send: Send, telemetry: RequestMetrics
     ) -> None:
         self.started = False
         self.code = ""  # of the refusal, where it was one

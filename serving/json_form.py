@@ -88,7 +88,7 @@ def max_json_bytes(settings: Settings) -> int:
     return settings.max_request_bytes * 4 // 3 + names
 
 
-def read_base64_form(body: bytes, settings: Settings) -> Form:
+def read_json_form(body: bytes, settings: Settings) -> Form:
     """The checked form. Refused, 400 or 413, names the first thing that does not fit."""
     fields = _parse(body, settings)
     files = fields.get("files")

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
-from serving.chips import Failure
+from serving.chips import ChipFailure
 from shipchip import ModelCard, Prediction
 
 _CONFIDENCE = tuple(n / 20 for n in range(1, 21))
@@ -33,7 +33,7 @@ Mix = Mapping[str, float]
 _SOURCES = TypeAdapter(dict[str, dict[str, dict[str, NonNegativeInt]]])
 
 
-class RequestTelemetry:
+class RequestMetrics:
     """Requests for classification by status and refusal code, "" where a request was taken; and
     their time."""
 
@@ -57,7 +57,7 @@ class RequestTelemetry:
         self._seconds.observe(seconds)
 
 
-class Telemetry:
+class ModelMetrics:
     """The figures of one worker's model. `card` and `provider` name the model."""
 
     def __init__(self, card: ModelCard, sha256: str, provider: str) -> None:
@@ -108,10 +108,10 @@ class Telemetry:
         info.labels(card.name, card.version, sha256, provider).set(1)
         self._trained_on = training_mix(card)
 
-    def classified(self, results: Sequence[Prediction | Failure]) -> None:
+    def classified(self, results: Sequence[Prediction | ChipFailure]) -> None:
         """The results of one request."""
         for result in results:
-            if isinstance(result, Failure):
+            if isinstance(result, ChipFailure):
                 self._chips.labels("error", result.code).inc()
                 continue
             self._predictions[result.label, result.in_distribution].inc()

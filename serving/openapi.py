@@ -22,7 +22,7 @@ from shipchip.chip import Quantity
 
 MODEL = "/v1/model"
 
-Spacing = Annotated[
+SpacingField = Annotated[
     tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93x3.87"]})
 ]
 
@@ -54,7 +54,7 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     files: list[Upload] = Field(
         min_length=1, description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy"
     )
-    pixel_spacing_m: Spacing | None = Field(
+    pixel_spacing_m: SpacingField | None = Field(
         default=None,
         description="metres a pixel on the ground: 10, or row and column as 13.93x3.87; overrides "
         "the files'",

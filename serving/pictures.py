@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.chips import Chip, Failure
+from serving.chips import ChipFailure, PreparedChip
 from shipchip import Prediction
 
 Pixels = NDArray[np.uint8]
@@ -39,7 +39,7 @@ _PLASMA = np.array(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Explained(Prediction):
+class ExplainedPrediction(Prediction):
     """A prediction with its pictures, PNG files in base64.
 
     preview  what the model saw, grey
@@ -51,26 +51,28 @@ class Explained(Prediction):
 
 
 def explain_chips(
-    prepared: Sequence[Chip | Failure], results: Sequence[Prediction | Failure], db_scale: float
-) -> list[Prediction | Failure]:
+    prepared: Sequence[PreparedChip | ChipFailure],
+    results: Sequence[Prediction | ChipFailure],
+    db_scale: float,
+) -> list[Prediction | ChipFailure]:
     """Results with their pictures, of prepared chips (1, S, S); `db_scale` as in the card.
 
     What has failed, or has no activation map, stays as it is.
     """
     return [
         result
-        if isinstance(chip, Failure) or isinstance(result, Failure)
+        if isinstance(chip, ChipFailure) or isinstance(result, ChipFailure)
         else _explained(chip, result, db_scale)
         for chip, result in zip(prepared, results, strict=True)
     ]
 
 
-def _explained(chip: Chip, prediction: Prediction, db_scale: float) -> Prediction:
+def _explained(chip: PreparedChip, prediction: Prediction, db_scale: float) -> Prediction:
     if prediction.activation_map is None:
         return prediction
     grey = chip_grey(chip[0] * db_scale)
     heated = lay_over(grey, prediction.activation_map)
-    return Explained(**vars(prediction), preview=_png(grey), overlay=_png(heated))
+    return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(heated))
 
 
 def chip_grey(decibels: NDArray[np.float32]) -> Pixels:

@@ -26,7 +26,7 @@ from serving.access import Cors
 from serving.chips import ChipOptions, Polarisation
 from serving.engine import Engine
 from serving.forms import Form, Upload
-from serving.http import CLASSIFY, CLASSIFY_BASE64, RequestLimits
+from serving.http import CLASSIFY, CLASSIFY_BASE64, RequestMiddleware
 from serving.openapi import MODEL, ClassifyForm, DocumentedService
 from serving.page import page_routes
 from serving.refusals import Refused, envelope, json_response, request_id
@@ -55,7 +55,7 @@ class FrontedService(DocumentedService):
         # A redirect to the path without its last slash would be absolute: of the scheme and the
         # path that this process sees, which a proxy may have changed. Now it is a 404.
         app.router.redirect_slashes = False
-        limited = RequestLimits(app, lambda: routes.state.service, settings)
+        limited = RequestMiddleware(app, lambda: routes.state.service, settings)
         logged = logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
         return server.KeepAlive(logged, settings.keep_alive_s)
 

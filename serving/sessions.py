@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.chips import Chip, Result, predict_each
+from serving.chips import Outcome, PreparedChip, predict_each
 from serving.settings import Settings
 from shipchip import ShipClassifier
 
@@ -23,15 +23,15 @@ _CHIPS_A_CORE = 16
 
 
 @dataclass(frozen=True)
-class Run:
+class ModelRun:
     """A run that is over: a result a chip, and when it began and how long it took (monotonic s)."""
 
-    results: list[Result]
+    results: list[Outcome]
     began: float
     seconds: float
 
 
-class Lanes:
+class ModelSessions:
     """`count` runs at a time at most, of `batch_size` chips at most.
 
     whole   the classifier that uses all cores, for a run that has no other beside it
@@ -54,8 +54,13 @@ class Lanes:
             ships.predict(np.zeros((1, 1, size, size), np.float32), explain=True)
 
     async def predict(
-        self, batch: Sequence[Chip], wanted: Callable[[], bool], *, explain: bool, alone: bool
-    ) -> Run | None:
+        self,
+        batch: Sequence[PreparedChip],
+        wanted: Callable[[], bool],
+        *,
+        explain: bool,
+        alone: bool,
+    ) -> ModelRun | None:
         """Results of prepared inputs (1, S, S), in order; a chip that fails in a run fails alone.
 
         `alone` takes all cores. Calls beyond `count` wait for a lane, and are None if by then
@@ -70,24 +75,24 @@ class Lanes:
         self._threads.shutdown(cancel_futures=True)
 
 
-def open_lanes(ships: ShipClassifier, settings: Settings) -> Lanes:
+def open_sessions(ships: ShipClassifier, settings: Settings) -> ModelSessions:
     """A lane a core; one lane on a GPU, which shares out its cores itself.
 
     ModelCorrupt where the file is no longer the one that `ships` was made of.
     """
     count = settings.threads or len(os.sched_getaffinity(0))
     if count == 1 or ships.provider != "CPUExecutionProvider":
-        return Lanes(ships, ships, 1, settings.batch_size)
+        return ModelSessions(ships, ships, 1, settings.batch_size)
     single = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)
-    return Lanes(ships, single, count, min(settings.batch_size, _CHIPS_A_CORE))
+    return ModelSessions(ships, single, count, min(settings.batch_size, _CHIPS_A_CORE))
 
 
 def _run(
-    ships: ShipClassifier, batch: Sequence[Chip], wanted: Callable[[], bool], explain: bool
-) -> Run | None:
+    ships: ShipClassifier, batch: Sequence[PreparedChip], wanted: Callable[[], bool], explain: bool
+) -> ModelRun | None:
     """On a model thread."""
     if not wanted():
         return None
     began = time.monotonic()
     results = predict_each(ships, batch, explain)
-    return Run(results, began, time.monotonic() - began)
+    return ModelRun(results, began, time.monotonic() - began)

@@ -45,7 +45,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
+class ModelOutputs:
     """What the model file gives for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
 
     logits: NDArray[np.float32]
@@ -141,11 +141,11 @@ class ShipClassifier:
             for i, k in enumerate(best)
         ]
 
-    def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> Outputs:
+    def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> ModelOutputs:
         """The session's raw outputs for prepared inputs (N, 1, S, S)."""
         wanted = _OUTPUTS if maps else _OUTPUTS[:2]
         values = self.session.run(list(wanted), {"chips": inputs})
-        return Outputs(values[0], values[1], values[2] if maps else None)
+        return ModelOutputs(values[0], values[1], values[2] if maps else None)
 
 
 def _session(

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
 from shipchip.errors import ChipError, ServiceError, TooLarge
-from shipchip.files import read_file
+from shipchip.files import read_chip_file
 from shipchip.spacing import Spacing, spacing_text
 from shipchip.transport import Transport
 
 if TYPE_CHECKING:  # it imports numpy
     from shipchip.chip import Quantity
 
-Source = bytes | str | os.PathLike[str]
+ChipSource = bytes | str | os.PathLike[str]
 
 _MAX_NAME = 200  # characters; the service takes 255
 
@@ -125,7 +125,7 @@ class Client:
 
     def classify(
         self,
-        sources: Source | Iterable[Source],
+        sources: ChipSource | Iterable[ChipSource],
         *,
         pixel_spacing_m: float | Spacing | str | None = None,
         polarisation: str | None = None,
@@ -185,13 +185,13 @@ class Client:
 
 
 def _parts(
-    sources: Iterable[Source], boundary: str, most: int, room: int
+    sources: Iterable[ChipSource], boundary: str, most: int, room: int
 ) -> Iterator[_Part | Failure]:
     """A part a source, read when it is asked for; a Failure for what cannot be sent."""
     for index, source in enumerate(sources):
         name = f"#{index + 1}" if isinstance(source, bytes) else os.fspath(source)
         try:
-            content = source if isinstance(source, bytes) else read_file(Path(source), most)
+            content = source if isinstance(source, bytes) else read_chip_file(Path(source), most)
             part = _file(boundary, Path(name).name, content)
             if len(content) > most or len(part) > room:
                 raise TooLarge(f"{len(content)} bytes; the service takes {min(most, room)}")

@@ -22,7 +22,7 @@ _SIDECARS = re.compile(
 )
 
 
-def read_file(path: Path, max_bytes: int) -> bytes:
+def read_chip_file(path: Path, max_bytes: int) -> bytes:
     """The bytes of a chip's file. NotFound, Unreadable, Empty or TooLarge, before it is opened."""
     try:
         if not path.exists():

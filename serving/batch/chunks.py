@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.batch.inputs import Entry, options_of, read_entry
+from serving.batch.inputs import ChipEntry, options_of, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
-from serving.batch.rows import Row, to_row
-from serving.chips import ChipOptions, Failure, Result, predict_each, prepare_chip
+from serving.batch.rows import BatchRow, to_row
+from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
 from shipchip import DecodeLimits, ShipClassifier
 from shipchip.card import InputSpec
 from shipchip.classifier import Device
 from shipchip.errors import ChipError
 
-Prepared = NDArray[np.float32] | Failure
+PreparedOrFailure = NDArray[np.float32] | ChipFailure
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Chunk:
     """Entries that follow each other; `start` is the place of the first among all."""
 
     start: int
-    entries: tuple[Entry, ...]
+    entries: tuple[ChipEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -58,45 +58,50 @@ class Work:
         """The model on one core, or on a GPU; raises a ModelError."""
         return ShipClassifier(self.model, device=self.device, threads=1, sha256=self.sha256)
 
-    def prepare(self, chunk: Chunk, spec: InputSpec) -> list[Prepared]:
+    def prepare(self, chunk: Chunk, spec: InputSpec) -> list[PreparedOrFailure]:
         """Model inputs (1, S, S), or why there is none. Raises nothing."""
         return [self._prepare(entry, spec) for entry in chunk.entries]
 
     def classify(
-        self, chunk: Chunk, prepared: Sequence[Prepared], ships: ShipClassifier
-    ) -> list[Row]:
+        self, chunk: Chunk, prepared: Sequence[PreparedOrFailure], ships: ShipClassifier
+    ) -> list[BatchRow]:
         """A row an entry, in order, and its pictures. OutputError where they cannot be written."""
-        inputs = [item for item in prepared if not isinstance(item, Failure)]
+        inputs = [item for item in prepared if not isinstance(item, ChipFailure)]
         explain = self.maps is not None
         found = iter(predict_each(ships, inputs, explain) if inputs else ())
         rows = []
         for place, (entry, item) in enumerate(zip(chunk.entries, prepared, strict=True)):
-            result = item if isinstance(item, Failure) else next(found)
+            result = item if isinstance(item, ChipFailure) else next(found)
             rows.append(to_row(entry.name, result, ships.card))
             self._write_map(chunk.start + place, entry, item, result, ships)
             self._sort_crop(chunk.start + place, entry, result)
         return rows
 
-    def _prepare(self, entry: Entry, spec: InputSpec) -> Prepared:
+    def _prepare(self, entry: ChipEntry, spec: InputSpec) -> PreparedOrFailure:
         try:
             content = read_entry(entry, self.limits)
         except ChipError as error:
-            return Failure(error.code, str(error))
+            return ChipFailure(error.code, str(error))
         return prepare_chip(content, options_of(entry, self.options), spec, self.limits)
 
     def _write_map(
-        self, index: int, entry: Entry, item: Prepared, result: Result, ships: ShipClassifier
+        self,
+        index: int,
+        entry: ChipEntry,
+        item: PreparedOrFailure,
+        result: Outcome,
+        ships: ShipClassifier,
     ) -> None:
-        if self.maps is None or isinstance(item, Failure) or isinstance(result, Failure):
+        if self.maps is None or isinstance(item, ChipFailure) or isinstance(result, ChipFailure):
             return
         if result.activation_map is not None:
             png = draw_map(item, result.activation_map, ships.card.input.db_scale)
             write_map(self.maps, index, entry.name, png)
 
-    def _sort_crop(self, index: int, entry: Entry, result: Result) -> None:
+    def _sort_crop(self, index: int, entry: ChipEntry, result: Outcome) -> None:
         if self.crops is None:
             return
-        label = None if isinstance(result, Failure) else result.label
+        label = None if isinstance(result, ChipFailure) else result.label
         chip: bytes | Path = Path(entry.path)
         if entry.member is not None:
             try:

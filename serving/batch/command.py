@@ -19,7 +19,7 @@ from rich.console import Console
 from serving.batch.chunks import Chunk, Work
 from serving.batch.ending import CANNOT_RUN, status_of
 from serving.batch.inputs import (
-    Entry,
+    ChipEntry,
     InputError,
     TarStore,
     label_of,
@@ -34,14 +34,14 @@ from serving.batch.outputs.pipe import PipeClosed, to_stdout
 from serving.batch.outputs.place import Existing, check_folder, check_place, make_folder, own_files
 from serving.batch.outputs.scores import Scores
 from serving.batch.outputs.staging import Staging
-from serving.batch.processes import WorkerDied, classify_here
+from serving.batch.processes import WorkerDied, classify_in_processes
 from serving.batch.progress import Tally, progress
 from serving.batch.request import CannotRun, existing_of, make_parser, picture_folders, settings_of
-from serving.batch.rows import OutputError, Row, columns, readable
+from serving.batch.rows import BatchRow, OutputError, columns, readable
 from serving.chips import ChipOptions
 from shipchip import ModelError, ShipClassifier, __version__
 
-Engine = Callable[[Iterable[Chunk]], Iterator[list[Row]]]
+ClassifyChunks = Callable[[Iterable[Chunk]], Iterator[list[BatchRow]]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(given)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     try:
-        return run(args, console)
+        return run_batch(args, console)
     except (CannotRun, InputError, ModelError, OutputError, WorkerDied) as error:
         console.print(f"serving.batch: {' '.join(str(error).split())}")  # one line, always
         return CANNOT_RUN
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status_of(interrupt)
 
 
-def run(args: argparse.Namespace, console: Console) -> int:
+def run_batch(args: argparse.Namespace, console: Console) -> int:
     """Classify what `args` name; the exit status."""
     out = None if args.out == "-" else Path(args.out)
     _check(args, out)
@@ -104,7 +104,7 @@ class _Told:
         self.tally = Tally()
         self.scores = None if classes is None else Scores(classes)
 
-    def add(self, rows: Iterable[Row], entries: Iterable[Entry]) -> None:
+    def add(self, rows: Iterable[BatchRow], entries: Iterable[ChipEntry]) -> None:
         for row, entry in zip(rows, entries, strict=True):
             self.tally.add(row)
             if self.scores is not None:
@@ -114,8 +114,8 @@ class _Told:
 def _stream(
     args: argparse.Namespace,
     job: Job,
-    entries: Sequence[Entry],
-    engine: Engine,
+    entries: Sequence[ChipEntry],
+    engine: ClassifyChunks,
     told: _Told,
     console: Console,
 ) -> None:
@@ -131,8 +131,8 @@ def _stream(
 def _stage(
     out: Path,
     job: Job,
-    entries: Sequence[Entry],
-    engine: Engine,
+    entries: Sequence[ChipEntry],
+    engine: ClassifyChunks,
     console: Console,
     *,
     existing: Existing,
@@ -151,7 +151,7 @@ def make_job(
     args: argparse.Namespace,
     work: Work,
     ships: ShipClassifier,
-    entries: Sequence[Entry],
+    entries: Sequence[ChipEntry],
     chunk: int,
 ) -> Job:
     """The job of the run that the command line asks for, or of one shard of it."""
@@ -186,9 +186,11 @@ def make_job(
 
 def _engine(
     args: argparse.Namespace, work: Work, ships: ShipClassifier, stack: ExitStack
-) -> Engine:
+) -> ClassifyChunks:
     if args.engine == "local":
-        return _with_folders(args, lambda chunks: classify_here(chunks, work, ships, args.workers))
+        return _with_folders(
+            args, lambda chunks: classify_in_processes(chunks, work, ships, args.workers)
+        )
     try:  # Ray is an extra, and takes a second to import
         cluster = import_module("serving.batch.ray_cluster")
     except ModuleNotFoundError as error:
@@ -201,10 +203,10 @@ def _engine(
     )
 
 
-def _with_folders(args: argparse.Namespace, engine: Engine) -> Engine:
+def _with_folders(args: argparse.Namespace, engine: ClassifyChunks) -> ClassifyChunks:
     """The engine, with the folders for pictures made when it begins."""
 
-    def classify(chunks: Iterable[Chunk]) -> Iterator[list[Row]]:
+    def classify(chunks: Iterable[Chunk]) -> Iterator[list[BatchRow]]:
         for folder in picture_folders(args):
             make_folder(folder)
         yield from engine(chunks)
@@ -214,7 +216,7 @@ def _with_folders(args: argparse.Namespace, engine: Engine) -> Engine:
 
 def _entries(
     args: argparse.Namespace, out: Path | None, store: TarStore, console: Console
-) -> list[Entry]:
+) -> list[ChipEntry]:
     sources, listed = args.sources, _listed(args.list)
     if args.expand_list:
         sources, listed = [*sources, *listed], []
@@ -258,12 +260,12 @@ def _listed(place: str | None) -> list[str]:
         raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
 
 
-def _of(job: Job, entries: Sequence[Entry]) -> Iterator[Entry]:
+def _of(job: Job, entries: Sequence[ChipEntry]) -> Iterator[ChipEntry]:
     """The entries of this run, or of this shard of it."""
     return (entries[number] for number in job.span)
 
 
-def _chunks(job: Job, entries: Sequence[Entry], done: int) -> Iterator[Chunk]:
+def _chunks(job: Job, entries: Sequence[ChipEntry], done: int) -> Iterator[Chunk]:
     for start in range(job.span.start + done, job.span.stop, job.chunk):
         yield Chunk(start, tuple(entries[start : min(start + job.chunk, job.span.stop)]))
 

@@ -18,8 +18,8 @@ from itertools import chain, islice
 from multiprocessing import active_children, connection, get_context, parent_process
 from typing import TypeVar
 
-from serving.batch.chunks import Chunk, Prepared, Work
-from serving.batch.rows import Row
+from serving.batch.chunks import Chunk, PreparedOrFailure, Work
+from serving.batch.rows import BatchRow
 from shipchip import ShipClassifier
 from shipchip.card import InputSpec
 
@@ -30,9 +30,9 @@ class WorkerDied(Exception):
     """A worker process has ended by itself, most likely for want of memory."""
 
 
-def classify_here(
+def classify_in_processes(
     chunks: Iterable[Chunk], work: Work, ships: ShipClassifier, workers: int
-) -> Iterator[list[Row]]:
+) -> Iterator[list[BatchRow]]:
     """The rows of each chunk, in order; memory is bounded, however many chunks there are.
 
     work     with the sum of the model, which the processes open as well
@@ -139,9 +139,9 @@ def _ships() -> ShipClassifier:
     return _work.open()
 
 
-def _classify(chunk: Chunk) -> list[Row]:
+def _classify(chunk: Chunk) -> list[BatchRow]:
     return _work.classify(chunk, _work.prepare(chunk, _spec), _ships())
 
 
-def _prepare(chunk: Chunk) -> list[Prepared]:
+def _prepare(chunk: Chunk) -> list[PreparedOrFailure]:
     return _work.prepare(chunk, _spec)

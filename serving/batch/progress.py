@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from serving.batch.rows import Row
+from serving.batch.rows import BatchRow
 
 
 class _Rate(ProgressColumn):
@@ -26,7 +26,9 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(console: Console, total: int, done: int) -> Iterator[Callable[[Sequence[Row]], None]]:
+def progress(
+    console: Console, total: int, done: int
+) -> Iterator[Callable[[Sequence[BatchRow]], None]]:
     """A function that counts rows; a bar on a terminal, quiet elsewhere.
 
     done  rows of an earlier run that this one goes on with
@@ -42,7 +44,7 @@ def progress(console: Console, total: int, done: int) -> Iterator[Callable[[Sequ
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("classifying", total=total, completed=done)
 
-        def advance(rows: Sequence[Row]) -> None:
+        def advance(rows: Sequence[BatchRow]) -> None:
             nonlocal failed
             failed += sum(row["status"] == "error" for row in rows)
             description = f"classifying, {failed} failed" if failed else "classifying"
@@ -57,7 +59,7 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: BatchRow) -> None:
         """Count a row."""
         self._counts[row["status"], row["label"] or row["error_code"]] += 1
 

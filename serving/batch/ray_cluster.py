@@ -20,7 +20,7 @@ from ray.exceptions import RayError
 from serving.batch.chunks import Chunk, Work
 from serving.batch.processes import WorkerDied
 from serving.batch.request import CannotRun
-from serving.batch.rows import Row
+from serving.batch.rows import BatchRow
 from shipchip.card import InputSpec
 
 # A decode task and an actor share a core: an actor waits while its chunk is decoded.
@@ -49,7 +49,9 @@ def connected(address: str | None, workers: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def classify_there(chunks: Iterable[Chunk], work: Work, spec: InputSpec) -> Iterator[list[Row]]:
+def classify_on_cluster(
+    chunks: Iterable[Chunk], work: Work, spec: InputSpec
+) -> Iterator[list[BatchRow]]:
     """The rows of each chunk, in order. Raises WorkerDied."""
     manifest = ray.data.from_items([{"chunk": chunk} for chunk in chunks])
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]

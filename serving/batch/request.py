@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from serving.batch.outputs.job import Shard
 from serving.batch.outputs.place import Existing
 from serving.chips import Polarisation
-from serving.settings import Settings, faults
+from serving.settings import Settings, setting_errors
 from shipchip.chip import Quantity
 from shipchip.classifier import Device
 from shipchip.errors import BadPixelSpacing
@@ -29,7 +29,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise CannotRun("; ".join(faults(error))) from error
+        raise CannotRun("; ".join(setting_errors(error))) from error
 
 
 def existing_of(args: argparse.Namespace) -> Existing:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from serving.chips import Failure
+from serving.chips import ChipFailure
 from shipchip import ModelCard, Prediction
 
-Row = dict[str, Any]
-Kind = Literal["text", "number", "flag", "set"]
+BatchRow = dict[str, Any]
+ColumnKind = Literal["text", "number", "flag", "set"]
 
 # The model computes in float32: beyond six digits stands how chips fell into batches.
 _DIGITS = 6
@@ -49,7 +49,7 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def kind_of(name: str) -> Kind:
+def column_kind(name: str) -> ColumnKind:
     """What a column holds where it holds anything: str, float, bool, or a list of str."""
     if name in ("confidence", "ood_score") or name.startswith("p_"):
         return "number"
@@ -58,11 +58,11 @@ def kind_of(name: str) -> Kind:
     return "set" if name == "prediction_set" else "text"
 
 
-def to_row(path: str, result: Prediction | Failure, card: ModelCard) -> Row:
+def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> BatchRow:
     """All columns of one chip; None where there is nothing to say."""
-    row: Row = dict.fromkeys(columns(card.classes))
+    row: BatchRow = dict.fromkeys(columns(card.classes))
     row |= {"path": readable(path), "model_version": card.version}
-    if isinstance(result, Failure):
+    if isinstance(result, ChipFailure):
         return row | {
             "status": "error",
             "error_code": result.code,
@@ -85,20 +85,20 @@ def partial_of(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
 
 
-def csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
+def csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
     """A function that writes one row as CSV for spreadsheets; the header is written at once."""
     file.write(MARK)
     return _csv_writer(file, names, guarded)
 
 
-def plain_csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
+def plain_csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
     """The same without a byte order mark, every text as it is."""
     return _csv_writer(file, names, str)
 
 
 def _csv_writer(
     file: TextIO, names: Sequence[str], cell: Callable[[str], str]
-) -> Callable[[Row], None]:
+) -> Callable[[BatchRow], None]:
     # The dialect of RFC 4180: with "\n" alone as its end of line, Python before 3.13 leaves a
     # "\r" in a file name unquoted, and readers break the row there.
     writer = csv.writer(file, lineterminator="\r\n")
@@ -106,10 +106,10 @@ def _csv_writer(
     return lambda row: writer.writerow([_csv_value(row[name], cell) for name in names])
 
 
-def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[Row], None]:
+def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
     """A function that writes one row as a line of JSON, its columns in the order of `names`."""
 
-    def write(row: Row) -> None:
+    def write(row: BatchRow) -> None:
         ordered = {name: row[name] for name in names}
         file.write(json.dumps(ordered, ensure_ascii=False, allow_nan=False) + "\n")
 

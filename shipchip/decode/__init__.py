@@ -31,7 +31,7 @@ from shipchip.errors import (
     UnsupportedBands,
     UnsupportedFormat,
 )
-from shipchip.files import EMPTY, read_file
+from shipchip.files import EMPTY, read_chip_file
 from shipchip.spacing import check_spacing
 
 # tifffile logs what it meets in broken files; here each such file becomes a ChipError instead.
@@ -60,7 +60,7 @@ def decode(
     given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
     if quantity not in get_args(Quantity):
         raise ValueError(f"quantity is {quantity!r}, expected one of {get_args(Quantity)}")
-    data = source if isinstance(source, bytes) else read_file(Path(source), limits.max_bytes)
+    data = source if isinstance(source, bytes) else read_chip_file(Path(source), limits.max_bytes)
     if not data:
         raise Empty(EMPTY)
     if len(data) > limits.max_bytes:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from serving.batching import MicroBatcher
-from serving.chips import Chip, Result
-from serving.metrics import Telemetry
+from serving.chips import Outcome, PreparedChip
+from serving.metrics import ModelMetrics
 from serving.refusals import Refused
-from serving.sessions import Lanes
+from serving.sessions import ModelSessions
 from shipchip import Prediction
 from tests.serving.gated import BRIGHTNESS, BROKEN, Gated, ask, begun, chip, labels
 
@@ -31,17 +31,17 @@ def batcher(gated: Gated) -> Iterator[MicroBatcher]:
 
 
 def one_lane(gated: Gated) -> MicroBatcher:
-    lanes = Lanes(gated, gated, count=1, batch_size=4)
-    return MicroBatcher(lanes, 10, Telemetry(gated.card, "sha", "provider"))
+    lanes = ModelSessions(gated, gated, count=1, batch_size=4)
+    return MicroBatcher(lanes, 10, ModelMetrics(gated.card, "sha", "provider"))
 
 
-Asks = Callable[[], Coroutine[Any, Any, list[list[Result]]]]
+Asks = Callable[[], Coroutine[Any, Any, list[list[Outcome]]]]
 
 
-def while_a_chip_runs(batcher: MicroBatcher, gated: Gated, *asks: Asks) -> list[list[Result]]:
+def while_a_chip_runs(batcher: MicroBatcher, gated: Gated, *asks: Asks) -> list[list[Outcome]]:
     """The answers of `asks`, all asked while the model is busy with one other chip."""
 
-    async def play() -> list[list[Result]]:
+    async def play() -> list[list[Outcome]]:
         first = asyncio.create_task(ask(batcher, chip(0)))
         await begun(gated)
         rest = [asyncio.create_task(a()) for a in asks]
@@ -53,8 +53,8 @@ def while_a_chip_runs(batcher: MicroBatcher, gated: Gated, *asks: Asks) -> list[
     return asyncio.run(play())
 
 
-def one(batcher: MicroBatcher, *chips: Chip, explain: bool = False) -> Asks:
-    async def go() -> list[list[Result]]:
+def one(batcher: MicroBatcher, *chips: PreparedChip, explain: bool = False) -> Asks:
+    async def go() -> list[list[Outcome]]:
         return [await ask(batcher, *chips, explain=explain)]
 
     return go
@@ -204,7 +204,7 @@ def test_chips_whose_request_is_over_are_not_run_and_free_their_places(
 def test_a_request_that_ends_with_chips_in_a_run_harms_nobody(
     batcher: MicroBatcher, gated: Gated
 ) -> None:
-    async def play() -> list[Result]:
+    async def play() -> list[Outcome]:
         first = asyncio.create_task(ask(batcher, *[chip(0)] * 6))
         await begun(gated)
         first.cancel()
@@ -232,7 +232,7 @@ def test_places_of_chips_that_are_never_asked_for_come_back(batcher: MicroBatche
 def test_while_closing_the_accepted_are_answered_and_the_new_refused(
     batcher: MicroBatcher, gated: Gated
 ) -> None:
-    async def play() -> list[Result]:
+    async def play() -> list[Outcome]:
         accepted = [asyncio.create_task(ask(batcher, chip(0.5))) for _ in range(3)]
         await begun(gated)
         closing = asyncio.create_task(batcher.drain())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import chips
-from serving.chips import ChipOptions, Failure, prepare_chip
+from serving.chips import ChipFailure, ChipOptions, prepare_chip
 from serving.engine import Engine
 from serving.refusals import Refused
 from serving.settings import Settings
@@ -70,7 +70,7 @@ def test_results_stand_where_their_files_stood(engine: Engine, png: dict[str, by
 def test_requests_side_by_side_get_their_own_answers(engine: Engine, png: dict[str, bytes]) -> None:
     labels = ["Cargo", "Tanker", "Fishing", "Tanker", "Cargo"]
 
-    async def ask_all() -> list[list[Prediction | Failure]]:
+    async def ask_all() -> list[list[Prediction | ChipFailure]]:
         asks = (engine.classify([png[k]] * 3, ChipOptions(), explain=False) for k in labels)
         return await asyncio.gather(*asks)
 
@@ -85,7 +85,7 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
     impossible = ChipOptions(quantity="decibels")  # type: ignore[arg-type]
     with caplog.at_level(logging.ERROR, "serving.chips"):
         result = prepare_chip(png["Cargo"], impossible, ships.card.input, DecodeLimits())
-    assert isinstance(result, Failure)
+    assert isinstance(result, ChipFailure)
     assert result.code == "internal_error"
     assert "quantity is 'decibels'" in caplog.text
 
@@ -166,7 +166,7 @@ def test_what_the_queue_has_no_place_for_is_refused_before_it_is_decoded(
 def test_an_engine_that_drains_answers_what_it_accepted_and_is_not_ready(
     engine: Engine, png: dict[str, bytes]
 ) -> None:
-    async def play() -> list[Prediction | Failure]:
+    async def play() -> list[Prediction | ChipFailure]:
         engine.warm_up()
         accepted = asyncio.create_task(
             engine.classify([png["Cargo"]] * 3, ChipOptions(), explain=True)

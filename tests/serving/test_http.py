@@ -9,17 +9,17 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp
 
-from serving.http import Desk, RequestLimits
+from serving.http import FormHandler, RequestMiddleware
 from serving.settings import Settings
 
 
-def no_desk() -> Desk:
+def no_desk() -> FormHandler:
     raise AssertionError("no test here sends a form")
 
 
 def ask(app: ASGIApp, **settings: Any) -> httpx.Response:
     async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(RequestLimits(app, no_desk, Settings(**settings)))
+        transport = httpx.ASGITransport(RequestMiddleware(app, no_desk, Settings(**settings)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/", headers={"X-Request-ID": "r-1"})
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.json_form import max_json_bytes, read_base64_form
+from serving.json_form import max_json_bytes, read_json_form
 from serving.refusals import Refused
 from serving.settings import Settings
 from tests.serving.test_refusals import assert_refused
@@ -177,7 +177,7 @@ def test_the_encoded_limit_holds_a_full_request_of_any_settings() -> None:
         files = [encoded(b"\0" * share, "ä" * 255) for _ in range(settings.max_files)]
         body = json.dumps({"files": files, "pixel_spacing_m": [1.5, 2.5]}).encode()
         assert len(body) <= max_json_bytes(settings)
-        assert len(read_base64_form(body, settings).files) == settings.max_files
+        assert len(read_json_form(body, settings).files) == settings.max_files
 
 
 def test_no_message_holds_more_than_a_line_of_what_was_sent() -> None:
@@ -189,7 +189,7 @@ def test_no_message_holds_more_than_a_line_of_what_was_sent() -> None:
     ]
     for body in bodies:
         with pytest.raises(Refused) as refused:
-            read_base64_form(json.dumps(body).encode(), Settings())
+            read_json_form(json.dumps(body).encode(), Settings())
         assert len(refused.value.message) < 500
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.metrics import Telemetry, drift, shares, training_mix
+from serving.metrics import ModelMetrics, drift, shares, training_mix
 from tests.serving.server import ROOT, serving
 from tests.tiny_model import tiny_card, write_tiny_model
 
@@ -171,7 +171,7 @@ def test_a_card_without_counts_gives_no_mix_and_no_drift(training: dict[str, obj
     card = tiny_card(training=training)
     assert training_mix(card) == {}
     counted = 'shipchip_predictions_total{in_distribution="false",label="Cargo"} 2.0\n'
-    told = Telemetry(card, "sha", "provider").derived(counted)
+    told = ModelMetrics(card, "sha", "provider").derived(counted)
     assert "shipchip_prediction_drift" not in told
     assert 'shipchip_class_share{label="Cargo",of="predictions"} 1.0' in told.replace(
         'of="predictions",label="Cargo"', 'label="Cargo",of="predictions"'
@@ -180,7 +180,7 @@ def test_a_card_without_counts_gives_no_mix_and_no_drift(training: dict[str, obj
 
 
 def test_nothing_is_divided_by_zero_before_the_first_chip() -> None:
-    told = Telemetry(CARD, "sha", "provider").derived("")
+    told = ModelMetrics(CARD, "sha", "provider").derived("")
     assert "shipchip_prediction_drift" not in told
     assert "shipchip_out_of_distribution_share" not in told
 

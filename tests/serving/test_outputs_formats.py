@@ -12,14 +12,14 @@ import pyarrow.parquet
 import pytest
 
 from serving.batch.outputs.formats import Renderer, format_of
-from serving.batch.rows import MARK, OutputError, Row, csv_writer, jsonl_writer, kind_of
+from serving.batch.rows import MARK, BatchRow, OutputError, column_kind, csv_writer, jsonl_writer
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
-def write(path: Path, rows: list[Row]) -> Path:
+def write(path: Path, rows: list[BatchRow]) -> Path:
     with path.open("wb") as file:
         format_of(path).write(file, COLUMNS, iter(rows))
         file.flush()
@@ -151,7 +151,7 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
 
 
 def test_every_column_has_a_kind() -> None:
-    kinds = {name: kind_of(name) for name in COLUMNS}
+    kinds = {name: column_kind(name) for name in COLUMNS}
     assert {name for name, kind in kinds.items() if kind == "number"} == {
         "confidence",
         "p_cargo",

@@ -16,7 +16,7 @@ import pytest
 from serving.batch.outputs import locks
 from serving.batch.outputs import staging as staging_module
 from serving.batch.outputs.locks import open_locked
-from serving.batch.outputs.place import Existing, job_of
+from serving.batch.outputs.place import Existing, job_path
 from serving.batch.outputs.staging import Staging
 from serving.batch.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
@@ -61,7 +61,9 @@ def _power_off(*_: object) -> None:
     raise RuntimeError("power off")
 
 
-@pytest.mark.parametrize("place", ["write_locked", "write_record", "sync_folder", "partial", "job"])
+@pytest.mark.parametrize(
+    "place", ["write_locked", "write_output_record", "sync_folder", "partial", "job"]
+)
 @pytest.mark.parametrize("shard", [None, (1, 1)])
 def test_stopped_at_any_step_of_the_end_it_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, shard: tuple[int, int] | None
@@ -72,7 +74,7 @@ def test_stopped_at_any_step_of_the_end_it_ends_the_same(
         for first in (0, 4, 8):
             staging.write([row_of(i, names[i]) for i in range(first, min(first + 4, 10))])
         if place in ("partial", "job"):
-            stop = {"partial": partial_of, "job": job_of}[place](out)
+            stop = {"partial": partial_of, "job": job_path}[place](out)
             unlink = Path.unlink
 
             def unlink_but(path: Path, missing_ok: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.batch.outputs.job import read_record, record_path, shard_range
+from serving.batch.outputs.job import read_output_record, record_path, shard_range
 from serving.batch.outputs.merge import add_merge_arguments, merge, run_merge
 from serving.batch.outputs.staging import Staging
 from serving.batch.request import parse_shard
@@ -157,7 +157,7 @@ def test_a_merged_output_has_the_record_of_the_whole_run(tmp_path: Path) -> None
     """It is known as an output, but cannot be resumed: no machine has seen all chips."""
     names, out = names_of(21), tmp_path / "out.csv"
     merge(out, make_shards(tmp_path, 2, ".csv"))
-    record = read_record(out)
+    record = read_output_record(out)
     assert (record.job.shard, record.first, record.rows) == (None, 0, 21)
     with pytest.raises(OutputError, match="sizes and times of its chips were not recorded"):
         Staging.open(out, job_for(names), names, existing="resume")
@@ -172,7 +172,7 @@ def test_the_output_is_none_of_the_shards(tmp_path: Path) -> None:
 
 
 def test_the_record_tells_where_the_rows_stand(tmp_path: Path) -> None:
-    records = [read_record(path) for path in make_shards(tmp_path, 3, ".csv")]
+    records = [read_output_record(path) for path in make_shards(tmp_path, 3, ".csv")]
     assert [(record.first, record.rows) for record in records] == [(0, 8), (8, 8), (16, 5)]
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving import pictures
-from serving.chips import ChipOptions, Failure
+from serving.chips import ChipFailure, ChipOptions
 from serving.engine import Engine
-from serving.pictures import Explained, chip_grey, explain_chips, lay_over
+from serving.pictures import ExplainedPrediction, chip_grey, explain_chips, lay_over
 from serving.settings import Settings
 from shipchip import ShipClassifier
 from tests.tiny_model import SIZE
@@ -113,12 +113,12 @@ def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
     seen = np.zeros((1, SIZE, SIZE), np.float32)
     seen[0, 4:8, 20:24] = 1  # 20 dB
     prediction = ships.predict(seen[None], explain=True)[0]
-    failure = Failure("empty", "0 bytes")
+    failure = ChipFailure("empty", "0 bytes")
     drawn, untouched = explain_chips(
         [seen, failure], [prediction, failure], ships.card.input.db_scale
     )
     assert untouched is failure
-    assert isinstance(drawn, Explained)
+    assert isinstance(drawn, ExplainedPrediction)
     assert (drawn.label, drawn.ood_score) == (prediction.label, prediction.ood_score)
     grey = pixels(drawn.preview)
     assert grey.shape == (192, 192)
@@ -149,7 +149,12 @@ def test_drawing_never_blocks_the_event_loop(
         results = asyncio.run(engine.classify(chips, ChipOptions(), explain=True))
     finally:
         engine.close()
-    assert [type(result) for result in results] == [Explained, Explained, Explained, Failure]
+    assert [type(result) for result in results] == [
+        ExplainedPrediction,
+        ExplainedPrediction,
+        ExplainedPrediction,
+        ChipFailure,
+    ]
     assert names == {"decode"}
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from serving.batching import MicroBatcher
-from serving.metrics import Telemetry
-from serving.sessions import Lanes, open_lanes
+from serving.metrics import ModelMetrics
+from serving.sessions import ModelSessions, open_sessions
 from serving.settings import Settings
 from shipchip import Prediction, ShipClassifier
 from shipchip.errors import ModelCorrupt
@@ -31,8 +31,8 @@ def single(model: Path) -> Gated:
 @pytest.fixture
 def batcher(whole: Gated, single: Gated) -> Iterator[MicroBatcher]:
     """Three lanes, four chips a run."""
-    lanes = Lanes(whole, single, count=3, batch_size=4)
-    batcher = MicroBatcher(lanes, 100, Telemetry(whole.card, "sha", "provider"))
+    lanes = ModelSessions(whole, single, count=3, batch_size=4)
+    batcher = MicroBatcher(lanes, 100, ModelMetrics(whole.card, "sha", "provider"))
     yield batcher
     whole.gate.set()
     single.gate.set()
@@ -99,7 +99,7 @@ def test_full_batches_are_handed_on_while_all_lanes_are_busy_and_no_smaller_ones
 
 
 def test_both_sessions_give_the_same_answers(model: Path) -> None:
-    lanes = open_lanes(ShipClassifier(model, device="cpu"), Settings(model=model, threads=2))
+    lanes = open_sessions(ShipClassifier(model, device="cpu"), Settings(model=model, threads=2))
     shades = [chip(b) for b in BRIGHTNESS.values()]
 
     async def play() -> list[list[Prediction]]:
@@ -123,7 +123,7 @@ def test_a_lane_a_thread_that_the_settings_give_and_batches_that_suit_a_core(
     model: Path, threads: int, batch_size: int, lanes: tuple[int, int]
 ) -> None:
     settings = Settings(model=model, threads=threads, batch_size=batch_size)
-    found = open_lanes(ShipClassifier(model, device="cpu", threads=threads), settings)
+    found = open_sessions(ShipClassifier(model, device="cpu", threads=threads), settings)
     assert (found.count, found.batch_size) == lanes
     found.close()
 
@@ -133,4 +133,4 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(model: Path, tmp_path
     ships = ShipClassifier(path, device="cpu")
     write_tiny_model(path, ships.card.model_copy(update={"version": "2"}))
     with pytest.raises(ModelCorrupt, match="was replaced while it was being loaded"):
-        open_lanes(ships, Settings(model=path, threads=2))
+        open_sessions(ships, Settings(model=path, threads=2))

@@ -15,14 +15,14 @@ with TarStore(limits) as store:
         chip = decode(read_entry(entry, limits), ...)  # here or in any other process
 """
 
-from serving.batch.inputs.entries import Entry, InputError, sort_key, stamp_of
+from serving.batch.inputs.entries import ChipEntry, InputError, sort_key, stamp_of
 from serving.batch.inputs.listing import list_entries, read_entry
 from serving.batch.inputs.lists import read_list
 from serving.batch.inputs.scenes import label_of, options_of
 from serving.batch.inputs.tars import TarStore
 
 __all__ = [
-    "Entry",
+    "ChipEntry",
     "InputError",
     "TarStore",
     "label_of",

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from serving.batch.inputs.entries import Entry, Fault, tidy
+from serving.batch.inputs.entries import ChipEntry, Fault, tidy
 from serving.batch.inputs.scenes import without_copies
 from serving.batch.inputs.tars import TarStore, read_span, tar_members
 from serving.batch.inputs.zips import read_zip_member, zip_members
@@ -59,7 +59,7 @@ def is_archive_name(path: str) -> bool:
 
 def archive_entries(
     path: str, keep: Keep, store: TarStore | None, left_out: Callable[[str], object]
-) -> list[Entry]:
+) -> list[ChipEntry]:
     """The chips to `keep` of an archive that was met, without sidecars.
 
     Folders of pictures that a batch has written are left out, and `left_out` is called with each.
@@ -78,33 +78,33 @@ def archive_entries(
     ]
 
 
-def _picture_folders(entries: Iterable[Entry]) -> tuple[str, ...]:
+def _picture_folders(entries: Iterable[ChipEntry]) -> tuple[str, ...]:
     """Folders of pictures among the members, ending in a slash; "" for the whole archive."""
     names = (entry.member for entry in entries if entry.member is not None)
     return tuple(name.removesuffix(MARKER) for name in names if f"/{name}".endswith(f"/{MARKER}"))
 
 
-def all_members(path: str, keep: Keep, store: TarStore | None) -> list[Entry]:
+def all_members(path: str, keep: Keep, store: TarStore | None) -> list[ChipEntry]:
     """Every member but folders, and what cannot be read as above; of a compressed tar those not to
     `keep` are there, but cannot be read. Where two have one name, the last counts."""
     if path.lower().endswith(".rar"):
         told = "rar archives need tools that are not here; unpack it and give the folder"
-        return [Entry(path, None, Fault(UnsupportedFormat, told))]
-    found: dict[str | None, Entry] = {}
+        return [ChipEntry(path, None, Fault(UnsupportedFormat, told))]
+    found: dict[str | None, ChipEntry] = {}
     try:
         status = Path(path).stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
-            return [Entry(path)]
+            return [ChipEntry(path)]
         if status.st_size == 0:  # so would some files of /proc
             raise EOFError("it is empty")
         for entry in _members(path, keep, store):
             found[entry.member] = entry
     except _DAMAGED as error:
-        found[None] = Entry(path, None, _fault(path, error, len(found)))
+        found[None] = ChipEntry(path, None, _fault(path, error, len(found)))
     return list(found.values())
 
 
-def _members(path: str, keep: Keep, store: TarStore | None) -> Iterator[Entry]:
+def _members(path: str, keep: Keep, store: TarStore | None) -> Iterator[ChipEntry]:
     with Path(path).open("rb") as file:
         head = file.read(2)
     if head == b"PK" or path.lower().endswith(".zip"):
@@ -136,7 +136,7 @@ def _wanted(keep: Keep) -> Keep:
     return wanted
 
 
-def read_member(entry: Entry, member: str, limits: DecodeLimits) -> bytes:
+def read_member(entry: ChipEntry, member: str, limits: DecodeLimits) -> bytes:
     """The bytes of an archive's member; ChipError where they cannot be had."""
     where = entry.where
     if isinstance(where, Fault):

@@ -40,7 +40,7 @@ Stamp = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChipEntry:
     """One chip to be. It can be pickled, and be read in any process of the same machine.
 
     path    of the file or of the archive, as it was given or found; bytes that are no UTF-8 stand
@@ -61,7 +61,7 @@ class Entry:
         return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
-def stamp_of(entry: Entry) -> Stamp | None:
+def stamp_of(entry: ChipEntry) -> Stamp | None:
     """What shows that an entry was replaced under its name: size and modification time of a file or
     of a tar's member, size and checksum of a zip's member. None where there is no regular file."""
     if entry.member is not None:

@@ -11,7 +11,7 @@ from shipchip.files import is_sidecar
 from shipchip.opensarship import CHIP_FOLDER, scene_of
 
 
-class Outputs:
+class OutputFilter:
     """What runs of this program write: never chips, even where it is among chips.
 
     own       files and folders of this run
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     listed: bool = True
 
 
-def walk(folder: str, outputs: Outputs) -> Iterator[Found]:
+def walk(folder: str, outputs: OutputFilter) -> Iterator[Found]:
     """Everything below `folder` that is no folder, and folders that cannot be listed; no sidecars.
 
     Links to folders are not followed. Folders of pictures are left out, and of a scene of

@@ -14,13 +14,13 @@ from serving.batch.inputs.archives import (
     is_archive_name,
     read_member,
 )
-from serving.batch.inputs.entries import Entry, Fault, InputError, sort_key, tidy
-from serving.batch.inputs.folders import Outputs, check_listable, slashed, walk
+from serving.batch.inputs.entries import ChipEntry, Fault, InputError, sort_key, tidy
+from serving.batch.inputs.folders import OutputFilter, check_listable, slashed, walk
 from serving.batch.inputs.globs import matcher
 from serving.batch.inputs.tars import TarStore
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
-from shipchip.files import read_file
+from shipchip.files import read_chip_file
 
 _EXPECTED = "expected a folder, a chip, or a zip or tar archive"
 
@@ -33,7 +33,7 @@ def list_entries(
     without: Collection[Path] = (),
     left_out: Callable[[str], object] = lambda _: None,
     store: TarStore | None = None,
-) -> list[Entry]:
+) -> list[ChipEntry]:
     """Entries of all sources, sorted by `sort_key` of their names, without repeats.
 
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
@@ -51,9 +51,9 @@ def list_entries(
     understood, and for compressed tars that are bombs or without a store.
     """
     keep = matcher(patterns)
-    outputs = Outputs(without, left_out)
+    outputs = OutputFilter(without, left_out)
     inside: dict[str, set[str]] = {}
-    found: list[Entry] = []
+    found: list[ChipEntry] = []
     everything = [*sources, *listed]
     if len(everything) == 1:
         _check_only(everything[0])
@@ -70,7 +70,7 @@ def list_entries(
     return _in_order(found)
 
 
-def _in_order(entries: list[Entry]) -> list[Entry]:
+def _in_order(entries: list[ChipEntry]) -> list[ChipEntry]:
     """Sorted in place, then without repeats. ASCII names, the usual case, are compared as they are:
     a million keys would be as much again as the entries."""
     if all(entry.name.isascii() for entry in entries):
@@ -81,8 +81,8 @@ def _in_order(entries: list[Entry]) -> list[Entry]:
 
 
 def _of_source(
-    source: str, keep: Keep, outputs: Outputs, store: TarStore | None
-) -> Iterator[Entry]:
+    source: str, keep: Keep, outputs: OutputFilter, store: TarStore | None
+) -> Iterator[ChipEntry]:
     folder, name = os.path.split(source)
     if _is(Path.is_dir, source):
         if not outputs.hold_folder(source):
@@ -92,16 +92,16 @@ def _of_source(
     elif is_archive_name(source):
         yield from archive_entries(source, keep, store, outputs.left_out)
     else:
-        yield Entry(source)
+        yield ChipEntry(source)
 
 
-def _of_listed(name: str, outputs: Outputs) -> Iterator[Entry]:
+def _of_listed(name: str, outputs: OutputFilter) -> Iterator[ChipEntry]:
     folder, file = os.path.split(name)
     if _is(Path.is_dir, name) or (is_archive_name(name) and _is(Path.is_file, name)):
         message = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
-        yield Entry(name, None, Fault(Unreadable, message))
+        yield ChipEntry(name, None, Fault(Unreadable, message))
     elif not (outputs.hold_folder(folder) or outputs.hold(folder, file)):
-        yield Entry(name)
+        yield ChipEntry(name)
 
 
 def _is(kind: Callable[[Path], bool], path: str) -> bool:
@@ -112,17 +112,17 @@ def _is(kind: Callable[[Path], bool], path: str) -> bool:
 
 
 def _of_folder(
-    folder: str, keep: Keep, outputs: Outputs, store: TarStore | None
-) -> Iterator[Entry]:
+    folder: str, keep: Keep, outputs: OutputFilter, store: TarStore | None
+) -> Iterator[ChipEntry]:
     start = len(slashed(folder))
     for path, listed in walk(folder, outputs):
         relative = path[start:]
         if not listed:
-            yield Entry(path)  # whatever the patterns: chips may be missed there
+            yield ChipEntry(path)  # whatever the patterns: chips may be missed there
         elif is_archive_name(relative):
             yield from archive_entries(path, _below(relative, keep), store, outputs.left_out)
         elif keep(relative):
-            yield Entry(path)
+            yield ChipEntry(path)
 
 
 def _below(folder: str, keep: Keep) -> Keep:
@@ -153,7 +153,7 @@ def _archive_before(source: str) -> str:
     return ""
 
 
-def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[Entry]:
+def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[ChipEntry]:
     """The members of these names, however they are spelt, under the names that the archive has.
 
     Those that are not there, or cannot be read, are entries that fail.
@@ -166,7 +166,7 @@ def _named_members(archive: str, names: set[str], store: TarStore | None) -> Ite
     missing = Fault(NotFound, f"no such member in {archive}")
     fault = broken.where if broken and isinstance(broken.where, Fault) else missing
     for name in names:
-        yield members.get(name) or spelt.get(_spelling(name)) or Entry(archive, name, fault)
+        yield members.get(name) or spelt.get(_spelling(name)) or ChipEntry(archive, name, fault)
 
 
 def _spelling(member: str) -> bytes:
@@ -193,18 +193,18 @@ def _check_only(source: str) -> None:
         raise InputError(f"cannot look at {source}: {told}; {_EXPECTED}") from error
 
 
-def _refuse_fault(entry: Entry) -> None:
+def _refuse_fault(entry: ChipEntry) -> None:
     """InputError where all that a run has is an archive that is not sound."""
     fault = entry.where
     if entry.member is None and isinstance(fault, Fault) and fault.kind is not UnsupportedFormat:
         raise InputError(f"{entry.path}: {fault.message}")
 
 
-def read_entry(entry: Entry, limits: DecodeLimits) -> bytes:
+def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
     """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
     UnsupportedFormat), and nothing else whatever the entry is."""
     if entry.member is not None:
         return read_member(entry, entry.member, limits)
     if isinstance(entry.where, Fault):
         raise entry.where.kind(entry.where.message)
-    return read_file(Path(entry.path), limits.max_bytes)
+    return read_chip_file(Path(entry.path), limits.max_bytes)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serving.batch.inputs.entries import Entry
+from serving.batch.inputs.entries import ChipEntry
 from serving.chips import ChipOptions
 from shipchip.opensarship import CHIP_FOLDER, Scene, chip_of, scene_of
 
 _SLASHES = re.compile(r"[/\\]")
 
 
-def without_copies(entries: list[Entry]) -> list[Entry]:
+def without_copies(entries: list[ChipEntry]) -> list[ChipEntry]:
     """Members of an archive without those that stand in a scene beside its chips.
 
     A product of Sentinel-1 itself is named as a scene, too; it has no `Patch/` and is left whole.
@@ -35,7 +35,7 @@ def _place(parts: list[str]) -> tuple[str, bool]:
     return "/".join(folders[: deepest + 1]), CHIP_FOLDER in folders[deepest + 1 :]
 
 
-def options_of(entry: Entry, options: ChipOptions) -> ChipOptions:
+def options_of(entry: ChipEntry, options: ChipOptions) -> ChipOptions:
     """The options with the quantity and the spacing of the scene, where the caller gave none.
 
     Other chips than those under a scene's `Patch/` keep the options as they are. An SLC chip's
@@ -51,7 +51,7 @@ def options_of(entry: Entry, options: ChipOptions) -> ChipOptions:
     )
 
 
-def _scene(entry: Entry) -> Scene | None:
+def _scene(entry: ChipEntry) -> Scene | None:
     """The scene under whose `Patch/` an entry stands, also where the run was started inside it."""
     parts = _parts(entry, str(Path(entry.path).absolute()))
     if CHIP_FOLDER not in parts[:-1]:
@@ -60,7 +60,7 @@ def _scene(entry: Entry) -> Scene | None:
     return scene_of(root.rpartition("/")[2]) if is_chip else None
 
 
-def label_of(entry: Entry, classes: Sequence[str]) -> str | None:
+def label_of(entry: ChipEntry, classes: Sequence[str]) -> str | None:
     """The class that an entry's path tells, spelt as in `classes`; None where it tells none.
 
     That is the innermost folder named as a class, whatever its case; else, for a chip of a scene,
@@ -75,7 +75,7 @@ def label_of(entry: Entry, classes: Sequence[str]) -> str | None:
     return spelt.get(chip.ship_type.lower()) if chip else None
 
 
-def _parts(entry: Entry, path: str) -> list[str]:
+def _parts(entry: ChipEntry, path: str) -> list[str]:
     """Names on the way to the entry. In members a backslash counts, for Windows programs."""
     inside = [] if entry.member is None else _SLASHES.split(entry.member)
     return [*path.split("/"), *inside]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self, cast
 
-from serving.batch.inputs.entries import Entry, Fault, InputError, Span
+from serving.batch.inputs.entries import ChipEntry, Fault, InputError, Span
 from shipchip.chip import DecodeLimits
 from shipchip.errors import TooLarge, Truncated, Unreadable
 
@@ -159,7 +159,9 @@ class TarStore:
         return file
 
 
-def tar_members(path: str, keep: Callable[[str], bool], store: TarStore | None) -> Iterator[Entry]:
+def tar_members(
+    path: str, keep: Callable[[str], bool], store: TarStore | None
+) -> Iterator[ChipEntry]:
     """All members but folders; of a compressed tar, those to `keep` are copied to the store.
 
     Raises what tarfile and the decompressors raise on what is damaged, after what was found before;
@@ -193,13 +195,13 @@ def _copied(info: tarfile.TarInfo, tape: Tape, store: TarStore) -> Span | Fault:
     return store.add(content)
 
 
-def _member(path: str, info: tarfile.TarInfo, where: Span | Fault | None) -> Entry:
+def _member(path: str, info: tarfile.TarInfo, where: Span | Fault | None) -> ChipEntry:
     stamp = (info.size, info.mtime)
     if info.isreg() and not info.issparse():
-        return Entry(path, info.name, where, stamp)
+        return ChipEntry(path, info.name, where, stamp)
     kind = "a sparse file" if info.issparse() else "no regular file (a link, pipe or device)"
     fault = Fault(Unreadable, f"{info.name} is {kind}; expected a chip")
-    return Entry(path, info.name, fault, stamp)
+    return ChipEntry(path, info.name, fault, stamp)
 
 
 def _infos(tape: Tape) -> Iterator[tarfile.TarInfo]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from serving.batch.inputs.entries import Entry, Fault
+from serving.batch.inputs.entries import ChipEntry, Fault
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, TooLarge, Truncated, Unreadable
 
@@ -23,13 +23,13 @@ _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STEP = 4096
 
 
-def zip_members(path: str) -> Iterator[Entry]:
+def zip_members(path: str) -> Iterator[ChipEntry]:
     """All members but folders; raises what zipfile raises on a directory that cannot be read."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             # Windows programs may end a folder's name in a backslash.
             if not info.is_dir() and (info.file_size or not info.filename.endswith("\\")):
-                yield Entry(path, info.filename, _fault(info), (info.file_size, info.CRC))
+                yield ChipEntry(path, info.filename, _fault(info), (info.file_size, info.CRC))
 
 
 def _fault(info: zipfile.ZipInfo) -> Fault | None:

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, Literal, TextIO
 
 from serving.batch.rows import (
     MARK,
-    Kind,
+    BatchRow,
+    ColumnKind,
     OutputError,
-    Row,
+    column_kind,
     csv_writer,
     jsonl_writer,
-    kind_of,
     plain_csv_writer,
     unguarded,
 )
@@ -39,7 +39,7 @@ class Renderer:
         self._text = io.StringIO(newline="")
         self._write = _TEXT_WRITERS[kind](self._text, names)
 
-    def __call__(self, rows: Iterable[Row]) -> bytes:
+    def __call__(self, rows: Iterable[BatchRow]) -> bytes:
         """UTF-8. Each call goes on where the last one ended."""
         for row in rows:
             self._write(row)
@@ -57,8 +57,8 @@ class Format:
     read   the rows of a file with these columns; OutputError for other columns, or damage
     """
 
-    write: Callable[[BinaryIO, Sequence[str], Iterable[Row]], None]
-    read: Callable[[Path, Sequence[str]], Iterator[Row]]
+    write: Callable[[BinaryIO, Sequence[str], Iterable[BatchRow]], None]
+    read: Callable[[Path, Sequence[str]], Iterator[BatchRow]]
 
 
 def format_of(path: Path, *, plain_csv: bool = False) -> Format:
@@ -76,7 +76,7 @@ def format_of(path: Path, *, plain_csv: bool = False) -> Format:
     return found
 
 
-def parse_line(line: bytes, names: Sequence[str]) -> Row:
+def parse_line(line: bytes, names: Sequence[str]) -> BatchRow:
     """The row of one line of JSON; ValueError unless it has just these columns, in order."""
     row = json.loads(line)
     if not isinstance(row, dict) or tuple(row) != tuple(names):
@@ -84,8 +84,8 @@ def parse_line(line: bytes, names: Sequence[str]) -> Row:
     return row
 
 
-def _write_text(kind: TextFormat) -> Callable[[BinaryIO, Sequence[str], Iterable[Row]], None]:
-    def write(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_text(kind: TextFormat) -> Callable[[BinaryIO, Sequence[str], Iterable[BatchRow]], None]:
+    def write(file: BinaryIO, names: Sequence[str], rows: Iterable[BatchRow]) -> None:
         render, remaining = Renderer(kind, names), iter(rows)
         file.write(render(()))
         while block := list(islice(remaining, _BLOCK)):
@@ -94,7 +94,7 @@ def _write_text(kind: TextFormat) -> Callable[[BinaryIO, Sequence[str], Iterable
     return write
 
 
-def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[Row]:
+def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -103,7 +103,7 @@ def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[Row]:
                 raise _damaged(path, number, error) from error
 
 
-def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Row]:
+def _read_csv(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
     number = 0
     before = csv.field_size_limit(_LONGEST_FIELD)  # of the whole process: others keep theirs
     text = unguarded if _is_marked(path) else str
@@ -127,14 +127,14 @@ def _is_marked(path: Path) -> bool:
         return file.read(len(mark)) == mark
 
 
-def _typed(fields: Sequence[str], names: Sequence[str]) -> Row:
+def _typed(fields: Sequence[str], names: Sequence[str]) -> BatchRow:
     texts = dict(zip(names, fields, strict=True))
     return {name: _value(name, text, texts) for name, text in texts.items()}
 
 
 def _value(name: str, text: str, row: dict[str, str]) -> Any:
     """What an empty field stood for follows from the row's status."""
-    kind, failed = kind_of(name), row.get("status") == "error"
+    kind, failed = column_kind(name), row.get("status") == "error"
     if kind == "text":
         return text if text or (failed and name.startswith("error_")) else None
     if kind == "set" and not failed:
@@ -148,7 +148,7 @@ def _value(name: str, text: str, row: dict[str, str]) -> Any:
     raise ValueError(f"{name} is {text!r}")
 
 
-def _write_parquet(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) -> None:
+def _write_parquet(file: BinaryIO, names: Sequence[str], rows: Iterable[BatchRow]) -> None:
     """All rows, and nothing else: equal rows give equal bytes with one version of pyarrow."""
     arrow, tables = _pyarrow()
     schema, remaining = _parquet_schema(arrow, names), iter(rows)
@@ -157,7 +157,7 @@ def _write_parquet(file: BinaryIO, names: Sequence[str], rows: Iterable[Row]) ->
             writer.write_table(arrow.Table.from_pylist(group, schema=schema))
 
 
-def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Row]:
+def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
     """The rows of a file; OutputError for other columns or types, or damage."""
     arrow, tables = _pyarrow()
     try:
@@ -172,13 +172,13 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Row]:
 
 def _parquet_schema(arrow: Any, names: Sequence[str]) -> Any:
     """From the names alone, so that a column without any value keeps its type."""
-    types: dict[Kind, Any] = {
+    types: dict[ColumnKind, Any] = {
         "text": arrow.string(),
         "number": arrow.float64(),
         "flag": arrow.bool_(),
         "set": arrow.list_(arrow.string()),
     }
-    return arrow.schema([(name, types[kind_of(name)]) for name in names])
+    return arrow.schema([(name, types[column_kind(name)]) for name in names])
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -193,7 +193,7 @@ def _damaged(path: Path, row: int, error: Exception) -> OutputError:
 
 
 _FLAGS = {"true": True, "false": False}
-_TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[Row], None]]] = {
+_TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[BatchRow], None]]] = {
     "csv": csv_writer,
     "plain-csv": plain_csv_writer,
     "jsonl": jsonl_writer,

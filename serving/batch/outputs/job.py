@@ -116,7 +116,7 @@ def _shard_text(shard: Shard | None) -> str:
     return "the whole" if shard is None else "{}/{}".format(*shard)
 
 
-class Record(BaseModel):
+class OutputRecord(BaseModel):
     """One output.
 
     job     what run it is, with its shard
@@ -134,18 +134,18 @@ class Record(BaseModel):
     sha256: str
 
 
-def write_record(out: Path, job: Job, digest: str) -> None:
+def write_output_record(out: Path, job: Job, digest: str) -> None:
     """Put the record of a finished output, whose SHA-256 is `digest`, beside it."""
-    record = Record(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
+    record = OutputRecord(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
     content = record.model_dump_json(indent=1).encode() + b"\n"
     write_locked(record_path(out), lambda file: file.write(content))
 
 
-def read_record(out: Path) -> Record:
+def read_output_record(out: Path) -> OutputRecord:
     """The record of an output; OutputError where there is none, or none that can be read."""
     path = record_path(out)
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return OutputRecord.model_validate_json(path.read_bytes())
     except OSError as error:
         raise OutputError(
             f"{out} is no finished output of a known run: {path.name} beside it: {error.strerror}; "
@@ -157,7 +157,7 @@ def read_record(out: Path) -> Record:
         ) from error
 
 
-def check_content(out: Path, record: Record) -> None:
+def check_content(out: Path, record: OutputRecord) -> None:
     """Raises OutputError where the output is not the one that its record was written for."""
     try:
         with out.open("rb") as file:

@@ -14,21 +14,21 @@ from rich.console import Console
 from serving.batch.outputs.formats import format_of
 from serving.batch.outputs.job import (
     Job,
-    Record,
+    OutputRecord,
     Shard,
     check_content,
     differences,
-    read_record,
-    write_record,
+    read_output_record,
+    write_output_record,
 )
 from serving.batch.outputs.locks import write_locked
-from serving.batch.outputs.place import Existing, check_place, explained
-from serving.batch.rows import OutputError, Row, partial_of
+from serving.batch.outputs.place import Existing, check_place, output_errors
+from serving.batch.rows import BatchRow, OutputError, partial_of
 
 
 class _Part(NamedTuple):
     path: Path
-    record: Record
+    record: OutputRecord
 
 
 def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,15 +68,15 @@ def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> i
     if out.resolve() in {path.resolve() for path in shards}:
         raise OutputError(f"the output {out} is one of the shards; give another --out")
     check_place(out, existing)
-    parts = [_Part(path, read_record(path)) for path in shards]
+    parts = [_Part(path, read_output_record(path)) for path in shards]
     ordered = _in_order(parts)
     for part in ordered:
         _check_whole(part)
     job = _common(ordered[0])
     target = format_of(out, plain_csv=job.plain_csv)
-    with explained(out):
+    with output_errors(out):
         digest = write_locked(out, lambda file: target.write(file, job.columns, _rows(ordered)))
-        write_record(out, job, digest)
+        write_output_record(out, job, digest)
     return sum(part.record.rows for part in ordered)
 
 
@@ -116,7 +116,7 @@ def _check_whole(part: _Part) -> None:
     check_content(part.path, part.record)
 
 
-def _rows(parts: Sequence[_Part]) -> Iterator[Row]:
+def _rows(parts: Sequence[_Part]) -> Iterator[BatchRow]:
     for path, record in parts:
         count = 0
         for row in format_of(path).read(path, record.job.columns):

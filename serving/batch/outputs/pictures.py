@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.batch.outputs.place import explained
+from serving.batch.outputs.place import output_errors
 from serving.batch.outputs.scores import FAILED
 from serving.batch.rows import OutputError
 from serving.pictures import chip_grey, lay_over
@@ -37,7 +37,7 @@ def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: flo
 def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:
     """Put the PNG of entry `index` into `folder`; returns its path. OutputError if it cannot."""
     path = folder / (file_name(index, name) + ".png")
-    with explained(path), replacing(path) as temporary:
+    with output_errors(path), replacing(path) as temporary:
         _write_new(temporary, png)
     return path
 
@@ -61,7 +61,7 @@ def sort_crop(
     if place.is_symlink():  # it may lead out of the folder
         raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
     path = place / file_name(index, name)
-    with explained(path), replacing(path) as temporary:
+    with output_errors(path), replacing(path) as temporary:
         if isinstance(chip, bytes):
             _write_new(temporary, chip)
         elif not copy:

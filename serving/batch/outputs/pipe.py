@@ -5,14 +5,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from serving.batch.outputs.formats import Renderer, TextFormat
-from serving.batch.rows import OutputError, Row
+from serving.batch.rows import BatchRow, OutputError
 
 
 class PipeClosed(Exception):
     """The reader of standard output has gone, as `head` does: end quietly, there is no fault."""
 
 
-def to_stdout(names: Sequence[str], kind: TextFormat = "csv") -> Callable[[Sequence[Row]], None]:
+def to_stdout(
+    names: Sequence[str], kind: TextFormat = "csv"
+) -> Callable[[Sequence[BatchRow]], None]:
     """A function that writes rows at once; the header goes before them, now.
 
     Both raise PipeClosed where nobody reads any more, OutputError for any other trouble. Nothing

@@ -30,7 +30,7 @@ LONGEST_NAME = 134  # of the temporary files of serving.batch.outputs.pictures, 
 _MARKER_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
 
 
-def job_of(out: Path) -> Path:
+def job_path(out: Path) -> Path:
     """The job of a run that is not finished."""
     return out.with_name(f".{out.name}.job")
 
@@ -42,7 +42,7 @@ def record_path(out: Path) -> Path:
 
 def own_files(out: Path) -> tuple[Path, ...]:
     """All files that a run with this output may make: no listing may take them for chips."""
-    written_at_once = (out, job_of(out), record_path(out))
+    written_at_once = (out, job_path(out), record_path(out))
     return (*written_at_once, partial_of(out), *(temporary_of(path) for path in written_at_once))
 
 
@@ -52,7 +52,7 @@ def is_output(folder: str, name: str) -> bool:
         return False
     out = Path(folder, name)
     # In this order: the record appears before the job goes.
-    return os.path.lexists(job_of(out)) or os.path.lexists(record_path(out))
+    return os.path.lexists(job_path(out)) or os.path.lexists(record_path(out))
 
 
 def is_beside_output(name: str) -> bool:
@@ -69,17 +69,17 @@ def check_place(out: Path, existing: Existing) -> None:
     format_of(out)
     if out.is_dir():
         raise OutputError(f"the output {out} is a folder; expected a file name")
-    with explained(out):
+    with output_errors(out):
         out.parent.stat()
     for path in own_files(out):
-        with explained(path), suppress(FileNotFoundError):
+        with output_errors(path), suppress(FileNotFoundError):
             path.lstat()  # fails where the file system cannot hold such a name
     if existing == "refuse" and os.path.lexists(out):
         raise OutputError(f"{out} exists; give another --out, or --overwrite to replace it")
 
 
 @contextmanager
-def explained(out: Path, hint: str = "") -> Iterator[None]:
+def output_errors(out: Path, hint: str = "") -> Iterator[None]:
     """An OSError becomes an OutputError that names the output."""
     try:
         yield
@@ -89,9 +89,9 @@ def explained(out: Path, hint: str = "") -> Iterator[None]:
 
 def check_folder(folder: Path) -> None:
     """Raises OutputError where `folder` cannot hold pictures, or holds files and has no mark."""
-    with explained(folder), suppress(FileNotFoundError):
+    with output_errors(folder), suppress(FileNotFoundError):
         (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
-    with explained(folder), suppress(FileNotFoundError):
+    with output_errors(folder), suppress(FileNotFoundError):
         content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
         if content and not (folder / MARKER).exists():
             raise OutputError(
@@ -103,7 +103,7 @@ def check_folder(folder: Path) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder for pictures, or take one that a run has made. Raises OutputError."""
     check_folder(folder)
-    with explained(folder):
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), (folder / MARKER).open("xb") as file:
             file.write(_MARKER_TEXT)

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from serving.batch.rows import Row
+from serving.batch.rows import BatchRow
 
 FAILED = "failed"
 
@@ -43,7 +43,7 @@ class Scores:
         self.unlabelled = 0
         self._counts: Counter[tuple[str, str | None]] = Counter()
 
-    def add(self, true_label: str | None, row: Row) -> None:
+    def add(self, true_label: str | None, row: BatchRow) -> None:
         """One chip: its class, None where unknown, and its row. ValueError for another class."""
         if true_label is None:
             self.unlabelled += 1

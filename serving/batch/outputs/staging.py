@@ -19,10 +19,16 @@ from typing import BinaryIO, Self
 from pydantic import ValidationError
 
 from serving.batch.outputs.formats import Renderer, format_of, parse_line
-from serving.batch.outputs.job import Job, check_content, differences, read_record, write_record
+from serving.batch.outputs.job import (
+    Job,
+    check_content,
+    differences,
+    read_output_record,
+    write_output_record,
+)
 from serving.batch.outputs.locks import open_locked, write_locked
-from serving.batch.outputs.place import Existing, check_place, explained, job_of
-from serving.batch.rows import OutputError, Row, partial_of, readable
+from serving.batch.outputs.place import Existing, check_place, job_path, output_errors
+from serving.batch.rows import BatchRow, OutputError, partial_of, readable
 from shipchip.atomic import sync_folder
 
 
@@ -54,10 +60,10 @@ class Staging:
         those of another run.
         """
         check_place(out, existing)
-        with explained(out):
+        with output_errors(out):
             if existing == "resume" and out.exists() and not partial_of(out).exists():
                 _check_finished(out, job)
-                job_of(out).unlink(missing_ok=True)
+                job_path(out).unlink(missing_ok=True)
                 return cls(out, job, None, len(job.span))
             file = os.fdopen(open_locked(partial_of(out)), "r+b", buffering=0)
             try:
@@ -71,7 +77,7 @@ class Staging:
                 raise
         return cls(out, job, file, done)
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[BatchRow]) -> None:
         """The rows of the next chunk, all of them; they outlive the process from here on.
 
         Raises OutputError where they cannot be written: the rows before them are kept.
@@ -95,9 +101,9 @@ class Staging:
             digest = write_locked(
                 self.out, lambda file: self._format.write(file, self.job.columns, self._rows())
             )
-            write_record(self.out, self.job, digest)
+            write_output_record(self.out, self.job, digest)
             partial_of(self.out).unlink()
-            job_of(self.out).unlink()
+            job_path(self.out).unlink()
             sync_folder(self.out.parent)
         self.finished = True
         self.close()
@@ -119,14 +125,16 @@ class Staging:
     ) -> None:
         self.close()
 
-    def _rows(self) -> Iterator[Row]:
+    def _rows(self) -> Iterator[BatchRow]:
         with partial_of(self.out).open("rb") as file:
             for line in file:
                 yield parse_line(line, self.job.columns)
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        with explained(self.out, f"; {self.done} rows are kept, and --resume goes on after them"):
+        with output_errors(
+            self.out, f"; {self.done} rows are kept, and --resume goes on after them"
+        ):
             yield
 
 
@@ -135,7 +143,9 @@ def _begin(file: BinaryIO, out: Path, job: Job) -> None:
     file.truncate(0)
     file.seek(0)
     try:
-        write_locked(job_of(out), lambda place: place.write(job.model_dump_json().encode() + b"\n"))
+        write_locked(
+            job_path(out), lambda place: place.write(job.model_dump_json().encode() + b"\n")
+        )
     except BaseException:
         partial_of(out).unlink(missing_ok=True)
         raise
@@ -160,7 +170,7 @@ def _resumed(file: BinaryIO, out: Path, job: Job, names: Iterable[str]) -> int:
     """How many rows of the staging are good; what stands after them is cut away."""
     if os.fstat(file.fileno()).st_size == 0:
         return 0  # killed before its first chunk, perhaps before its job was written
-    changed = differences(job, _read_job(job_of(out)))
+    changed = differences(job, _read_job(job_path(out)))
     if changed:
         raise OutputError(
             f"cannot resume {out}: {'; '.join(changed)}; resume with the same options, {_ANEW}"
@@ -204,14 +214,14 @@ def _whole_chunks(out: Path, job: Job, names: Iterable[str]) -> tuple[int, int]:
 
 
 def _check_finished(out: Path, job: Job) -> None:
-    record = read_record(out)
+    record = read_output_record(out)
     changed = differences(job, record.job)
     if changed:
         raise OutputError(f"cannot resume {out}, which is finished: {'; '.join(changed)}; {_ANEW}")
     check_content(out, record)
 
 
-def _check_name(out: Path, number: int, row: Row, name: str) -> None:
+def _check_name(out: Path, number: int, row: BatchRow, name: str) -> None:
     if row["path"] != readable(name):
         raise OutputError(
             f"cannot resume {out}: row {number + 1} is {row['path']!r}, and the chip there is "

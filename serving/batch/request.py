@@ -1,17 +1,21 @@
-"""The command line of a batch, and the settings that it stands for."""
+"""The command line of a batch -> a checked, typed request."""
 
 import argparse
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
+from serving.batch.outputs.formats import TextFormat
 from serving.batch.outputs.job import Shard
 from serving.batch.outputs.place import Existing
-from serving.chips import Polarisation
+from serving.chips import ChipOptions, Polarisation
 from serving.settings import Settings, setting_errors
+from shipchip import DecodeLimits
 from shipchip.chip import Quantity
 from shipchip.classifier import Device
 from shipchip.errors import BadPixelSpacing
@@ -22,8 +26,136 @@ class CannotRun(Exception):
     """Nothing was classified; the message is the one line that says why."""
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The environment's settings, with what the command line gives in their place."""
+@dataclass(frozen=True)
+class BatchRequest:
+    """What one run is asked to do; the environment's settings are in it.
+
+    sources      folders, archives and chips
+    list_name    a file with more names; "-" is standard input
+    expand_list  whether folders and archives in the list are read too
+    patterns     globs; without any, every file is taken
+    out          the output; None is standard output
+    text_format  of rows on standard output, or of a CSV
+    existing     what to do if the output exists
+    options      what the caller knows about the chips
+    labelled     whether folders are named after classes
+    maps         the folder for activation maps, if they are wanted
+    crops        the folder for chips sorted by label, if they are wanted
+    copy         whether chips are copied there rather than linked
+    batch_size   chips per chunk, which is one model run
+    workers      processes on this machine
+    ray_address  of a Ray cluster; without one, Ray is started on this machine
+    """
+
+    sources: tuple[str, ...]
+    list_name: str | None
+    expand_list: bool
+    patterns: tuple[str, ...]
+    out: Path | None
+    text_format: TextFormat
+    existing: Existing
+    options: ChipOptions
+    labelled: bool
+    maps: Path | None
+    crops: Path | None
+    copy: bool
+    model: Path
+    device: Device
+    batch_size: int
+    limits: DecodeLimits
+    workers: int
+    shard: Shard | None
+    engine: Literal["local", "ray"]
+    ray_address: str | None
+
+    @property
+    def picture_folders(self) -> list[Path]:
+        """The folders for pictures that were asked for."""
+        return [folder for folder in (self.maps, self.crops) if folder is not None]
+
+
+@dataclass(frozen=True)
+class MergeRequest:
+    """The outputs of all shards, to be joined into one."""
+
+    out: Path
+    shards: tuple[Path, ...]
+    existing: Existing
+
+
+def parse_request(argv: Sequence[str]) -> BatchRequest:
+    """The request of a command line.
+
+    Raises CannotRun if options contradict each other or a setting is invalid. argparse itself exits
+    with status 2 for options that it does not understand.
+    """
+    args = _make_parser().parse_args(argv)
+    out = None if args.out == "-" else Path(args.out)
+    _check_options(args, out)
+    settings = _settings(args)
+    return BatchRequest(
+        sources=tuple(args.sources),
+        list_name=args.list,
+        expand_list=args.expand_list,
+        patterns=tuple(args.glob),
+        out=out,
+        text_format="plain-csv" if args.plain_csv else args.format,
+        existing=_existing(args),
+        options=ChipOptions(args.polarisation, args.pixel_spacing, args.quantity),
+        labelled=args.labelled,
+        maps=args.maps,
+        crops=args.crops_by_label,
+        copy=args.copy,
+        model=settings.model,
+        device=settings.device,
+        batch_size=settings.batch_size,
+        limits=settings.decode_limits(),
+        workers=args.workers,
+        shard=args.shard,
+        engine=args.engine,
+        ray_address=args.ray_address,
+    )
+
+
+def parse_merge(argv: Sequence[str]) -> MergeRequest:
+    """The request of `python -m serving.batch merge ...`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.batch merge", description="Join the outputs of all shards."
+    )
+    parser.add_argument(
+        "shards",
+        nargs="+",
+        type=Path,
+        metavar="SHARD",
+        help="outputs of all shards of a run, in any order, their .job.json beside them",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="a .csv, .jsonl or .parquet"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    args = parser.parse_args(argv)
+    existing: Existing = "overwrite" if args.overwrite else "refuse"
+    return MergeRequest(args.out, tuple(args.shards), existing)
+
+
+def _check_options(args: argparse.Namespace, out: Path | None) -> None:
+    """Refuse options that do not go together, before anything is opened."""
+    if not args.sources and args.list is None:
+        raise CannotRun("no chips named; give a folder, an archive or --list")
+    if out is None and (args.resume or args.overwrite or args.shard):
+        raise CannotRun("--resume, --overwrite and --shard need a file as --out")
+    if args.ray_address and args.engine != "ray":
+        raise CannotRun("--ray-address needs --engine ray")
+    if args.expand_list and args.list is None:
+        raise CannotRun("--expand-list needs --list")
+    if args.plain_csv and (args.format if out is None else out.suffix.lower()[1:]) != "csv":
+        raise CannotRun("--plain-csv needs a CSV: --out with the ending .csv, or --out -")
+    if args.copy and args.crops_by_label is None:
+        raise CannotRun("--copy needs --crops-by-label")
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """The environment's settings; options of the command line override them."""
     given = {"model": args.model and args.model.absolute(), "device": args.device}
     given["batch_size"] = args.batch_size
     try:
@@ -32,20 +164,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise CannotRun("; ".join(setting_errors(error))) from error
 
 
-def existing_of(args: argparse.Namespace) -> Existing:
-    """What to do with an output that exists."""
+def _existing(args: argparse.Namespace) -> Existing:
     if args.resume:
         return "resume"
     return "overwrite" if args.overwrite else "refuse"
 
 
-def picture_folders(args: argparse.Namespace) -> list[Path]:
-    """The folders for pictures that were asked for."""
-    return [folder for folder in (args.maps, args.crops_by_label) if folder is not None]
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """See the module."""
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving.batch",
         description="Classify chips, one row a chip, in the order of their paths.",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from serving.batch.command import main
 from serving.batch.outputs.job import read_output_record, record_path, shard_range
-from serving.batch.outputs.merge import add_merge_arguments, merge, run_merge
+from serving.batch.outputs.merge import merge
 from serving.batch.outputs.staging import Staging
 from serving.batch.request import parse_shard
 from serving.batch.rows import OutputError
@@ -196,18 +197,16 @@ def test_the_command_line_says_what_it_did_and_why_it_could_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shards = make_shards(tmp_path, 2, ".csv")
-    parser = argparse.ArgumentParser()
-    add_merge_arguments(parser)
     out = tmp_path / "out.parquet"
-    arguments = [*map(str, shards), "--out", str(out)]
-    assert run_merge(parser.parse_args(arguments)) == 0
+    arguments = ["merge", *map(str, shards), "--out", str(out)]
+    assert main(arguments) == 0
     assert capsys.readouterr().err == f"21 rows of 2 shards -> {out}\n"
     assert out.read_bytes() == whole_run(tmp_path, ".parquet")
-    assert run_merge(parser.parse_args([*arguments, "--overwrite"])) == 0
+    assert main([*arguments, "--overwrite"]) == 0
     capsys.readouterr()
-    assert run_merge(parser.parse_args([*arguments[1:-1], str(tmp_path / "o.csv")])) == 2
+    assert main(["merge", *arguments[2:-1], str(tmp_path / "o.csv")]) == 2
     assert capsys.readouterr().err == (
         "serving.batch merge: missing of 2 shards: 1; run them, or give them too\n"
     )
-    assert run_merge(parser.parse_args([*arguments[:-1], str(tmp_path / "no" / "o.csv")])) == 2
+    assert main([*arguments[:-1], str(tmp_path / "no" / "o.csv")]) == 2
     assert "cannot write" in capsys.readouterr().err

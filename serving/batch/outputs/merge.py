@@ -3,13 +3,10 @@
 The shards may come in any order, and each in any format.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from rich.console import Console
 
 from serving.batch.outputs.formats import format_of
 from serving.batch.outputs.job import (
@@ -29,33 +26,6 @@ from serving.batch.rows import BatchRow, OutputError, partial_of
 class _Part(NamedTuple):
     path: Path
     record: OutputRecord
-
-
-def add_merge_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `run_merge`."""
-    parser.add_argument(
-        "shards",
-        nargs="+",
-        type=Path,
-        metavar="SHARD",
-        help="outputs of all shards of a run, in any order, their .job.json beside them",
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="a .csv, .jsonl or .parquet"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-
-
-def run_merge(args: argparse.Namespace) -> int:
-    """Exit status: 0 merged, 2 not (one line on standard error says why)."""
-    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    try:
-        rows = merge(args.out, args.shards, "overwrite" if args.overwrite else "refuse")
-    except OutputError as error:
-        console.print(f"serving.batch merge: {' '.join(str(error).split())}")
-        return 2
-    console.print(f"{rows} rows of {len(args.shards)} shards -> {args.out}")
-    return 0
 
 
 def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> int:

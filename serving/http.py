@@ -1,9 +1,8 @@
-"""The ASGI middleware around everything that BentoML serves.
+"""The front door: ASGI middleware around everything that BentoML serves.
 
-It asks for a key where keys are set, reads and checks the form of POST /v1/classify and of its twin
-in JSON and has it answered, ends what takes too long, and gives every error one shape, whoever made
-it: a response of status >= 400 without our request id header is BentoML's or Starlette's and is
-replaced.
+It checks the API key, reads the form of POST /v1/classify (and the JSON form) and has it answered,
+enforces the time limit, and gives every error the same shape: a response of status >= 400 without
+our request id header comes from BentoML or Starlette, and is replaced.
 """
 
 import asyncio
@@ -38,8 +37,8 @@ _FORMS = (CLASSIFY, CLASSIFY_BASE64)
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _FIELDS_BESIDE_FILES = 16
-# A body up to this size is split on the event loop, in a few milliseconds at worst: a visit
-# to a thread costs a small request more. A larger one may hold hundreds of odd names: 0.1 s.
+# A body up to this size is parsed on the event loop, in a few milliseconds at worst: a thread would
+# cost a small request more. A larger body may hold hundreds of odd names, which take 0.1 s.
 _AT_ONCE_BYTES = 32 * 2**10
 _FOREIGN = {
     404: ("not_found", "no such path; /docs.json lists them"),
@@ -53,55 +52,57 @@ log = logging.getLogger(__name__)
 class FormHandler(Protocol):
     """Answers forms."""
 
-    def look_in(self) -> None:
-        """Refused where there is no place for a single chip."""
+    def check_capacity(self) -> None:
+        """Refused if not even one chip would be accepted."""
 
     async def answer(self, form: Form) -> Response:
-        """The answer to a form that was read."""
+        """The response to a form."""
 
 
 class RequestMiddleware:
     """See the module.
 
-    app       serves what is no form
-    desk      gives, once the service has started, what answers forms
-    settings  gives the limits
+    app       serves all other requests
+    handler   returns the handler of forms, once the service has started
+    settings  the limits
     """
 
-    def __init__(self, app: ASGIApp, desk: Callable[[], FormHandler], settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, handler: Callable[[], FormHandler], settings: Settings
+    ) -> None:
         self.app = app
-        self.desk = desk
+        self.handler = handler
         self.settings = settings
         self._check_key = KeyCheck(settings)
-        self._telemetry = RequestMetrics()
+        self._metrics = RequestMetrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         begin_request(scope)
-        reply = _Reply(scope, receive, send, self._telemetry)
+        reply = _Reply(scope, receive, send, self._metrics)
         deadline = asyncio.timeout(self.settings.timeout_s)
         try:
             async with deadline:
                 self._check_key(scope)
                 if scope["path"] in _FORMS and scope["method"] == "POST":
                     form = await self._read(scope, receive)
-                    async with _while_there(receive, reply):
-                        response = await self.desk().answer(form)
+                    async with _while_connected(receive, reply):
+                        response = await self.handler().answer(form)
                         await response(scope, receive, reply.send)
                 else:
                     await self.app(scope, receive, reply.send)
-                    # BentoML answers in a task of its own, and what was set there is not seen here.
+                    # BentoML answers in another task, whose context variables are not seen here.
                     refusal_code.set(reply.code)
         except Refused as refused:
             await reply.refuse(refused)
-        # Whatever it is, the client gets an answer and the log a traceback.
+        # Whatever failed, the client gets an answer and the log a traceback.
         except Exception as error:
             if reply.started:
                 raise
             if isinstance(error, TimeoutError) and deadline.expired():
-                await reply.refuse(_late(self.settings.timeout_s))
+                await reply.refuse(_timed_out(self.settings.timeout_s))
                 return
             log.exception("request %s met a fault of the program", request_id.get())
             await reply.refuse(_fault())
@@ -116,13 +117,13 @@ class RequestMiddleware:
         if scope["path"] == CLASSIFY_BASE64:
             check_json_type(kind)
             body = await self._body(headers, receive, max_json_bytes(self.settings))
-            self.desk().look_in()
-            # Always off the event loop: it makes objects, and many.
+            self.handler().check_capacity()
+            # Always off the event loop: parsing creates many objects.
             return await asyncio.to_thread(read_json_form, body, self.settings)
         boundary = boundary_of(kind)
         body = await self._body(headers, receive, self.settings.max_request_bytes)
-        # Under overload, reading forms only to refuse them took a fifth of the event loop's time.
-        self.desk().look_in()
+        # Under overload, parsing forms only to refuse them took a fifth of the event loop's time.
+        self.handler().check_capacity()
         if len(body) <= _AT_ONCE_BYTES:
             return self._form(body, boundary)
         return await asyncio.to_thread(self._form, body, boundary)
@@ -132,7 +133,7 @@ class RequestMiddleware:
         return read_form(parts, self.settings)
 
     async def _body(self, headers: Headers, receive: Receive, limit: int) -> bytes:
-        """The whole body; Refused (413) as soon as it is known to have more than `limit` bytes."""
+        """The complete body; Refused (413) as soon as it exceeds `limit` bytes."""
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise _too_large(limit)
@@ -151,26 +152,24 @@ class RequestMiddleware:
 
 
 class _Reply:
-    """The way back: adds the request id, and puts errors of others into our shape."""
+    """Sends the response: adds the request id, and replaces errors of BentoML and Starlette."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, telemetry: RequestMetrics
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, metrics: RequestMetrics) -> None:
         self.started = False
-        self.code = ""  # of the refusal, where it was one
+        self.code = ""  # of the refusal, if the request was refused
         self._began = time.perf_counter()
         self._asgi = scope, receive, send
         self._replaced = False
-        self._telemetry = telemetry if scope["path"] in _FORMS else None
+        self._metrics = metrics if scope["path"] in _FORMS else None
 
     def _start(self, status: int) -> None:
         self.started = True
-        if self._telemetry is not None:
+        if self._metrics is not None:
             seconds = time.perf_counter() - self._began
-            self._telemetry.answered(status, refusal_code.get(), seconds)
+            self._metrics.answered(status, refusal_code.get(), seconds)
 
     async def refuse(self, refused: Refused, allow: bytes | None = None) -> None:
-        """Answer with the envelope; only where nothing has been answered yet."""
+        """Answer with the error envelope; only if no response has started."""
         response: Response = envelope(refused)
         self.code = refused.code
         self._start(refused.status)
@@ -179,7 +178,7 @@ class _Reply:
         await response(*self._asgi)
 
     async def send(self, message: Message) -> None:
-        """What the application sends."""
+        """Send a message of the application."""
         if message["type"] == "http.response.start":
             headers = dict(message["headers"])
             if _HEADER not in headers:
@@ -194,11 +193,11 @@ class _Reply:
 
 
 @asynccontextmanager
-async def _while_there(receive: Receive, reply: _Reply) -> AsyncIterator[None]:
-    """End the block as soon as the client leaves, unless it is being answered: Refused (400).
+async def _while_connected(receive: Receive, reply: _Reply) -> AsyncIterator[None]:
+    """End the block with Refused (400) if the client disconnects before it is being answered.
 
-    Its chips must not keep places in the queue. The body has been read: what `receive` gives next
-    is the end of the connection.
+    Its chips must not keep places in the queue. The body has been read, so the next message from
+    `receive` is the end of the connection.
     """
     request = asyncio.current_task()
     left = False
@@ -215,7 +214,7 @@ async def _while_there(receive: Receive, reply: _Reply) -> AsyncIterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        # Not ours where the time limit, too, has asked for it in the meantime.
+        # Not only ours if the time limit has cancelled the request as well.
         if not left or request is None or request.uncancel() > 0:
             raise
         raise Refused(400, "disconnected", "the client left before it was answered") from None
@@ -233,7 +232,7 @@ def _fault() -> Refused:
     return Refused(500, "internal_error", "the program failed on this request; see its log")
 
 
-def _late(seconds: float) -> Refused:
+def _timed_out(seconds: float) -> Refused:
     return Refused(504, "timeout", f"not done within {seconds:g} s, the upload included")
 
 

@@ -102,7 +102,7 @@ class Shipchip:
 
     def __metrics__(self, exposition: str) -> str:
         """What BentoML asks for at /metrics, after it has added up the figures of all workers."""
-        return self.engine.telemetry.derived(exposition)
+        return self.engine.metrics.derived(exposition)
 
     async def __is_ready__(self) -> bool:
         """What /readyz tells: whether the model has answered its warm-up."""
@@ -138,9 +138,9 @@ class Shipchip:
         options = ChipOptions(polarisation, pixel_spacing_m, quantity)
         return await self.answer(Form(tuple(files), options, explain))
 
-    def look_in(self) -> None:
-        """Refused (429, 503) where not even one chip would be taken."""
-        self.engine.look_in()
+    def check_capacity(self) -> None:
+        """Refused (429, 503) if not even one chip would be accepted."""
+        self.engine.check_capacity()
 
     async def answer(self, form: Form) -> Response:
         """Results in the order of the files; 422 where not one chip could be classified."""

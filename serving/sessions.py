@@ -1,8 +1,8 @@
-"""The model's threads: one run on all cores, or runs beside each other on a core each.
+"""ONNX Runtime sessions and their threads: one run on all cores, or parallel runs on one core each.
 
-Runs on a core each take less processor time a chip, because no thread waits for another within an
-operation (docs/performance.md); a lone chip is answered sooner by all cores. So there are two
-sessions of the same file, and whoever calls says which suits what waits.
+Runs on one core each take less processor time per chip, because no thread waits for another within
+an operation (docs/performance.md); a single chip is answered sooner on all cores. So there are two
+sessions of the same file, and the caller chooses.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from serving.chips import Outcome, PreparedChip, predict_each
 from serving.settings import Settings
 from shipchip import ShipClassifier
 
-# A core gains nothing from more chips in a run (docs/performance.md), while memory grows with them.
+# On one core a larger run is no faster per chip (docs/performance.md) and needs more memory.
 _CHIPS_A_CORE = 16
 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """A run that is over: a result a chip, and when it began and how long it took (monotonic s)."""
+    """A finished run: a result per chip, when it began and how long it took (monotonic seconds)."""
 
     results: list[Outcome]
     began: float
@@ -32,25 +32,25 @@ class ModelRun:
 
 
 class ModelSessions:
-    """`count` runs at a time at most, of `batch_size` chips at most.
+    """At most `count` runs at a time, of at most `batch_size` chips.
 
-    whole   the classifier that uses all cores, for a run that has no other beside it
-    single  the classifier that uses one core a run; with one lane `whole` does instead
+    all_cores  the classifier for a run that has no other beside it
+    one_core   the classifier for parallel runs; the same as `all_cores` if `count` is 1
     """
 
     def __init__(
-        self, whole: ShipClassifier, single: ShipClassifier, count: int, batch_size: int
+        self, all_cores: ShipClassifier, one_core: ShipClassifier, count: int, batch_size: int
     ) -> None:
         self.count = count
         self.batch_size = batch_size
-        self._whole = whole
-        self._single = single
+        self._all_cores = all_cores
+        self._one_core = one_core
         self._threads = ThreadPoolExecutor(count, "model")
 
     def warm_up(self) -> None:
-        """Let both sessions answer once; blocks."""
-        size = self._whole.card.input.size
-        for ships in (self._whole, self._single):
+        """Run both sessions once; blocks."""
+        size = self._all_cores.card.input.size
+        for ships in (self._all_cores, self._one_core):
             ships.predict(np.zeros((1, 1, size, size), np.float32), explain=True)
 
     async def predict(
@@ -63,28 +63,28 @@ class ModelSessions:
     ) -> ModelRun | None:
         """Results of prepared inputs (1, S, S), in order; a chip that fails in a run fails alone.
 
-        `alone` takes all cores. Calls beyond `count` wait for a lane, and are None if by then
-        nobody wants them. RuntimeError or CancelledError after `close`.
+        `alone` uses all cores. Calls beyond `count` wait for a free slot, and return None if their
+        chips are no longer `wanted` by then. RuntimeError or CancelledError after `close`.
         """
-        ships = self._whole if alone else self._single
+        ships = self._all_cores if alone else self._one_core
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _run, ships, batch, wanted, explain)
 
     def close(self) -> None:
-        """Stop after the runs that go on."""
+        """Stop after the current runs."""
         self._threads.shutdown(cancel_futures=True)
 
 
 def open_sessions(ships: ShipClassifier, settings: Settings) -> ModelSessions:
-    """A lane a core; one lane on a GPU, which shares out its cores itself.
+    """One run per core; one run at a time on a GPU, which schedules its cores itself.
 
-    ModelCorrupt where the file is no longer the one that `ships` was made of.
+    Raises ModelCorrupt if the file is no longer the one that `ships` was loaded from.
     """
     count = settings.threads or len(os.sched_getaffinity(0))
     if count == 1 or ships.provider != "CPUExecutionProvider":
         return ModelSessions(ships, ships, 1, settings.batch_size)
-    single = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)
-    return ModelSessions(ships, single, count, min(settings.batch_size, _CHIPS_A_CORE))
+    one_core = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)
+    return ModelSessions(ships, one_core, count, min(settings.batch_size, _CHIPS_A_CORE))
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""shipchip: a SAR chip becomes an answer. Torch-free.
+"""shipchip classifies SAR chips. Torch-free.
 
 from shipchip import ShipClassifier
 
@@ -6,8 +6,7 @@ ships = ShipClassifier("models/ship.onnx")
 answer = ships.classify_file("chip.tiff")
 print(answer.label, answer.confidence, answer.prediction_set)
 
-The names below are imported when they are asked for, so that shipchip.client needs no more than the
-standard library.
+The names below are imported on first use, so that shipchip.client needs only the standard library.
 """
 
 import os
@@ -16,8 +15,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-# ONNX Runtime tells its maker of models and runs (1.29 and later), if it is not told not to before
-# it is imported. Nothing here tells anybody anything.
+# ONNX Runtime 1.29 and later sends telemetry unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ _MODULES = {
 
 
 class _Package(ModuleType):
-    """This module, with its names loaded when they are first asked for."""
+    """This module, with its names loaded on first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _MODULES:

@@ -29,10 +29,10 @@ class Prediction:
 
     confidence       calibrated probability of `label`, 0..1
     probabilities    calibrated, by class, summing to 1
-    prediction_set   classes that hold the true one at the card's coverage (conformal)
-    in_distribution  False: the chip is unlike the training chips, doubt every number here
-    ood_score        >= 0, about 1 for chips like the training chips; higher is stranger
-    activation_map   float32 (h, w) class activation of `label`, or None where not asked for
+    prediction_set   classes that contain the true one with the card's coverage (conformal)
+    in_distribution  False: the chip is unlike the training chips, do not rely on the numbers
+    ood_score        >= 0, about 1 for chips like the training chips, higher for others
+    activation_map   float32 (h, w) class activation of `label`; None if not requested
     """
 
     label: str
@@ -46,7 +46,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class ModelOutputs:
-    """What the model file gives for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
+    """Raw outputs of the model for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
@@ -57,11 +57,11 @@ class ShipClassifier:
     """A model file, loaded and checked.
 
     model    path of a .onnx file that carries a shipchip card
-    device   "auto" takes a GPU where ONNX Runtime has one; "cuda" insists on it
-    threads  ONNX Runtime's threads within one operation; None leaves it to ONNX Runtime
-    sha256   the sum that the file must have, for processes that must all run the same model
+    device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it
+    threads  ONNX Runtime's threads within one operation; None lets ONNX Runtime decide
+    sha256   the SHA-256 that the file must have, so that several processes run the same model
 
-    A file with another sum than `sha256`, or than the `<name>.sha256` beside it says, is refused.
+    A file is refused if its SHA-256 differs from `sha256`, or from `<name>.sha256` beside it.
 
     Raises ModelNotFound, ModelCorrupt, CardMissing, CardInvalid or ProviderUnavailable.
     """
@@ -177,7 +177,7 @@ def _session(
 
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
-    """The graph must take and give what the card says, or every number after it is wrong."""
+    """The graph's inputs and outputs must match the card, or every number would be wrong."""
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     size = card.input.size
     kind, shape = inputs.get("chips", ("", []))

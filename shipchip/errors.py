@@ -42,7 +42,7 @@ class ShipchipError(Exception):
 
 
 class ChipError(ShipchipError):
-    """The chip cannot be classified. Other chips of the same request are not touched by it."""
+    """The chip cannot be classified. Other chips of the same request are not affected."""
 
     code = "bad_chip"
 
@@ -52,7 +52,7 @@ class NotFound(ChipError):
 
 
 class Unreadable(ChipError):
-    """The path is there, but is no regular file or may not be read."""
+    """The path exists, but is not a regular file or may not be read."""
 
     code = "unreadable"
 
@@ -62,7 +62,7 @@ class Empty(ChipError):
 
 
 class TooLarge(ChipError):
-    """More bytes than the limit allows; nothing of it was read."""
+    """More bytes than the limit allows; nothing was read."""
 
     code = "too_large"
 
@@ -84,7 +84,7 @@ class Corrupt(ChipError):
 
 
 class TooManyPixels(ChipError):
-    """The header announces more pixels than the limit; none of them was decoded."""
+    """The header announces more pixels than the limit; none were decoded."""
 
     code = "too_many_pixels"
 
@@ -146,7 +146,7 @@ class ModelCorrupt(ModelError):
 
 
 class CardMissing(ModelError):
-    """An ONNX file of somebody else: it carries no shipchip card."""
+    """An ONNX file without a shipchip card."""
 
     code = "card_missing"
 
@@ -158,19 +158,19 @@ class CardInvalid(ModelError):
 
 
 class ProviderUnavailable(ModelError):
-    """A GPU was demanded, but ONNX Runtime cannot use one here."""
+    """A GPU was required, but ONNX Runtime cannot use one here."""
 
     code = "provider_unavailable"
 
 
 class ServiceError(ShipchipError):
-    """The service that shipchip.client asks cannot be used, or what answers is no such service."""
+    """The service cannot be used, or the answer does not come from a shipchip service."""
 
     code = "service_error"
 
 
 class ServiceUnavailable(ServiceError):
-    """The service was not reached, or was too busy, after as many tries as were allowed."""
+    """The service was not reached, or was too busy, after all tries."""
 
     code = "service_unavailable"
 
@@ -178,7 +178,7 @@ class ServiceUnavailable(ServiceError):
 class ServiceRefused(ServiceError):
     """The service refused a whole request, with an HTTP `status`, and `reason`, a code of its own.
 
-    `reason` and `request_id` are None where something else answered, a proxy perhaps.
+    `reason` and `request_id` are None if something else answered, such as a proxy.
     """
 
     code = "service_refused"

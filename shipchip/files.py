@@ -1,4 +1,4 @@
-"""Files on disk: reading the file of a chip, and recognising files beside it that are no chips."""
+"""Files on disk: reading a chip, and recognising files beside it that are not chips."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def read_chip_file(path: Path, max_bytes: int) -> bytes:
         if not path.is_file():
             raise Unreadable(f"{path} is no regular file; expected a chip")
         size = path.stat().st_size
-        if size == 0:  # files of /proc say so, too, and reading some of them never ends
+        if size == 0:  # also true of files in /proc, some of which never end
             raise Empty(EMPTY)
         if size > max_bytes:
             raise TooLarge(f"{size} bytes, the limit is {max_bytes}: send a smaller chip")
@@ -43,7 +43,7 @@ def read_chip_file(path: Path, max_bytes: int) -> bytes:
 def is_sidecar(path: str) -> bool:
     """Whether a path (with forward slashes) is a sidecar, or lies in a folder of sidecars.
 
-    Other programs leave these files beside chips. They are no chips even if they look like one: an
+    Other programs leave these files beside chips. They are not chips even if they look like one: an
     overview (`chip.tif.ovr`) is a TIFF, and a resource fork (`._chip.tif`) has a TIFF's ending.
 
     A path that ends in a slash is a folder's. Case is ignored: Windows writes `Thumbs.db`, and FAT

@@ -34,7 +34,7 @@ from shipchip.errors import (
 from shipchip.files import EMPTY, read_chip_file
 from shipchip.spacing import check_spacing
 
-# tifffile logs what it meets in broken files; here each such file becomes a ChipError instead.
+# tifffile logs problems of broken files; here each such file becomes a ChipError instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _DECIBEL_SHARE = 0.9
@@ -51,10 +51,10 @@ def decode(
     """Decode one chip from bytes or from a file.
 
     polarisation     keep this plane only ("VV", "vh", ...)
-    pixel_spacing_m  overrides what the file says; one number, or (row, column), on the ground
-    quantity         what the samples are, where the module's table would guess wrong
+    pixel_spacing_m  overrides the file's; one number, or (row, column), in metres on the ground
+    quantity         what the samples are, if the table in shipchip.chip would be wrong
 
-    Raises a ChipError, whose `code` names what is wrong, and nothing else on bad content.
+    Bad content raises a ChipError, whose `code` says what is wrong, and nothing else.
     """
     limits = limits or DecodeLimits()
     given = None if pixel_spacing_m is None else check_spacing(pixel_spacing_m)
@@ -69,8 +69,8 @@ def decode(
     amplitude, names, encoding = _to_amplitude(raster, quantity)
     amplitude, names = _keep(amplitude, names, polarisation)
     _check_content(amplitude)
-    told = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
-    return Chip(amplitude, names, told, encoding)
+    spacing = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
+    return Chip(amplitude, names, spacing, encoding)
 
 
 def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
@@ -116,7 +116,7 @@ def _to_amplitude(
 
 
 def _guess(raster: Raster) -> Quantity:
-    """The module's table: by how the samples are stored, never by how large they are."""
+    """The table in shipchip.chip: by how the samples are stored, never by their values' size."""
     samples = raster.planes
     if samples.shape[0] in (2, 4) and samples.min() < 0 and not _decibels(samples):
         return "complex_pairs"
@@ -126,7 +126,7 @@ def _guess(raster: Raster) -> Quantity:
 
 
 def _decibels(samples: NDArray[Any]) -> bool:
-    """Whether a plane is nearly all negative. Sea is, in decibels; re and im are so by halves."""
+    """Whether a plane is nearly all negative, as sea is in decibels; of re and im, half is."""
     return any((plane < 0).mean() > _DECIBEL_SHARE for plane in samples)
 
 
@@ -137,7 +137,7 @@ def _magnitude(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[np
 
 
 def _float32(planes: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Planes as one array, each computed only when its turn comes: wide samples need memory."""
+    """Planes as one array, computed one at a time: wide samples need memory."""
     amplitude = np.empty(shape, np.float32)
     with np.errstate(over="ignore", under="ignore"):
         for plane, place in zip(planes, amplitude, strict=True):

@@ -19,8 +19,8 @@ _METRES_A_UNIT = {_METRE: 1.0, 9002: 0.3048, 9003: 1200 / 3937}  # EPSG linear u
 def pixel_spacing(tags: Mapping[int, Any]) -> tuple[float, float] | None:
     """(row, column) metres from the values of a TIFF's tags.
 
-    None without a coordinate system in known units. Raises ValueError or TypeError on tags that
-    are no GeoTIFF tags.
+    None without a coordinate system in known units. Raises ValueError or TypeError for malformed
+    tags.
     """
     scale, tie = tags.get(MODEL_PIXEL_SCALE), tags.get(MODEL_TIEPOINT)
     if scale is None and MODEL_TRANSFORMATION in tags:
@@ -44,9 +44,9 @@ def pixel_spacing(tags: Mapping[int, Any]) -> tuple[float, float] | None:
 
 
 def geo_keys(directory: Sequence[int]) -> dict[int, int]:
-    """The keys whose value stands in the directory itself; those kept in other tags are left out.
+    """The keys whose value is in the directory itself; keys stored in other tags are left out.
 
-    The directory is four numbers of head, then (key, tag of the value, count, value) each.
+    The directory is a header of four numbers, then (key, tag of the value, count, value) per key.
     """
     entries = np.asarray(directory, dtype=np.int64)[4:]
     rows = entries[: len(entries) // 4 * 4].reshape(-1, 4)

@@ -1,7 +1,7 @@
-"""PNG and JPEG -> Raster, through Pillow, which is given nothing but what the pixels need.
+"""PNG and JPEG -> Raster, through Pillow, which gets only the parts that the pixels need.
 
-Pillow unpacks and parses everything else, too: 31 kB of compressed PNG text become 30 MB, and the
-entries of an EXIF block take it a tenth of a second. Nothing of that says anything about a chip.
+Pillow would unpack and parse everything else as well: 31 kB of compressed PNG text become 30 MB,
+and the entries of an EXIF block take a tenth of a second. None of that describes a chip.
 """
 
 import io

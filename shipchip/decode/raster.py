@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from shipchip.errors import NotGrey
 
-# What Pillow, tifffile, imagecodecs and numpy raise on hostile bytes, found by fuzzing. Named one
-# by one: anything else is a fault of ours and must not be taken for a bad chip.
+# What Pillow, tifffile, imagecodecs and numpy raise on hostile bytes, found by fuzzing. They are
+# listed one by one: anything else is a bug, and must not be reported as a bad chip.
 DECODER_FAILURES = (
     ArithmeticError,
     LookupError,
@@ -27,12 +27,12 @@ DECODER_FAILURES = (
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """Samples as stored, before they mean anything.
+    """Samples as stored, before they are interpreted.
 
     planes           (P, H, W) of an integer, float or complex dtype
-    spacing_m        (row, column) metres from georeferencing, None where there is none
+    spacing_m        (row, column) metres from georeferencing, None if there is none
     float_is_sigma0  whether fractional float samples of this format are linear sigma0
-    polarisations    names of the planes where the file tells them
+    polarisations    names of the planes, if the file has them
     """
 
     planes: NDArray[Any]
@@ -47,7 +47,7 @@ def planes_first(samples: NDArray[Any], axis: int | None) -> NDArray[Any]:
 
 
 def grey_of_colour(planes: NDArray[Any], tolerance: int = 0) -> NDArray[Any]:
-    """(1, H, W) of an RGB picture whose planes are equal; NotGrey where they are not."""
+    """(1, H, W) of an RGB picture whose planes are equal; else NotGrey."""
     apart = int((planes.max(axis=0).astype(np.int64) - planes.min(axis=0)).max())
     if apart > tolerance:
         raise NotGrey(

@@ -33,8 +33,8 @@ from shipchip.errors import (
 )
 
 MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-# Those whose decoders are told how much to give. A picture inside the TIFF (JPEG, JPEG 2000, WebP)
-# has a size of its own, which no check here sees.
+# Compressions whose decoders get a bound on their output. A picture inside the TIFF (JPEG, JPEG
+# 2000, WebP) has a size of its own, which no check here sees.
 _COMPRESSIONS = (
     COMPRESSION.NONE,
     COMPRESSION.LZW,
@@ -90,7 +90,7 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
 
 
 def _check_directories(data: bytes) -> None:
-    """What tifffile must not be given, and what it need not look for."""
+    """Refuse files that tifffile must not see, before it sees them."""
     first = _first_directory(data)
     if first is None or first.end > len(data):
         raise Truncated(f"the TIFF ends within its first directory, at byte {len(data)}")
@@ -102,7 +102,7 @@ def _check_directories(data: bytes) -> None:
 
 
 def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
-    """Everything that the header tells, before any pixel is decoded."""
+    """Check everything in the header, before any pixel is decoded."""
     if page.dtype is None or page.dtype.kind not in "iufc":
         raise UnsupportedFormat(f"TIFF samples of type {page.dtype}; expected 8 to 64 bits")
     if page.axes not in ("YX", "YXS", "SYX"):
@@ -144,8 +144,8 @@ def _grey(planes: NDArray[Any], page: TiffPage) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Directory:
-    """Of one page: how many values each tag has, those single numbers that stand in the directory
-    itself, the end of the furthest value, and where the next directory is (0: there is none)."""
+    """One page: the count of values per tag, the single numbers stored in the directory itself, the
+    end of the last value, and the offset of the next directory (0: none)."""
 
     counts: dict[int, int]
     numbers: dict[int, int]
@@ -154,17 +154,17 @@ class _Directory:
 
     @property
     def malformed(self) -> list[int]:
-        """Tags that should be one whole number, and are several, or of another type."""
+        """Tags that should be one whole number, but are several or of another type."""
         return [tag for tag in _SINGLE if tag in self.counts and tag not in self.numbers]
 
     @property
     def is_page(self) -> bool:
-        """Whether it is a full image, not an overview or a mask of another."""
+        """Whether it is a full image, not an overview or a mask."""
         return not self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
 
 
 def _first_directory(data: bytes) -> _Directory | None:
-    """The first page's directory; None where the file ends before it does."""
+    """The first page's directory; None if the file ends first."""
     order, big = _form(data)
     try:
         (offset,) = struct.unpack_from(order + ("Q" if big else "L"), data, 8 if big else 4)
@@ -174,7 +174,7 @@ def _first_directory(data: bytes) -> _Directory | None:
 
 
 def _directory_at(data: bytes, offset: int) -> _Directory | None:
-    """The directory at a byte offset; None where the file ends before it does."""
+    """The directory at a byte offset; None if the file ends first."""
     order, big = _form(data)
     pointer, counter, head = (order + f for f in (("Q", "Q", "HHQ") if big else ("L", "H", "HHL")))
     inline, top = struct.calcsize(pointer), struct.calcsize(head)

@@ -1,7 +1,7 @@
-"""What is done with a chunk of entries, whoever does it: entries -> rows.
+"""A chunk of entries -> its rows, wherever it is computed.
 
-A chunk's chips are one run of the model on one core (or one GPU). So a chip gets the same digits
-in one process and in many, resumed, in a shard and on a cluster.
+The chips of a chunk are one model run on one core (or one GPU). So a chip gets the same digits in
+one process or many, when resumed, in a shard and on a cluster.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ PreparedOrFailure = NDArray[np.float32] | ChipFailure
 
 @dataclass(frozen=True)
 class Chunk:
-    """Entries that follow each other; `start` is the place of the first among all."""
+    """Consecutive entries; `start` is the number of the first among all entries."""
 
     start: int
     entries: tuple[ChipEntry, ...]
@@ -33,16 +33,16 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done with every entry.
+    """The work on every entry.
 
     model    the model file
     device   where ONNX Runtime runs it
-    options  what the caller knows of the chips
-    limits   that their files are held to
+    options  what the caller knows about the chips
+    limits   the limits of their files
     maps     the folder for activation maps, if they are wanted
     crops    the folder for chips sorted by label, if they are wanted
     copy     whether chips are copied there rather than linked
-    sha256   of the model file, once it was opened: every other process must find the same
+    sha256   of the model file, once it was opened: all other processes must find the same
     """
 
     model: Path
@@ -55,7 +55,7 @@ class Work:
     sha256: str | None = None
 
     def open(self) -> ShipClassifier:
-        """The model on one core, or on a GPU; raises a ModelError."""
+        """Open the model on one core, or on a GPU; raises a ModelError."""
         return ShipClassifier(self.model, device=self.device, threads=1, sha256=self.sha256)
 
     def prepare(self, chunk: Chunk, spec: InputSpec) -> list[PreparedOrFailure]:
@@ -65,7 +65,7 @@ class Work:
     def classify(
         self, chunk: Chunk, prepared: Sequence[PreparedOrFailure], ships: ShipClassifier
     ) -> list[BatchRow]:
-        """A row an entry, in order, and its pictures. OutputError where they cannot be written."""
+        """One row per entry, in order, and its pictures. OutputError if they cannot be written."""
         inputs = [item for item in prepared if not isinstance(item, ChipFailure)]
         explain = self.maps is not None
         found = iter(predict_each(ships, inputs, explain) if inputs else ())
@@ -107,5 +107,5 @@ class Work:
             try:
                 chip = read_entry(entry, self.limits)
             except ChipError:
-                return  # its row tells why
+                return  # its row says why
         sort_crop(self.crops, label, index, entry.name, chip, copy=self.copy)

@@ -1,8 +1,7 @@
 """python -m serving.batch SOURCE... --out FILE
 
-Every file gives one row, in the order of its path, whatever it is. Exit status: 0 every chip was
-classified, 1 some were not (their rows say why), 2 could not run (one line says why), 130
-interrupted (143 by SIGTERM).
+Every file becomes one row, sorted by path. Exit status: 0 all chips were classified, 1 some were
+not (their rows say why), 2 could not run (one line says why), 130 interrupted (143 by SIGTERM).
 """
 
 import sys
@@ -211,7 +210,7 @@ def _with_folders(request: BatchRequest, classify: ClassifyChunks) -> ClassifyCh
 
 
 def _of(job: Job, entries: Sequence[ChipEntry]) -> Iterator[ChipEntry]:
-    """The entries of this run, or of this shard of it."""
+    """The entries of this run, or of this shard."""
     return (entries[number] for number in job.span)
 
 

@@ -1,8 +1,7 @@
 """Chunks over the processes of this machine, in order.
 
-On processors each process decodes its chunks and runs them through a model of its own, a core
-each: nothing but names and rows goes between processes. A GPU is one: there the processes decode,
-and this one runs the model.
+On CPUs each process decodes its chunks and runs its own copy of the model on one core: only names
+and rows pass between processes. With a GPU the processes decode, and this process runs the model.
 """
 
 import os
@@ -27,19 +26,19 @@ Done = TypeVar("Done")
 
 
 class WorkerDied(Exception):
-    """A worker process has ended by itself, most likely for want of memory."""
+    """A worker process died, most likely because memory ran out."""
 
 
 def classify_in_processes(
     chunks: Iterable[Chunk], work: Work, ships: ShipClassifier, workers: int
 ) -> Iterator[list[BatchRow]]:
-    """The rows of each chunk, in order; memory is bounded, however many chunks there are.
+    """The rows of each chunk, in order; memory is bounded for any number of chunks.
 
-    work     with the sum of the model, which the processes open as well
-    ships    the model of `work`, opened
+    work     with the SHA-256 of the model, which the processes open as well
+    ships    the model of `work`, open
     workers  processes; with one, or with one chunk, this process does everything
 
-    Raises WorkerDied, and ModelError where the model file was replaced since `ships` was opened.
+    Raises WorkerDied, and ModelError if the model file was replaced since `ships` was opened.
     """
     remaining = iter(chunks)
     first = list(islice(remaining, 2))
@@ -63,7 +62,7 @@ def _spread(
     workers: int,
     begin: Callable[[], None],
 ) -> Iterator[tuple[Chunk, Done]]:
-    """What `task` makes of each chunk, in order; twice as many as workers are ahead at most."""
+    """`task` of each chunk, in order; at most two chunks per worker are in flight."""
     # Forked processes would share ONNX Runtime's threads and locks.
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(begin,))
@@ -81,7 +80,7 @@ def _spread(
             "a worker process has died, perhaps for want of memory: give fewer --workers"
         ) from error
     except BaseException:
-        # Nobody wants their rows any more: do not wait until they have started, or are done.
+        # Their rows are not needed any more: do not wait for them.
         for worker in active_children():
             worker.kill()
         raise
@@ -91,10 +90,10 @@ def _spread(
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """No interrupt while worker processes are made; it comes after the block.
+    """Hold back interrupts until the block ends, while worker processes are created.
 
-    The workers inherit this. Ctrl-C goes to all processes of a terminal, and they never see it:
-    what it means is for this process to decide.
+    The workers inherit the blocked signals. Ctrl-C goes to all processes of a terminal, but only
+    this process may act on it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -108,13 +107,13 @@ def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
     return chunk, future.result()
 
 
-# What a worker process holds.
+# State of a worker process.
 _work: Work
 _spec: InputSpec
 
 
 def _begin(begin: Callable[[], None]) -> None:
-    """In a worker process, first: it can be terminated, and does not outlive its parent."""
+    """First call in a worker process: it can be terminated, and does not outlive its parent."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begin()
@@ -134,8 +133,8 @@ def _hold(work: Work, spec: InputSpec) -> None:
 
 @cache
 def _ships() -> ShipClassifier:
-    """The model of this process. It is opened with the first chunk, not when the process starts:
-    from there an error reaches the parent, which can tell what is wrong."""
+    """The model of this process, opened with the first chunk: then an error reaches the parent,
+    which can report it; an error at process start would not."""
     return _work.open()
 
 

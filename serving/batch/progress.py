@@ -1,4 +1,4 @@
-"""How far a run is, while it goes on; and what came of it, at the end."""
+"""The progress bar during a run, and the counts by label at its end."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ from serving.batch.rows import BatchRow
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Chips a second of late."""
+        """Recent chips per second."""
         return Text("" if task.speed is None else f"{task.speed:.0f} chips/s")
 
 
@@ -29,9 +29,9 @@ class _Rate(ProgressColumn):
 def progress(
     console: Console, total: int, done: int
 ) -> Iterator[Callable[[Sequence[BatchRow]], None]]:
-    """A function that counts rows; a bar on a terminal, quiet elsewhere.
+    """A function that counts rows: a progress bar on a terminal, silent elsewhere.
 
-    done  rows of an earlier run that this one goes on with
+    done  rows of an earlier run that this one resumes
     """
     failed = 0
     columns = (
@@ -70,8 +70,8 @@ class Tally:
 
     def __str__(self) -> str:
         """12 chips: 7 Cargo, 3 Tanker, 2 failed (1 empty, 1 corrupt)"""
-        told = sorted(self._counts.items())
-        labels = [f"{n} {label}" for (status, label), n in told if status == "ok"]
-        codes = [f"{n} {code}" for (status, code), n in told if status == "error"]
+        counts = sorted(self._counts.items())
+        labels = [f"{n} {label}" for (status, label), n in counts if status == "ok"]
+        codes = [f"{n} {code}" for (status, code), n in counts if status == "error"]
         parts = [*labels, *([f"{self.failed} failed ({', '.join(codes)})"] if codes else [])]
         return f"{self._counts.total()} chips: {', '.join(parts)}"

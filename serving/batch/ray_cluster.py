@@ -1,9 +1,9 @@
-"""Chunks over a Ray cluster, in order. Ray Data spreads them, does again what a lost node had, and
-holds back what is not yet wanted.
+"""Chunks over a Ray cluster, in order. Ray Data distributes them, retries lost tasks and applies
+back-pressure.
 
     manifest of chunks -> decode tasks -> a pool of actors with a warm model each -> rows
 
-Every machine must see the chips, the model and this package under the same paths.
+All machines must have the chips, the model and this package under the same paths.
 """
 
 import logging
@@ -29,20 +29,20 @@ _SHARE = 0.5
 
 @contextmanager
 def connected(address: str | None, workers: int) -> Iterator[None]:
-    """A Ray at `address`, or one started here with so many cores. CannotRun where there is none."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    """Connect to Ray at `address`, or start it here with so many cores. CannotRun if that fails."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     own: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
         raise CannotRun(f"cannot reach Ray at {address or 'this machine'}: {error}") from error
-    signal.signal(signal.SIGTERM, terminate)  # Ray's own would exit with status 1
+    signal.signal(signal.SIGTERM, terminate)  # Ray's handler would exit with status 1
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of every execution
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs every execution
     try:
         yield
     finally:
@@ -77,5 +77,5 @@ def classify_on_cluster(
         for item in rows.iter_rows():
             yield item["rows"]
     except RayError as error:
-        told = str(error).strip().splitlines()[-1]
-        raise WorkerDied(f"the cluster could not go on: {told}") from error
+        reason = str(error).strip().splitlines()[-1]
+        raise WorkerDied(f"the cluster could not go on: {reason}") from error

@@ -19,7 +19,7 @@ from shipchip import ModelCard, Prediction
 BatchRow = dict[str, Any]
 ColumnKind = Literal["text", "number", "flag", "set"]
 
-# The model computes in float32: beyond six digits stands how chips fell into batches.
+# The model computes in float32: further digits depend on how chips were batched.
 _DIGITS = 6
 
 MARK = "\ufeff"
@@ -50,7 +50,7 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def column_kind(name: str) -> ColumnKind:
-    """What a column holds where it holds anything: str, float, bool, or a list of str."""
+    """The type of a column's values, if it has one: str, float, bool, or a list of str."""
     if name in ("confidence", "ood_score") or name.startswith("p_"):
         return "number"
     if name == "in_distribution":
@@ -59,7 +59,7 @@ def column_kind(name: str) -> ColumnKind:
 
 
 def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> BatchRow:
-    """All columns of one chip; None where there is nothing to say."""
+    """All columns of one chip; None for columns that do not apply."""
     row: BatchRow = dict.fromkeys(columns(card.classes))
     row |= {"path": readable(path), "model_version": card.version}
     if isinstance(result, ChipFailure):
@@ -81,7 +81,7 @@ def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> Batc
 
 
 def partial_of(out: Path) -> Path:
-    """Where the rows of an unfinished run are: beside `out`, so that a rename is atomic."""
+    """The file for rows of an unfinished run, beside the output."""
     return out.with_name(f".{out.name}.partial")
 
 
@@ -92,7 +92,7 @@ def csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]
 
 
 def plain_csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
-    """The same without a byte order mark, every text as it is."""
+    """The same without a byte order mark, and without apostrophes before formulas."""
     return _csv_writer(file, names, str)
 
 
@@ -117,7 +117,7 @@ def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], Non
 
 
 def readable(text: str) -> str:
-    r"""Names need not be UTF-8, outputs must be: a byte that is not becomes \xff."""
+    r"""Text as valid UTF-8: bytes of a name that are not become \xff and the like."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -1,6 +1,6 @@
-"""Zip and tar archives: which files they are, their members as entries, and reading those.
+"""Zip and tar archives: recognising them, their members as entries, and reading members.
 
-An archive is known by its ending, and how it is packed by its first bytes.
+An archive is recognised by its ending, and its format by its first bytes.
 """
 
 import lzma
@@ -30,10 +30,10 @@ from shipchip.files import is_sidecar
 
 ARCHIVE_SUFFIXES = (
     *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"),
-    ".rar",  # known, to say what to do with it
+    ".rar",  # recognised only to say what to do with it
 )
 
-# What the readers of archives raise on those that are cut, damaged or hostile.
+# What archive readers raise on archives that are cut, damaged or hostile.
 _DAMAGED = (
     ArithmeticError,
     EOFError,
@@ -53,18 +53,18 @@ Keep = Callable[[str], bool]
 
 
 def is_archive_name(path: str) -> bool:
-    """Whether the name ends as an archive's does."""
+    """Whether the name has an archive's ending."""
     return path.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def archive_entries(
     path: str, keep: Keep, store: TarStore | None, left_out: Callable[[str], object]
 ) -> list[ChipEntry]:
-    """The chips to `keep` of an archive that was met, without sidecars.
+    """The chips of an archive that are to `keep`, without sidecars.
 
     Folders of pictures that a batch has written are left out, and `left_out` is called with each.
-    Of a scene of OpenSARShip, only those under `Patch/`. What cannot be read, and what is no
-    archive in spite of its name, is an entry of its own, after those that were found before.
+    Of an OpenSARShip scene, only chips under `Patch/`. If the archive cannot be read to its end, it
+    is itself an entry that fails, after the members found before.
     """
     wanted = _wanted(keep)
     found = without_copies(all_members(path, wanted, store))
@@ -85,17 +85,17 @@ def _picture_folders(entries: Iterable[ChipEntry]) -> tuple[str, ...]:
 
 
 def all_members(path: str, keep: Keep, store: TarStore | None) -> list[ChipEntry]:
-    """Every member but folders, and what cannot be read as above; of a compressed tar those not to
-    `keep` are there, but cannot be read. Where two have one name, the last counts."""
+    """All members except folders, and failures as above. Members of a compressed tar that are not
+    to `keep` are listed, but cannot be read. Of members with one name, the last one counts."""
     if path.lower().endswith(".rar"):
-        told = "rar archives need tools that are not here; unpack it and give the folder"
-        return [ChipEntry(path, None, Fault(UnsupportedFormat, told))]
+        reason = "rar archives need tools that are not here; unpack it and give the folder"
+        return [ChipEntry(path, None, Fault(UnsupportedFormat, reason))]
     found: dict[str | None, ChipEntry] = {}
     try:
         status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
             return [ChipEntry(path)]
-        if status.st_size == 0:  # so would some files of /proc
+        if status.st_size == 0:  # so would some files in /proc
             raise EOFError("it is empty")
         for entry in _members(path, keep, store):
             found[entry.member] = entry
@@ -113,16 +113,16 @@ def _members(path: str, keep: Keep, store: TarStore | None) -> Iterator[ChipEntr
 
 
 def _fault(path: str, error: BaseException, found: int) -> Fault:
-    """What a reader's failure means for the archive, of which `found` members were read."""
+    """The fault for an archive whose reader failed after `found` members."""
     if isinstance(error, FileNotFoundError):
         return Fault(NotFound, f"no such file: {path}")
     if isinstance(error, OSError) and error.errno is not None:
         return Fault(Unreadable, f"cannot read {path}: {error.strerror}")
     kind: type[ChipError] = Truncated if isinstance(error, EOFError) else Corrupt
     after = f" after {found} members" if found else ""
-    told = str(error) or type(error).__name__
+    reason = str(error) or type(error).__name__
     return Fault(
-        kind, f"the archive cannot be read{after} ({told}); is it complete? Fetch it again"
+        kind, f"the archive cannot be read{after} ({reason}); is it complete? Fetch it again"
     )
 
 
@@ -137,7 +137,7 @@ def _wanted(keep: Keep) -> Keep:
 
 
 def read_member(entry: ChipEntry, member: str, limits: DecodeLimits) -> bytes:
-    """The bytes of an archive's member; ChipError where they cannot be had."""
+    """The bytes of an archive's member; ChipError if they cannot be read."""
     where = entry.where
     if isinstance(where, Fault):
         raise where.kind(where.message)

@@ -1,4 +1,4 @@
-"""What a batch run reads, one entry a chip: a file, a member of an archive, or what went wrong."""
+"""One entry per chip to be read: a file, a member of an archive, or the reason why it fails."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ class InputError(Exception):
 class Span(NamedTuple):
     """Bytes of an uncompressed file that are a member's content.
 
-    stamp  (mtime in ns, bytes) of the file when it was listed; None where nobody else writes it
+    stamp  (mtime in ns, bytes) of the file when it was listed; None for this program's own file
     """
 
     file: str
@@ -30,7 +30,7 @@ class Span(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why an entry cannot be read, known since it was listed."""
+    """Why an entry cannot be read, if that is known when it is listed."""
 
     kind: type[ChipError]
     message: str
@@ -41,12 +41,12 @@ Stamp = tuple[int, float]
 
 @dataclass(frozen=True, slots=True)
 class ChipEntry:
-    """One chip to be. It can be pickled, and be read in any process of the same machine.
+    """One chip to be read. It can be pickled, and read in any process of the same machine.
 
-    path    of the file or of the archive, as it was given or found; bytes that are no UTF-8 stand
-            in it as os.fsdecode gives them
-    member  name inside the archive; only a name, whatever it contains
-    where   the content's place, where a name is not enough to find it, or why it cannot be read
+    path    of the file or archive, as given or found; bytes that are not UTF-8 are in it as
+            os.fsdecode returns them
+    member  name inside the archive; never used as a path
+    where   where the content is, if the name is not enough to find it, or why it cannot be read
     stamp   of a member, see `stamp_of`
     """
 
@@ -57,13 +57,13 @@ class ChipEntry:
 
     @property
     def name(self) -> str:
-        """What stands in the row: the path, with the member's name after it."""
+        """The `path` column: the path, followed by the member's name."""
         return self.path if self.member is None else f"{self.path}/{self.member}"
 
 
 def stamp_of(entry: ChipEntry) -> Stamp | None:
-    """What shows that an entry was replaced under its name: size and modification time of a file or
-    of a tar's member, size and checksum of a zip's member. None where there is no regular file."""
+    """Changes if an entry is replaced under its name: size and modification time of a file or tar
+    member, size and checksum of a zip member. None if there is no regular file."""
     if entry.member is not None:
         return entry.stamp
     try:
@@ -76,13 +76,13 @@ def stamp_of(entry: ChipEntry) -> Stamp | None:
 def tidy(member: str) -> str:
     """A member's name with single forward slashes and no `.` between them.
 
-    `tar cf A.tar .` writes `./a.tif`, Windows programs write `Patch\\a.tif`, and a list may name
+    `tar cf A.tar .` writes `./a.tif`, Windows programs write `Patch\\a.tif`, and a list may contain
     `A.zip//a.tif`.
     """
     return "/".join(part for part in member.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def sort_key(name: str) -> bytes:
-    """What entries are sorted by: os.fsencode(name) where the file system speaks UTF-8, as nearly
-    all do, and defined for any member's name where it does not."""
+    """The sort key of entries: os.fsencode(name) on a UTF-8 file system, and defined for any name
+    of a member on others."""
     return name.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What stands in a folder, whatever it is, and which of it runs of this program have written."""
+"""The content of folders, without what runs of this program have written."""
 
 import os
 from collections.abc import Callable, Collection, Iterator
@@ -12,10 +12,10 @@ from shipchip.opensarship import CHIP_FOLDER, scene_of
 
 
 class OutputFilter:
-    """What runs of this program write: never chips, even where it is among chips.
+    """Recognises what runs of this program have written; that is never read as chips.
 
     own       files and folders of this run
-    left_out  is called with each output and each folder of pictures of other runs that is met
+    left_out  is called with each output and each folder of pictures of other runs
     """
 
     def __init__(self, own: Collection[Path], left_out: Callable[[str], object]) -> None:
@@ -52,11 +52,10 @@ class Found(NamedTuple):
 
 
 def walk(folder: str, outputs: OutputFilter) -> Iterator[Found]:
-    """Everything below `folder` that is no folder, and folders that cannot be listed; no sidecars.
+    """All files below `folder` except sidecars, and folders that cannot be listed.
 
-    Links to folders are not followed. Folders of pictures are left out, and of a scene of
-    OpenSARShip only `Patch/` is entered. A folder that cannot be listed comes after what was found
-    in it before it failed.
+    Links to folders are not followed. Folders of pictures are left out, and of an OpenSARShip scene
+    only `Patch/` is read. If listing a folder fails halfway, the folder follows the files found.
     """
     pending = [folder]
     while pending:
@@ -94,7 +93,7 @@ def slashed(folder: str) -> str:
 
 
 def check_listable(folder: str) -> None:
-    """Raises InputError where a folder cannot be listed."""
+    """Raises InputError if a folder cannot be listed."""
     try:
         os.scandir(folder).close()
     except OSError as error:

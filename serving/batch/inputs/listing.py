@@ -1,4 +1,4 @@
-"""Folders, chips, archives and names of any of them -> the sorted entries of a run."""
+"""Folders, chips, archives and lists -> the sorted entries of a run; an entry -> its bytes."""
 
 import os
 import stat
@@ -71,8 +71,8 @@ def list_entries(
 
 
 def _in_order(entries: list[ChipEntry]) -> list[ChipEntry]:
-    """Sorted in place, then without repeats. ASCII names, the usual case, are compared as they are:
-    a million keys would be as much again as the entries."""
+    """Sorted in place, then without repeats. ASCII names, the usual case, need no keys: a million
+    keys would need as much memory as the entries."""
     if all(entry.name.isascii() for entry in entries):
         entries.sort(key=attrgetter("name"))
     else:
@@ -107,7 +107,7 @@ def _of_listed(name: str, outputs: OutputFilter) -> Iterator[ChipEntry]:
 def _is(kind: Callable[[Path], bool], path: str) -> bool:
     try:
         return kind(Path(path))
-    except OSError:  # one that may not be looked at; reading it will say why
+    except OSError:  # reading it will say why
         return False
 
 
@@ -118,7 +118,7 @@ def _of_folder(
     for path, listed in walk(folder, outputs):
         relative = path[start:]
         if not listed:
-            yield ChipEntry(path)  # whatever the patterns: chips may be missed there
+            yield ChipEntry(path)  # in spite of the patterns: it may contain chips
         elif is_archive_name(relative):
             yield from archive_entries(path, _below(relative, keep), store, outputs.left_out)
         elif keep(relative):
@@ -130,7 +130,7 @@ def _below(folder: str, keep: Keep) -> Keep:
 
 
 def _is_member(source: str, inside: dict[str, set[str]]) -> bool:
-    """Whether a source names a member of an archive; if so, it is added to `inside`."""
+    """Whether a source is a member of an archive; if so, it is added to `inside`."""
     archive = _archive_before(source)
     if archive:
         inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
@@ -138,7 +138,7 @@ def _is_member(source: str, inside: dict[str, set[str]]) -> bool:
 
 
 def _archive_before(source: str) -> str:
-    """The archive in whose inside a source stands, "" for any other source."""
+    """The archive that contains a source; "" if the source is not in an archive."""
     try:
         Path(source).lstat()
     except NotADirectoryError:
@@ -154,9 +154,9 @@ def _archive_before(source: str) -> str:
 
 
 def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[ChipEntry]:
-    """The members of these names, however they are spelt, under the names that the archive has.
+    """The members of these names in any spelling, under the names that the archive uses.
 
-    Those that are not there, or cannot be read, are entries that fail.
+    Members that do not exist, or cannot be read, are entries that fail.
     """
     wanted = {_spelling(name) for name in names}
     entries = all_members(archive, lambda member: _spelling(member) in wanted, store)
@@ -179,7 +179,7 @@ def _spelling(member: str) -> bytes:
 
 
 def _check_only(source: str) -> None:
-    """InputError where the only source of a run is missing or cannot be listed."""
+    """InputError if the only source of a run is missing or cannot be listed."""
     try:
         if stat.S_ISDIR(Path(source).stat().st_mode):
             check_listable(source)
@@ -194,7 +194,7 @@ def _check_only(source: str) -> None:
 
 
 def _refuse_fault(entry: ChipEntry) -> None:
-    """InputError where all that a run has is an archive that is not sound."""
+    """InputError if the only source of a run is a damaged archive."""
     fault = entry.where
     if entry.member is None and isinstance(fault, Fault) and fault.kind is not UnsupportedFormat:
         raise InputError(f"{entry.path}: {fault.message}")
@@ -202,7 +202,7 @@ def _refuse_fault(entry: ChipEntry) -> None:
 
 def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
     """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
-    UnsupportedFormat), and nothing else whatever the entry is."""
+    UnsupportedFormat), and nothing else."""
     if entry.member is not None:
         return read_member(entry, entry.member, limits)
     if isinstance(entry.where, Fault):

@@ -1,4 +1,4 @@
-"""A list of names, as `find`, text editors, PowerShell and this program itself write them."""
+"""A list of names, as written by `find`, text editors, PowerShell or this program."""
 
 import codecs
 import csv
@@ -25,12 +25,12 @@ _MARKS = {
 
 
 def read_list(stream: BinaryIO) -> list[str]:
-    """Names from a list: one a line, or each ended by a NUL where there is a NUL at all.
+    """Names from a list: one per line, or separated by NUL if it contains a NUL.
 
-    Blank lines and the carriage returns of Windows do not count. A list that begins with a byte
-    order mark is read as that says (UTF-8, UTF-16 or UTF-32); else bytes that are no UTF-8 are kept
-    as os.fsdecode gives them. A CSV that a batch has written gives its column `path`. Raises
-    InputError where a list is not what its beginning says.
+    Blank lines and Windows carriage returns are ignored. A byte order mark decides the encoding
+    (UTF-8, UTF-16 or UTF-32); otherwise bytes that are not UTF-8 are kept as os.fsdecode returns
+    them. Of a CSV that a batch has written, the column `path` is read. Raises InputError if the
+    content contradicts the beginning of the list.
     """
     content = stream.read()
     data = _unmarked(content)
@@ -68,7 +68,7 @@ def _paths(data: bytes, *, marked: bool) -> Iterator[str]:
 
 
 def _split(data: bytes, separator: bytes) -> Iterator[bytes]:
-    """bytes.split, one after the other: a list of millions is in memory but once."""
+    """bytes.split as an iterator: a list of millions is in memory only once."""
     start = 0
     while (end := data.find(separator, start)) >= 0:
         yield data[start:end]

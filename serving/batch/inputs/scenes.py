@@ -1,4 +1,4 @@
-"""What an entry's path tells: the OpenSARShip scene it stands in, and its class."""
+"""Facts in an entry's path: its OpenSARShip scene, and its class."""
 
 import re
 from collections.abc import Sequence
@@ -13,9 +13,10 @@ _SLASHES = re.compile(r"[/\\]")
 
 
 def without_copies(entries: list[ChipEntry]) -> list[ChipEntry]:
-    """Members of an archive without those that stand in a scene beside its chips.
+    """Members of an archive, of a scene only its chips.
 
-    A product of Sentinel-1 itself is named as a scene, too; it has no `Patch/` and is left whole.
+    A Sentinel-1 product has the name of a scene as well; it has no `Patch/`, and all its members
+    stay.
     """
     places = [_place(_parts(entry, Path(entry.path).name)) for entry in entries]
     with_chips = {root for root, is_chip in places if is_chip}
@@ -27,7 +28,7 @@ def without_copies(entries: list[ChipEntry]) -> list[ChipEntry]:
 
 
 def _place(parts: list[str]) -> tuple[str, bool]:
-    """The scene that a path stands in, "" for none, and whether it is in that scene's `Patch/`."""
+    """The scene that a path is in ("" for none), and whether it is in that scene's `Patch/`."""
     folders = parts[:-1]
     deepest = max((k for k, name in enumerate(folders) if scene_of(name)), default=None)
     if deepest is None:
@@ -36,7 +37,7 @@ def _place(parts: list[str]) -> tuple[str, bool]:
 
 
 def options_of(entry: ChipEntry, options: ChipOptions) -> ChipOptions:
-    """The options with the quantity and the spacing of the scene, where the caller gave none.
+    """The options, with the quantity and the spacing of the scene where the caller gave none.
 
     Other chips than those under a scene's `Patch/` keep the options as they are. An SLC chip's
     spacing is that of the mean incidence.
@@ -52,7 +53,7 @@ def options_of(entry: ChipEntry, options: ChipOptions) -> ChipOptions:
 
 
 def _scene(entry: ChipEntry) -> Scene | None:
-    """The scene under whose `Patch/` an entry stands, also where the run was started inside it."""
+    """The scene whose `Patch/` contains an entry, also if the run was started inside the scene."""
     parts = _parts(entry, str(Path(entry.path).absolute()))
     if CHIP_FOLDER not in parts[:-1]:
         return None
@@ -61,9 +62,9 @@ def _scene(entry: ChipEntry) -> Scene | None:
 
 
 def label_of(entry: ChipEntry, classes: Sequence[str]) -> str | None:
-    """The class that an entry's path tells, spelt as in `classes`; None where it tells none.
+    """The class in an entry's path, spelt as in `classes`; None if there is none.
 
-    That is the innermost folder named as a class, whatever its case; else, for a chip of a scene,
+    It is the innermost folder named after a class, in any case; otherwise, for a chip of a scene,
     the type of ship in its name (Cargo_x10661_y11170.tif).
     """
     spelt = {name.lower(): name for name in classes}
@@ -76,6 +77,6 @@ def label_of(entry: ChipEntry, classes: Sequence[str]) -> str | None:
 
 
 def _parts(entry: ChipEntry, path: str) -> list[str]:
-    """Names on the way to the entry. In members a backslash counts, for Windows programs."""
+    """The parts of the entry's path. In members, backslashes separate parts too (Windows)."""
     inside = [] if entry.member is None else _SLASHES.split(entry.member)
     return [*path.split("/"), *inside]

@@ -1,5 +1,5 @@
-"""Members of a tar, by their place in it. An uncompressed tar is read where it is; what a
-compressed one holds goes through a TarStore first."""
+"""Members of a tar, by their position in it. An uncompressed tar is read in place; the chips of a
+compressed tar are first copied to a TarStore."""
 
 import bz2
 import gzip
@@ -15,7 +15,7 @@ from serving.batch.inputs.entries import ChipEntry, Fault, InputError, Span
 from shipchip.chip import DecodeLimits
 from shipchip.errors import TooLarge, Truncated, Unreadable
 
-# A tar's own headers are far smaller. One that announces more is a bomb, or no tar.
+# A tar's own headers are far smaller. A larger one is a bomb, or not a tar.
 _LARGEST_HEADER = 2**20
 _CHUNK = 2**20
 
@@ -27,9 +27,9 @@ _DECOMPRESSORS: dict[bytes, Callable[[str], object]] = {
 
 
 class Tape:
-    """A file as tarfile may read it: forwards only, and no header larger than headers are.
+    """A file for tarfile that can be read forwards only, with headers of limited size.
 
-    tarfile itself would follow a header that points back for ever, and read one of any size whole.
+    tarfile itself would follow a header that points back for ever, and read a header of any size.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -60,9 +60,9 @@ class Tape:
 
 
 class UnpackedTape(Tape):
-    """The same of a compressed file, which must be read to be passed over.
+    """The same for a compressed file, in which seeking means reading.
 
-    Raises InputError past `most` bytes: so much is a bomb, or better unpacked by hand.
+    Raises InputError beyond `most` bytes: that is a bomb, or better unpacked by hand.
     """
 
     def __init__(self, file: IO[bytes], path: str, most: int) -> None:
@@ -86,18 +86,18 @@ class UnpackedTape(Tape):
 
 
 class TarStore:
-    """The chips of compressed tars, in one temporary file that goes when the block ends.
+    """The chips of compressed tars, in one temporary file that is removed when the block ends.
 
-    The file has no name unless it must, so nothing is left of it however the process ends.
+    The file has no name unless `named`, so nothing is left of it, even if the process is killed.
 
-    A compressed tar can only be read from its start: to read chips in any order, and in several
-    processes, they must be copied out once. Members over `limits.max_bytes` are not.
+    A compressed tar can only be read from its start: to read chips in any order and in several
+    processes, they are copied out once. Members over `limits.max_bytes` are not copied.
 
     folder  where the file is made, once it is needed; default: the system's, set by TMPDIR
-    named   whether the file keeps its name, for processes on other machines; others of this user
-            reach it through /proc, as long as this process lives
+    named   whether the file keeps its name, for processes on other machines; processes of this
+            user reach it through /proc while this process lives
 
-    Its bounds, past which InputError is raised: `most_bytes` copied in all; a tar that unpacks to
+    InputError is raised beyond these bounds: `most_bytes` copied in all; a tar that unpacks to
     more than `most_ratio` times its size, beyond the first `always_bytes`.
     """
 
@@ -127,7 +127,7 @@ class TarStore:
         return max(self.always_bytes, self.most_ratio * compressed)
 
     def add(self, content: bytes) -> Span:
-        """The place of a copy of `content`. Raises InputError for a full disk, or too much."""
+        """Copy `content`; returns its place. InputError if the disk is full, or beyond bounds."""
         offset, self._size = self._size, self._size + len(content)
         if self._size > self.most_bytes:
             raise InputError(
@@ -162,10 +162,10 @@ class TarStore:
 def tar_members(
     path: str, keep: Callable[[str], bool], store: TarStore | None
 ) -> Iterator[ChipEntry]:
-    """All members but folders; of a compressed tar, those to `keep` are copied to the store.
+    """All members except folders; of a compressed tar, those to `keep` are copied to the store.
 
-    Raises what tarfile and the decompressors raise on what is damaged, after what was found before;
-    InputError for a bomb, or where there is no store and one is needed.
+    Raises what tarfile and the decompressors raise on damaged content, after the members before it;
+    InputError for a bomb, or if a store is needed and there is none.
     """
     with Path(path).open("rb") as plain:
         opener = _decompressor(plain.read(6))
@@ -205,8 +205,8 @@ def _member(path: str, info: tarfile.TarInfo, where: Span | Fault | None) -> Chi
 
 
 def _infos(tape: Tape) -> Iterator[tarfile.TarInfo]:
-    """Headers of all members but folders. Raises EOFError where the end mark is missing and
-    ReadError for a damaged header, where tarfile would end without a word."""
+    """Headers of all members except folders. Raises EOFError if the end mark is missing and
+    ReadError for a damaged header, where tarfile would end silently."""
     file = cast(IO[bytes], tape)
     tar = tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
     while (info := tar.next()) is not None:
@@ -228,7 +228,7 @@ def _decompressor(head: bytes) -> Callable[[str], object] | None:
 def read_span(span: Span, limits: DecodeLimits) -> bytes:
     """The bytes of a span.
 
-    Raises TooLarge, Truncated, and Unreadable where the file has changed since it was listed.
+    Raises TooLarge, Truncated, and Unreadable if the file has changed since it was listed.
     """
     if span.size > limits.max_bytes:
         raise TooLarge(f"{span.size} bytes, the limit is {limits.max_bytes}: send a smaller chip")

@@ -1,4 +1,4 @@
-"""Members of a zip, read where they are: nothing is ever unpacked to disk."""
+"""Members of a zip, read in place: nothing is unpacked to disk."""
 
 import os
 import stat
@@ -11,20 +11,20 @@ from serving.batch.inputs.entries import ChipEntry, Fault
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, TooLarge, Truncated, Unreadable
 
-# Zips that a process keeps open: reading the directory of a large one takes seconds, and entries
-# come sorted, so those of one zip stand together.
+# Zips that a process keeps open: reading the directory of a large zip takes seconds, and sorted
+# entries of one zip are consecutive.
 _OPEN = 4
 
 # Flag bit 0 of a member: its content is encrypted.
 _ENCRYPTED = 0x1
 
-# zipfile inflates these no further than it is asked to; of any other method, all that it has read.
+# zipfile inflates these methods only as far as asked; of other methods, everything it has read.
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STEP = 4096
 
 
 def zip_members(path: str) -> Iterator[ChipEntry]:
-    """All members but folders; raises what zipfile raises on a directory that cannot be read."""
+    """All members except folders; raises what zipfile raises on an unreadable directory."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             # Windows programs may end a folder's name in a backslash.
@@ -43,7 +43,7 @@ def read_zip_member(path: str, member: str, limits: DecodeLimits) -> bytes:
     """Content of one member, checked against its checksum.
 
     Raises NotFound, Unreadable (locked, or packed in an unknown way), TooLarge, Truncated and
-    Corrupt, and what zipfile raises on what is damaged.
+    Corrupt, and what zipfile raises on damaged content.
     """
     status = Path(path).stat()
     archive = _opened(path, status.st_mtime_ns, status.st_size)
@@ -80,9 +80,9 @@ def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> byte
 
 @lru_cache(maxsize=_OPEN)
 def _opened(path: str, _mtime_ns: int, _size: int) -> zipfile.ZipFile:
-    """The zip, open; a changed one is opened anew. The oldest closes when nobody reads it."""
+    """The open zip; a changed zip is opened again. The oldest is closed when it is not in use."""
     return zipfile.ZipFile(path)
 
 
-# A forked process would share the place in the file with its parent, and both read at random.
+# A forked process would share the file position with its parent.
 os.register_at_fork(after_in_child=_opened.cache_clear)

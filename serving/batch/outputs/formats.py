@@ -1,4 +1,4 @@
-"""The formats of an output, told by its ending: rows -> file, and the same rows back from it.
+"""The formats of an output, by its ending: rows -> file, and the same rows back.
 
 pyarrow is an extra, and is imported only when a Parquet file is asked for.
 """
@@ -33,14 +33,14 @@ _LONGEST_FIELD = 2**20  # a path of 4 KiB with a member of 64 KiB, every byte of
 
 
 class Renderer:
-    """Rows -> the bytes of a text format; the first that it gives begin with the header."""
+    """Rows -> the bytes of a text format; the first bytes begin with the header."""
 
     def __init__(self, kind: TextFormat, names: Sequence[str]) -> None:
         self._text = io.StringIO(newline="")
         self._write = _TEXT_WRITERS[kind](self._text, names)
 
     def __call__(self, rows: Iterable[BatchRow]) -> bytes:
-        """UTF-8. Each call goes on where the last one ended."""
+        """UTF-8. Each call continues where the last one ended."""
         for row in rows:
             self._write(row)
         content = self._text.getvalue().encode("utf-8")
@@ -51,7 +51,7 @@ class Renderer:
 
 @dataclass(frozen=True)
 class Format:
-    """One format. Both ways hold a bounded number of rows at a time.
+    """One format. Reading and writing keep a bounded number of rows in memory.
 
     write  a file, column names, rows; equal rows give equal bytes
     read   the rows of a file with these columns; OutputError for other columns, or damage
@@ -62,9 +62,9 @@ class Format:
 
 
 def format_of(path: Path, *, plain_csv: bool = False) -> Format:
-    """By the file's ending. OutputError where none is known, or where pyarrow would be needed.
+    """The format by the file's ending. OutputError for other endings, or if pyarrow is missing.
 
-    A CSV is written for spreadsheets, unless it is to be a `plain_csv`; both are read.
+    A CSV is written for spreadsheets unless `plain_csv`; both kinds are read.
     """
     found = _FORMATS.get(path.suffix.lower())
     if found is _FORMATS[".csv"] and plain_csv:
@@ -77,7 +77,7 @@ def format_of(path: Path, *, plain_csv: bool = False) -> Format:
 
 
 def parse_line(line: bytes, names: Sequence[str]) -> BatchRow:
-    """The row of one line of JSON; ValueError unless it has just these columns, in order."""
+    """The row of one line of JSON; ValueError unless it has exactly these columns, in order."""
     row = json.loads(line)
     if not isinstance(row, dict) or tuple(row) != tuple(names):
         raise ValueError(f"expected the columns {', '.join(names)}")
@@ -133,7 +133,7 @@ def _typed(fields: Sequence[str], names: Sequence[str]) -> BatchRow:
 
 
 def _value(name: str, text: str, row: dict[str, str]) -> Any:
-    """What an empty field stood for follows from the row's status."""
+    """The value of a field; what an empty field means depends on the row's status."""
     kind, failed = column_kind(name), row.get("status") == "error"
     if kind == "text":
         return text if text or (failed and name.startswith("error_")) else None

@@ -21,18 +21,18 @@ Shard = tuple[int, int]
 
 
 class Job(BaseModel):
-    """All that the rows of a run depend on.
+    """Everything that the rows of a run depend on.
 
     model_sha256    of the model file
-    model_version   as the rows tell it
-    options         whatever else changes rows; JSON values
+    model_version   as in the rows
+    options         everything else that changes rows; JSON values
     chunk           entries in a chunk: rows are staged, and shards cut, in whole chunks
     shard           (i, n), i counts from 1; None for a whole run
     entries         how many the whole run has, all shards together
     entries_sha256  `hash_names` of them all
-    chips_sha256    `hash_stamps` of the entries in `span`: it changes where a chip was replaced
-                    under its name. Times differ between copies of a folder, and shards may run on
-                    copies, so merging does not compare it. None where it is not known
+    chips_sha256    `hash_stamps` of the entries in `span`: it changes if a chip is replaced under
+                    its name. Times differ between copies of a folder, and shards may run on
+                    copies, so merging does not compare it. None if unknown
     version         shipchip's
     columns         of the output, in order
     """
@@ -57,7 +57,7 @@ class Job(BaseModel):
 
     @property
     def span(self) -> range:
-        """The numbers of the entries that this run, or this shard of it, gives rows for."""
+        """The numbers of the entries of this run, or of this shard."""
         chunks = -(-self.entries // self.chunk)
         which = shard_range(*(self.shard or (1, 1)), chunks)
         first, end = which.start * self.chunk, which.stop * self.chunk
@@ -65,7 +65,7 @@ class Job(BaseModel):
 
 
 def hash_names(names: Iterable[str]) -> str:
-    """SHA-256 over names in their order, each with its length before it."""
+    """SHA-256 over names in order, each preceded by its length."""
     digest = hashlib.sha256()
     for name in names:
         content = name.encode("utf-8", "surrogateescape")  # as os.fsencode does, in any locale
@@ -74,7 +74,7 @@ def hash_names(names: Iterable[str]) -> str:
 
 
 def hash_stamps(stamps: Iterable[object]) -> str:
-    """SHA-256 over what serving.batch.inputs.stamp_of tells of each chip, in order."""
+    """SHA-256 over serving.batch.inputs.stamp_of of each chip, in order."""
     digest = hashlib.sha256()
     for stamp in stamps:
         digest.update(f"{stamp}\n".encode())
@@ -82,7 +82,7 @@ def hash_stamps(stamps: Iterable[object]) -> str:
 
 
 def differences(now: Job, before: Job) -> list[str]:
-    """What is not the same in two jobs, in words; [] where nothing is."""
+    """The differences between two jobs, in words; [] if there are none."""
     new, old = (json.loads(job.model_dump_json()) for job in (now, before))
     words = {
         "model_sha256": f"the model is {now.model_sha256[:12]}, was {before.model_sha256[:12]}",
@@ -95,7 +95,7 @@ def differences(now: Job, before: Job) -> list[str]:
         "version": f"shipchip is {now.version}, was {before.version}",
         "columns": f"the columns are {', '.join(now.columns)}, were {', '.join(before.columns)}",
     }
-    found = [told for name, told in words.items() if new[name] != old[name]]
+    found = [text for name, text in words.items() if new[name] != old[name]]
     for option in sorted({*new["options"], *old["options"]}):
         pair = [options["options"].get(option) for options in (new, old)]
         if pair[0] != pair[1]:
@@ -104,7 +104,7 @@ def differences(now: Job, before: Job) -> list[str]:
 
 
 def shard_range(i: int, n: int, chunks: int) -> range:
-    """The chunks of shard i (1 to n) of n: contiguous, and of sizes that differ by one at most."""
+    """The chunks of shard i (1 to n) of n: contiguous, with sizes that differ by at most one."""
     return range((i - 1) * chunks // n, i * chunks // n)
 
 
@@ -119,9 +119,9 @@ def _shard_text(shard: Shard | None) -> str:
 class OutputRecord(BaseModel):
     """One output.
 
-    job     what run it is, with its shard
+    job     the run, with its shard
     first   number of its first entry in the whole run
-    rows    how many it has
+    rows    the number of its rows
     sha256  of the output
     """
 
@@ -135,14 +135,14 @@ class OutputRecord(BaseModel):
 
 
 def write_output_record(out: Path, job: Job, digest: str) -> None:
-    """Put the record of a finished output, whose SHA-256 is `digest`, beside it."""
+    """Write the record of a finished output with SHA-256 `digest` beside it."""
     record = OutputRecord(job=job, first=job.span.start, rows=len(job.span), sha256=digest)
     content = record.model_dump_json(indent=1).encode() + b"\n"
     write_locked(record_path(out), lambda file: file.write(content))
 
 
 def read_output_record(out: Path) -> OutputRecord:
-    """The record of an output; OutputError where there is none, or none that can be read."""
+    """The record of an output; OutputError if it is missing or unreadable."""
     path = record_path(out)
     try:
         return OutputRecord.model_validate_json(path.read_bytes())
@@ -158,7 +158,7 @@ def read_output_record(out: Path) -> OutputRecord:
 
 
 def check_content(out: Path, record: OutputRecord) -> None:
-    """Raises OutputError where the output is not the one that its record was written for."""
+    """Raises OutputError if the output is not the one that the record was written for."""
     try:
         with out.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -35,11 +35,11 @@ def write_locked(path: Path, write: Callable[[BinaryIO], object]) -> str:
 
 
 def open_locked(path: Path) -> int:
-    """A descriptor of the file at `path`, made if need be, that no other run has.
+    """A locked descriptor of the file at `path`, which is created if it does not exist.
 
-    Content that is there is kept. The lock lasts until the descriptor is closed, or its process
-    ends, however it ends; but children made by `fork` while it is open keep it as well. Raises
-    OutputError where another run has it, OSError where the file cannot be had.
+    Existing content is kept. The lock lasts until the descriptor is closed or its process ends; but
+    children created by `fork` while it is open keep it as well. Raises OutputError if another run
+    holds the lock, OSError if the file cannot be opened.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -55,7 +55,7 @@ def open_locked(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-        # Its last owner has renamed or removed it between our opening and our locking.
+        # The previous owner renamed or removed the file between opening and locking.
         os.close(descriptor)
 
 

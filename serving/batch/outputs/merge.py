@@ -1,6 +1,6 @@
 """The outputs of all shards of a run -> the output of the whole run, byte for byte.
 
-The shards may come in any order, and each in any format.
+Shards may be given in any order, each in any format.
 """
 
 from collections import defaultdict
@@ -31,9 +31,9 @@ class _Part(NamedTuple):
 def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> int:
     """Write `out` and its record from the outputs of all shards; returns the number of rows.
 
-    Holds a bounded number of rows at a time. Raises OutputError for an output that exists, unless
-    it may be overwritten, and for shards that are missing, given twice, unfinished, damaged or of
-    another run (another model, say), and names them; `out` stays as it was then.
+    Keeps a bounded number of rows in memory. Raises OutputError, and leaves `out` as it was, if the
+    output exists and may not be overwritten, and if shards are missing, given twice, unfinished,
+    damaged or of another run (another model, say); the message names them.
     """
     if out.resolve() in {path.resolve() for path in shards}:
         raise OutputError(f"the output {out} is one of the shards; give another --out")
@@ -51,7 +51,7 @@ def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> i
 
 
 def _in_order(parts: Sequence[_Part]) -> list[_Part]:
-    """By number; OutputError unless all shards of one run are there, each once."""
+    """The shards by number; OutputError unless each shard of one run is given once."""
     first = parts[0]
     of_number: defaultdict[int, list[_Part]] = defaultdict(list)
     total = _shard(first)[1]
@@ -97,7 +97,7 @@ def _rows(parts: Sequence[_Part]) -> Iterator[BatchRow]:
 
 
 def _common(part: _Part) -> Job:
-    """What all shards of a run have in common."""
+    """The part of a job that all shards of a run share."""
     return part.record.job.model_copy(update={"shard": None, "chips_sha256": None})
 
 

@@ -1,8 +1,8 @@
 """Pictures beside the rows: activation maps, and chips sorted by label.
 
-An entry's name is anybody's: a file here is called by the entry's number and what is harmless of
-its name, so that no two are the same and none is outside its folder. All functions take plain
-values, for worker processes, and doing one again gives the same file.
+An entry's name is untrusted: a file here is named by the entry's number and the harmless characters
+of its name, so that names are unique and no file is outside its folder. All functions take plain
+values, for worker processes, and repeating one gives the same file.
 """
 
 import io
@@ -35,7 +35,7 @@ def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: flo
 
 
 def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:
-    """Put the PNG of entry `index` into `folder`; returns its path. OutputError if it cannot."""
+    """Write the PNG of entry `index` to `folder`; returns its path. Raises OutputError."""
     path = folder / (file_name(index, name) + ".png")
     with output_errors(path), replacing(path) as temporary:
         _write_new(temporary, png)
@@ -51,11 +51,11 @@ def sort_crop(
     *,
     copy: bool = False,
 ) -> Path | None:
-    """Put the chip of entry `index` into `folder`/`label`, or /failed where it has no label.
+    """Put the chip of entry `index` into `folder`/`label`, or into /failed if it has no label.
 
-    A path becomes a symbolic link to it, or with `copy` a copy; bytes always are copied. Returns
-    where it is: None for a copy of what is empty, is no regular file or may not be read, of which
-    the row tells already. Raises OutputError where the folder cannot be written.
+    A path becomes a symbolic link, or with `copy` a copy; bytes are always copied. Returns the
+    path, or None if the chip to copy is empty, not a regular file or unreadable; its row says so
+    already. Raises OutputError if the folder cannot be written.
     """
     place = folder / _on_disk(_cut(_harmless(label or FAILED)))
     if place.is_symlink():  # it may lead out of the folder
@@ -76,7 +76,7 @@ def sort_crop(
 
 
 def file_name(index: int, name: str) -> str:
-    """What the files of entry `index` are called: 00000012-ship.tif for "b/ship.tif", say.
+    """The file name for entry `index`: 00000012-ship.tif for "b/ship.tif", say.
 
     At most 125 bytes; letters, digits, dots, hyphens and underscores.
     """
@@ -88,12 +88,12 @@ def file_name(index: int, name: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Neither a separator nor a hidden name, nor what a shell or a terminal takes for its own."""
+    """Letters, digits, dots, hyphens and underscores only, and not a hidden name."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text.lstrip(".")) or "_"
 
 
 def _on_disk(name: str) -> str:
-    """A name that is UTF-8 on disk whatever the locale: a member may have any name."""
+    """A name that is UTF-8 on disk in any locale."""
     return os.fsdecode(name.encode())
 
 
@@ -102,17 +102,17 @@ def _cut(text: str) -> str:
 
 
 def _open_readable(path: Path) -> int | None:
-    """A descriptor of a regular file that is not empty; others are not opened, because reading a
-    pipe, a device or a file of /proc (which has a size of 0) may never end."""
+    """A descriptor of a regular file that is not empty. Others are not opened: reading a pipe, a
+    device or a file in /proc (size 0) may never end."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             return None
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should it be a pipe by now
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # in case it is a pipe by now
     except OSError:
         return None
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:  # never through a link that stands there
+    with path.open("xb") as file:  # never through an existing link
         file.write(content)

@@ -1,4 +1,4 @@
-"""Rows on standard output as they come, for other programs: nothing is staged or resumed."""
+"""Rows on standard output, for other programs: nothing is staged or resumed."""
 
 import os
 import sys
@@ -9,17 +9,16 @@ from serving.batch.rows import BatchRow, OutputError
 
 
 class PipeClosed(Exception):
-    """The reader of standard output has gone, as `head` does: end quietly, there is no fault."""
+    """The reader of standard output has closed it, as `head` does: no error, end quietly."""
 
 
 def to_stdout(
     names: Sequence[str], kind: TextFormat = "csv"
 ) -> Callable[[Sequence[BatchRow]], None]:
-    """A function that writes rows at once; the header goes before them, now.
+    """Write the header now; returns a function that writes rows at once.
 
-    Both raise PipeClosed where nobody reads any more, OutputError for any other trouble. Nothing
-    can be written to standard output after either: it leads nowhere then, so that Python's own
-    flush at exit cannot fail again.
+    Both raise PipeClosed if the reader is gone, and OutputError for any other error. After that,
+    standard output leads to /dev/null, so that Python's own flush at exit cannot fail again.
     """
     render = Renderer(kind, names)
     _send(render(()))

@@ -11,7 +11,7 @@ from serving.batch.outputs.formats import ENDINGS, format_of
 from serving.batch.rows import OutputError, partial_of
 from shipchip.atomic import temporary_of
 
-# What to do where an output, or the rows of an unfinished run, already exist.
+# What to do if an output, or the rows of an unfinished run, already exist.
 Existing = Literal["refuse", "resume", "overwrite"]
 
 _TAILS = (".partial", ".job", ".new", ".job.json")
@@ -41,13 +41,13 @@ def record_path(out: Path) -> Path:
 
 
 def own_files(out: Path) -> tuple[Path, ...]:
-    """All files that a run with this output may make: no listing may take them for chips."""
+    """All files that a run with this output may create; they are never listed as chips."""
     written_at_once = (out, job_path(out), record_path(out))
     return (*written_at_once, partial_of(out), *(temporary_of(path) for path in written_at_once))
 
 
 def is_output(folder: str, name: str) -> bool:
-    """Whether some run has written, or is writing, the file `name` in `folder` as its output."""
+    """Whether a run has written, or is writing, the file `name` in `folder` as its output."""
     if not name.lower().endswith(ENDINGS):
         return False
     out = Path(folder, name)
@@ -56,15 +56,15 @@ def is_output(folder: str, name: str) -> bool:
 
 
 def is_beside_output(name: str) -> bool:
-    """Whether the files beside outputs have such names: records, and rows of unfinished runs."""
+    """Whether `name` is that of a file beside an output: a record, or rows of an unfinished run."""
     return name.endswith(_TAILS) and _BESIDE.fullmatch(name) is not None
 
 
 def check_place(out: Path, existing: Existing) -> None:
-    """Whether an output can be at `out`, before any work is done for it.
+    """Check that an output can be written to `out`, before any work is done.
 
     Raises OutputError for an unknown format, for a name or path that is too long for one of
-    `own_files`, and with "refuse" for an output that exists.
+    `own_files`, and with "refuse" if the output exists.
     """
     format_of(out)
     if out.is_dir():
@@ -80,7 +80,7 @@ def check_place(out: Path, existing: Existing) -> None:
 
 @contextmanager
 def output_errors(out: Path, hint: str = "") -> Iterator[None]:
-    """An OSError becomes an OutputError that names the output."""
+    """Turn an OSError into an OutputError that names the output."""
     try:
         yield
     except OSError as error:
@@ -88,7 +88,7 @@ def output_errors(out: Path, hint: str = "") -> Iterator[None]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises OutputError where `folder` cannot hold pictures, or holds files and has no mark."""
+    """Raises OutputError if `folder` cannot hold pictures, or holds files and is not marked."""
     with output_errors(folder), suppress(FileNotFoundError):
         (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
     with output_errors(folder), suppress(FileNotFoundError):
@@ -101,7 +101,7 @@ def check_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for pictures, or take one that a run has made. Raises OutputError."""
+    """Create a folder for pictures, or reuse a marked one. Raises OutputError."""
     check_folder(folder)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The score table of chips whose folders tell their class: counts, and what follows from them.
+"""The score table of chips whose folders are named after their class.
 
-The definitions are those of training.metrics: figures are over the classes that labelled and
-classified chips have, and a class that is never answered has a precision of 0.
+The definitions are those of training.metrics: figures are over the classes of labelled chips that
+were classified, and a class that is never predicted has a precision of 0.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ _WORDS = {
 
 
 class ClassScore(NamedTuple):
-    """One class; `support` is how many of its chips were classified, the others are 0..1."""
+    """One class; `support` is the number of its classified chips, the other figures are 0..1."""
 
     precision: float
     recall: float
@@ -33,9 +33,9 @@ class ClassScore(NamedTuple):
 
 
 class Scores:
-    """Counts of (class, answer), added up row by row.
+    """Counts of (class, predicted label), added row by row.
 
-    unlabelled  chips of which no class is known: in no figure
+    unlabelled  chips without a known class; they are in no figure
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ class Scores:
         self._counts: Counter[tuple[str, str | None]] = Counter()
 
     def add(self, true_label: str | None, row: BatchRow) -> None:
-        """One chip: its class, None where unknown, and its row. ValueError for another class."""
+        """Add one chip: its class (None if unknown) and its row. ValueError for another class."""
         if true_label is None:
             self.unlabelled += 1
             return
@@ -53,11 +53,11 @@ class Scores:
         self._counts[true_label, row["label"] if row["status"] == "ok" else None] += 1
 
     def count(self, true_label: str, answer: str | None) -> int:
-        """Chips of a class with this answer; None counts those that were not classified."""
+        """Chips of a class with this predicted label; None counts the unclassified."""
         return self._counts[true_label, answer]
 
     def by_class(self) -> dict[str, ClassScore]:
-        """Of the classes that occur among classified chips, in order."""
+        """Scores of the classes that occur among classified chips, in order."""
         scores = {}
         for name in self.classes:
             support = sum(self.count(name, answer) for answer in self.classes)
@@ -82,7 +82,7 @@ class Scores:
         }
 
     def table(self) -> RenderableType:
-        """All of it for a terminal of 80 columns."""
+        """The tables, for a terminal of 80 columns."""
         return Group(self._confusion_table(), self._score_table(), Text(self._last_line()))
 
     def _confusion_table(self) -> Table:

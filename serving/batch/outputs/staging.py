@@ -1,12 +1,13 @@
-"""Rows kept as they come, and made an output when all are there.
+"""Rows kept chunk by chunk during a run, and made an output at its end.
 
-While a run goes on its rows are JSON lines in `.NAME.partial` beside the output, a chunk of them at
-a time, and `.NAME.job` says what run it is. Killed at any moment and opened again with
-"resume", the run goes on after its last whole chunk and ends in the same bytes.
+During a run its rows are JSON lines in `.NAME.partial` beside the output, and `.NAME.job` says
+which run it is. A run that is killed at any moment and resumed continues after its last complete
+chunk, and its output has the same bytes.
 
-The order of steps carries this. Begin: lock the staging and empty it, then write the job, so that
-rows never stand beside the job of another run. End: the output whole on disk, then its record,
-then the staging goes, then the job; so a job without staging belongs to a finished run.
+This depends on the order of steps. At the start: lock and empty the staging file, then write the
+job, so that rows are never beside the job of another run. At the end: write the output to disk,
+then its record, then remove the staging file, then the job; so a job without staging file belongs
+to a finished run.
 """
 
 import os
@@ -35,10 +36,10 @@ from shipchip.atomic import sync_folder
 class Staging:
     """The rows of one run; `open` makes it, `with` closes it, and closing loses nothing.
 
-    out       where the output will be
-    job       what run it is
-    done      rows that are there; the run goes on with the entry job.span[done]
-    finished  the output is there already, and there is nothing to do
+    out       the output
+    job       the run
+    done      number of rows so far; the next entry is job.span[done]
+    finished  the output exists already, and there is nothing to do
     """
 
     def __init__(self, out: Path, job: Job, file: BinaryIO | None, done: int) -> None:
@@ -52,12 +53,12 @@ class Staging:
     def open(
         cls, out: Path, job: Job, names: Iterable[str], *, existing: Existing = "refuse"
     ) -> Self:
-        """Begin, or with "resume" go on; `names` are those of the entries of job.span, in order.
+        """Start, or with "resume" continue; `names` are those of the entries of job.span, in order.
 
-        With "resume", an output without staging is a finished one; its record must be that of this
-        run. Raises OutputError for an output that cannot be, one that another run is writing now,
-        with "refuse" for an output or rows of an unfinished run that exist, and with "resume" for
-        those of another run.
+        With "resume", an output without staging file is finished; its record must be of this run.
+        Raises OutputError if the output cannot be written, if another run is writing it, with
+        "refuse" if an output or rows of an unfinished run exist, and with "resume" if they are of
+        another run.
         """
         check_place(out, existing)
         with output_errors(out):
@@ -78,9 +79,9 @@ class Staging:
         return cls(out, job, file, done)
 
     def write(self, rows: Sequence[BatchRow]) -> None:
-        """The rows of the next chunk, all of them; they outlive the process from here on.
+        """Write all rows of the next chunk; from then on they survive the process.
 
-        Raises OutputError where they cannot be written: the rows before them are kept.
+        Raises OutputError if they cannot be written; earlier rows are kept.
         """
         left = len(self.job.span) - self.done
         if len(rows) != min(self.job.chunk, left) or self._file is None:
@@ -92,7 +93,7 @@ class Staging:
         self.done += len(rows)
 
     def finish(self) -> None:
-        """Make the output of the rows, whole and on disk, and remove what is not needed then."""
+        """Write the output from the rows, synced to disk, and remove the staging files."""
         if self._file is None:
             return
         if self.done != len(self.job.span):
@@ -109,7 +110,7 @@ class Staging:
         self.close()
 
     def close(self) -> None:
-        """Let others write. Rows of an unfinished run stay where they are."""
+        """Release the lock. Rows of an unfinished run are kept."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -139,7 +140,7 @@ class Staging:
 
 
 def _begin(file: BinaryIO, out: Path, job: Job) -> None:
-    """An empty staging, and its job; neither where the job cannot be written."""
+    """Create an empty staging file and its job, or neither if the job cannot be written."""
     file.truncate(0)
     file.seek(0)
     try:
@@ -152,8 +153,8 @@ def _begin(file: BinaryIO, out: Path, job: Job) -> None:
 
 
 def _refuse_existing(file: BinaryIO, out: Path) -> None:
-    """Raises OutputError for rows of an unfinished run, and for an output that another run has
-    finished between our first look and our lock."""
+    """Raises OutputError if there are rows of an unfinished run, or if another run has finished the
+    output between our first check and our lock."""
     if os.fstat(file.fileno()).st_size:
         raise OutputError(
             f"{partial_of(out)} holds rows of an unfinished run; --resume goes on with it, "
@@ -167,7 +168,7 @@ def _refuse_existing(file: BinaryIO, out: Path) -> None:
 
 
 def _resumed(file: BinaryIO, out: Path, job: Job, names: Iterable[str]) -> int:
-    """How many rows of the staging are good; what stands after them is cut away."""
+    """The number of valid rows in the staging file; the rest is cut off."""
     if os.fstat(file.fileno()).st_size == 0:
         return 0  # killed before its first chunk, perhaps before its job was written
     changed = differences(job, _read_job(job_path(out)))
@@ -175,7 +176,7 @@ def _resumed(file: BinaryIO, out: Path, job: Job, names: Iterable[str]) -> int:
         raise OutputError(
             f"cannot resume {out}: {'; '.join(changed)}; resume with the same options, {_ANEW}"
         )
-    done, size = _whole_chunks(out, job, names)
+    done, size = _complete_chunks(out, job, names)
     file.truncate(size)
     file.seek(size)
     return done
@@ -191,13 +192,13 @@ def _read_job(path: Path) -> Job:
         ) from error
 
 
-def _whole_chunks(out: Path, job: Job, names: Iterable[str]) -> tuple[int, int]:
-    """Rows and bytes of the staging, up to the last whole chunk before the first torn line.
+def _complete_chunks(out: Path, job: Job, names: Iterable[str]) -> tuple[int, int]:
+    """Rows and bytes of the staging file up to the last complete chunk before a torn line.
 
-    A process that was killed tears the last line only, a loss of power can tear others.
+    A killed process tears the last line only, a power failure can tear others.
     """
     rows = size = 0
-    whole = (0, 0)
+    complete = (0, 0)
     with partial_of(out).open("rb") as file:
         for line, name in zip(file, names, strict=False):
             try:
@@ -209,8 +210,8 @@ def _whole_chunks(out: Path, job: Job, names: Iterable[str]) -> tuple[int, int]:
             _check_name(out, rows, row, name)
             rows, size = rows + 1, size + len(line)
             if rows % job.chunk == 0 or rows == len(job.span):
-                whole = (rows, size)
-    return whole
+                complete = (rows, size)
+    return complete
 
 
 def _check_finished(out: Path, job: Job) -> None:

@@ -1,7 +1,7 @@
 """Chips -> results without ever blocking the event loop.
 
-Every chip is decoded on a thread: however small the file, what it costs to read is for its sender
-to choose.
+Every chip is decoded on a thread: even a small file can be expensive to decode, and its sender
+decides that.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
-from serving.batcher import MicroBatcher, Places
-from serving.intake import ChipOptions, Failure, prepare_chip
-from serving.lanes import Chip, Result, open_lanes
-from serving.overlay import explain_chips
+from serving.batching import MicroBatcher, Places
+from serving.chips import ChipFailure, ChipOptions, Outcome, PreparedChip, prepare_chip
+from serving.metrics import ModelMetrics
+from serving.pictures import explain_chips
 from serving.refusals import Refused
+from serving.sessions import open_sessions
 from serving.settings import Settings
-from serving.telemetry import Telemetry
 from shipchip import ShipClassifier
 
-# Files decoded in one visit to a thread: a visit costs as much as decoding a small chip does, and
-# with more of them the first of a long request would wait for the last before the model has work.
+# Files decoded in one call on a thread. The call costs as much as decoding a small chip; larger
+# parts would keep the model idle until the last file of a long request is decoded.
 _PART_FILES = 32
 _PART_BYTES = 2**20
 
@@ -29,7 +29,7 @@ _PART_BYTES = 2**20
 class Engine:
     """A loaded model with the threads around it.
 
-    Decoding runs on `decode_threads` threads, the model on those of its lanes.
+    Decoding runs on `decode_threads` threads, the model on threads of its own.
 
     Raises a ModelError where the model file cannot be used.
     """
@@ -38,43 +38,43 @@ class Engine:
         self.ships = ShipClassifier(
             settings.model, device=settings.device, threads=settings.threads
         )
-        self.telemetry = Telemetry(self.ships.card, self.ships.sha256, self.ships.provider)
+        self.metrics = ModelMetrics(self.ships.card, self.ships.sha256, self.ships.provider)
         self.ready = False
         self._limits = settings.decode_limits()
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
-        self._lanes = open_lanes(self.ships, settings)
-        self._batcher = MicroBatcher(self._lanes, settings.max_queue, self.telemetry)
+        self._sessions = open_sessions(self.ships, settings)
+        self._batcher = MicroBatcher(self._sessions, settings.max_queue, self.metrics)
 
     def warm_up(self) -> None:
-        """Let the model answer on every lane; only then is the engine `ready`."""
-        self._lanes.warm_up()
-        # What start has made stays: looking through it for garbage took a sixth of the event loop.
+        """Run the model once; only then is the engine `ready`."""
+        self._sessions.warm_up()
+        # Objects made at start stay: collecting among them took a sixth of the event loop's time.
         gc.collect()
         gc.freeze()
         self.ready = True
 
-    def look_in(self) -> None:
-        """Refused, 429 or 503, where a request of one chip would be."""
-        self._batcher.check_place(1)
+    def check_capacity(self) -> None:
+        """Refused (429, 503) if a request of one chip would be refused."""
+        self._batcher.check_capacity(1)
 
     async def classify(
         self, files: Sequence[bytes], options: ChipOptions, *, explain: bool
-    ) -> list[Result]:
-        """One result a file, in order. A bad chip fails alone, before the batch.
+    ) -> list[Outcome]:
+        """One result per file, in order. A bad chip fails alone, before the model run.
 
-        Refused, 429 or 503, before anything is decoded, as MicroBatcher.admit tells.
+        Refused (429, 503) before anything is decoded, as by MicroBatcher.admit.
         """
         with self._batcher.admit(len(files)) as places:
             asks = [self._part(part, options, places, explain=explain) for part in _parts(files)]
-            # A task would only cost time where there is one part, as in most requests.
+            # Most requests are one part, for which a task would only cost time.
             parts = [await asks[0]] if len(asks) == 1 else await _side_by_side(asks)
         results = [result for part in parts for result in part]
-        self.telemetry.classified(results)
+        self.metrics.classified(results)
         return results
 
     async def _part(
         self, files: Sequence[bytes], options: ChipOptions, places: Places, *, explain: bool
-    ) -> list[Result]:
+    ) -> list[Outcome]:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(
             # The context holds the request's id, for the log lines of that thread.
@@ -84,34 +84,36 @@ class Engine:
             files,
             options,
         )
-        inputs = [item for item in prepared if not isinstance(item, Failure)]
+        inputs = [item for item in prepared if not isinstance(item, ChipFailure)]
         places.free(len(prepared) - len(inputs))
         answers = iter(await self._batcher.predict(inputs, places, explain=explain))
-        results = [item if isinstance(item, Failure) else next(answers) for item in prepared]
+        results = [item if isinstance(item, ChipFailure) else next(answers) for item in prepared]
         if not explain:
             return results
         scale = self.ships.card.input.db_scale
         return await loop.run_in_executor(self._decoders, explain_chips, prepared, results, scale)
 
-    def _prepare(self, files: Sequence[bytes], options: ChipOptions) -> list[Chip | Failure]:
+    def _prepare(
+        self, files: Sequence[bytes], options: ChipOptions
+    ) -> list[PreparedChip | ChipFailure]:
         spec = self.ships.card.input
         return [prepare_chip(data, options, spec, self._limits) for data in files]
 
     async def drain(self) -> None:
-        """Take nothing new, and finish what was accepted."""
+        """Refuse new requests, and finish accepted ones."""
         self.ready = False
         await self._batcher.drain()
 
     def close(self) -> None:
-        """Finish the runs that go on; what still waits for one is refused."""
+        """Finish the current runs; chips that still wait are refused."""
         self.ready = False
         self._decoders.shutdown()
         self._batcher.close()
         gc.unfreeze()  # else nothing is freed when the process ends, and nanobind complains of it
 
 
-async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Result]]]) -> list[list[Result]]:
-    """The results of all parts of a request; Refused where one of them is."""
+async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Outcome]]]) -> list[list[Outcome]]:
+    """The results of all parts of a request; Refused if one part is."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask) for ask in asks]
@@ -124,7 +126,7 @@ async def _side_by_side(asks: Sequence[Coroutine[Any, Any, list[Result]]]) -> li
 
 
 def _parts(files: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Runs of files, in order, each small enough for one visit to a decoding thread."""
+    """Consecutive files, in order, in parts small enough for one call on a decoding thread."""
     start, size = 0, 0
     for i, file in enumerate(files):
         if i > start and (i - start == _PART_FILES or size + len(file) > _PART_BYTES):

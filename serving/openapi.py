@@ -12,17 +12,17 @@ from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
 
 from serving.access import KEY_HEADER
-from serving.base64_form import Base64Form
-from serving.form import Upload
-from serving.intake import Polarisation
-from serving.limits import CLASSIFY, CLASSIFY_BASE64
+from serving.chips import Polarisation
+from serving.forms import Upload
+from serving.http import CLASSIFY, CLASSIFY_BASE64
+from serving.json_form import Base64Form
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip import __version__
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 MODEL = "/v1/model"
 
-Spacing = Annotated[
+SpacingField = Annotated[
     tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93x3.87"]})
 ]
 
@@ -48,13 +48,13 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     """The fields of POST /v1/classify.
 
     BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
-    every file to disk, lose its name, and answer 500 to a long name. serving.limits reads the form.
+    every file to disk, lose its name, and answer 500 to a long name. serving.http reads the form.
     """
 
     files: list[Upload] = Field(
         min_length=1, description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy"
     )
-    pixel_spacing_m: Spacing | None = Field(
+    pixel_spacing_m: SpacingField | None = Field(
         default=None,
         description="metres a pixel on the ground: 10, or row and column as 13.93x3.87; overrides "
         "the files'",

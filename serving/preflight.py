@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 from pydantic import ValidationError
 
-from serving.settings import PROJECT, Settings, faults
+from serving.settings import PROJECT, Settings, setting_errors
 from shipchip import ModelError, ShipClassifier
 from shipchip.errors import ProviderUnavailable
 
@@ -113,7 +113,7 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise CannotServe("; ".join(faults(error))) from error
+        raise CannotServe("; ".join(setting_errors(error))) from error
 
 
 def _say(line: str) -> None:

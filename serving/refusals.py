@@ -99,6 +99,6 @@ def envelope(refused: Refused) -> Response:
 
 
 def json_response(body: str, status: int) -> Response:
-    """A JSON answer that names its request; by that header serving.limits knows it for ours."""
+    """A JSON answer that names its request; by that header serving.http knows it for ours."""
     headers = {REQUEST_ID_HEADER: request_id.get()}
     return Response(body, status, headers, media_type="application/json")

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from serving.intake import Failure
-from serving.overlay import Explained
+from serving.chips import ChipFailure
+from serving.pictures import ExplainedPrediction
 from serving.settings import Settings
 from shipchip import ModelCard, Prediction, ShipClassifier
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 # The data alone, without `data:image/png;base64,` before it.
-Picture = Annotated[
+Base64Png = Annotated[
     str, Field(json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/png"})
 ]
 
@@ -38,19 +38,19 @@ class ChipOk(BaseModel):
         description="false: unlike the training chips, doubt every number here"
     )
     ood_score: float = Field(description="about 1 for chips like the training chips, then higher")
-    preview: Picture | None = Field(
+    preview: Base64Png | None = Field(
         default=None,
         description="with `explain`: the chip as the model saw it, black at 6 dB below clutter and "
         "white at 36 dB above",
     )
-    activation_map: Picture | None = Field(
+    activation_map: Base64Png | None = Field(
         default=None,
         description="with `explain`: `preview` with the label's class activation map over it, in "
         "colours of its share of the map's highest value; no colour where the map is nothing",
     )
 
 
-class ChipError(BaseModel):
+class ChipFailed(BaseModel):
     """Why one chip was not classified; the other chips of the request are not touched by it."""
 
     filename: str
@@ -58,7 +58,7 @@ class ChipError(BaseModel):
     error: ErrorDetail
 
 
-ChipResult = Annotated[ChipOk | ChipError, Field(discriminator="status")]
+ChipResult = Annotated[ChipOk | ChipFailed, Field(discriminator="status")]
 
 
 class ModelName(BaseModel):
@@ -106,12 +106,12 @@ class ModelInfo(BaseModel):
     limits: Limits
 
 
-def chip_result(filename: str, result: Prediction | Failure) -> ChipOk | ChipError:
+def chip_result(filename: str, result: Prediction | ChipFailure) -> ChipOk | ChipFailed:
     """The result of one file as it goes over HTTP."""
-    if isinstance(result, Failure):
+    if isinstance(result, ChipFailure):
         detail = ErrorDetail(code=result.code, message=result.message)
-        return ChipError(filename=filename, error=detail)
-    drawn = result if isinstance(result, Explained) else None
+        return ChipFailed(filename=filename, error=detail)
+    drawn = result if isinstance(result, ExplainedPrediction) else None
     return ChipOk(
         filename=filename,
         label=result.label,

@@ -1,6 +1,6 @@
 """The BentoML service: endpoints, nothing else.
 
-    POST /v1/classify          chips -> labels, one result a file (serving.limits, serving.engine)
+    POST /v1/classify          chips -> labels, one result a file (serving.http, serving.engine)
     POST /v1/classify_base64   the same from JSON, for clients that cannot send multipart
     GET  /v1/model             the card, the file's sha256, the execution provider, the limits
     GET  /demo                 the page (serving.page); / leads to it
@@ -21,21 +21,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from serving import instance, logs, preflight, supervisor
+from serving import logs, preflight, server
 from serving.access import Cors
+from serving.chips import ChipOptions, Polarisation
 from serving.engine import Engine
-from serving.form import Form, Upload
-from serving.intake import ChipOptions, Polarisation
-from serving.keepalive import KeepAlive
-from serving.limits import CLASSIFY, CLASSIFY_BASE64, RequestLimits
+from serving.forms import Form, Upload
+from serving.http import CLASSIFY, CLASSIFY_BASE64, RequestMiddleware
 from serving.openapi import MODEL, ClassifyForm, DocumentedService
 from serving.page import page_routes
 from serving.refusals import Refused, envelope, json_response, request_id
 from serving.schema import ClassifyResponse, chip_result, model_info, model_name
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 settings = preflight.settings_or_exit()
-instance.own_metrics_folder()
+server.own_metrics_folder()
 
 
 async def get_model(request: Request) -> Response:
@@ -56,9 +55,9 @@ class FrontedService(DocumentedService):
         # A redirect to the path without its last slash would be absolute: of the scheme and the
         # path that this process sees, which a proxy may have changed. Now it is a 404.
         app.router.redirect_slashes = False
-        limited = RequestLimits(app, lambda: routes.state.service, settings)
+        limited = RequestMiddleware(app, lambda: routes.state.service, settings)
         logged = logs.RequestLog(Cors(limited, settings) if settings.cors_origins else limited)
-        return KeepAlive(logged, settings.keep_alive_s)
+        return server.KeepAlive(logged, settings.keep_alive_s)
 
 
 @bentoml.service(
@@ -66,7 +65,7 @@ class FrontedService(DocumentedService):
     description="Tells Cargo, Fishing and Tanker apart on small SAR chips of one ship each.",
     service_class=FrontedService,
     workers=settings.workers,
-    # serving.limits ends every request at `timeout_s`, in our own words: before BentoML would.
+    # serving.http ends every request at `timeout_s`, in our own words: before BentoML would.
     traffic={"timeout": settings.timeout_s + 10},
     logging={"access": {"enabled": False}},  # serving.logs writes the line of a request
 )
@@ -78,10 +77,10 @@ class Shipchip:
     @staticmethod
     def check() -> None:
         """Once, before workers are started: what cannot be served ends `bentoml serve`."""
-        instance.port_or_exit()
+        server.port_or_exit()
         logs.configure(settings)
         preflight.model_or_exit()
-        supervisor.watch_workers()
+        server.watch_workers()
 
     def __init__(self) -> None:
         logs.configure(settings)
@@ -103,7 +102,7 @@ class Shipchip:
 
     def __metrics__(self, exposition: str) -> str:
         """What BentoML asks for at /metrics, after it has added up the figures of all workers."""
-        return self.engine.telemetry.derived(exposition)
+        return self.engine.metrics.derived(exposition)
 
     async def __is_ready__(self) -> bool:
         """What /readyz tells: whether the model has answered its warm-up."""
@@ -139,9 +138,9 @@ class Shipchip:
         options = ChipOptions(polarisation, pixel_spacing_m, quantity)
         return await self.answer(Form(tuple(files), options, explain))
 
-    def look_in(self) -> None:
-        """Refused (429, 503) where not even one chip would be taken."""
-        self.engine.look_in()
+    def check_capacity(self) -> None:
+        """Refused (429, 503) if not even one chip would be accepted."""
+        self.engine.check_capacity()
 
     async def answer(self, form: Form) -> Response:
         """Results in the order of the files; 422 where not one chip could be classified."""

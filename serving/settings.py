@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         return DecodeLimits(max_bytes=self.max_bytes, max_pixels=self.max_pixels)
 
 
-def faults(error: ValidationError) -> Iterator[str]:
+def setting_errors(error: ValidationError) -> Iterator[str]:
     """A line for each setting that does not fit: its variable, its value unless secret, and why."""
     for fault in error.errors():
         name = f"SHIPCHIP_{str(fault['loc'][0]).upper()}"

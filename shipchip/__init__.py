@@ -1,4 +1,4 @@
-"""shipchip: a SAR chip becomes an answer. Torch-free.
+"""shipchip classifies SAR chips. Torch-free.
 
 from shipchip import ShipClassifier
 
@@ -6,8 +6,7 @@ ships = ShipClassifier("models/ship.onnx")
 answer = ships.classify_file("chip.tiff")
 print(answer.label, answer.confidence, answer.prediction_set)
 
-The names below are imported when they are asked for, so that shipchip.client needs no more than the
-standard library.
+The names below are imported on first use, so that shipchip.client needs only the standard library.
 """
 
 import os
@@ -16,17 +15,16 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-# ONNX Runtime tells its maker of models and runs (1.29 and later), if it is not told not to before
-# it is imported. Nothing here tells anybody anything.
+# ONNX Runtime 1.29 and later sends telemetry unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from shipchip.card import InputSpec, ModelCard
+    from shipchip.chip import Chip, DecodeLimits
     from shipchip.classifier import Prediction, ShipClassifier
-    from shipchip.decode import Chip, decode
+    from shipchip.decode import decode
     from shipchip.errors import ChipError, ModelError, ShipchipError
     from shipchip.prepare import prepare
-    from shipchip.raster import DecodeLimits
 
 __version__ = "0.1.0"
 
@@ -45,9 +43,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Chip": "decode",
+    "Chip": "chip",
     "ChipError": "errors",
-    "DecodeLimits": "raster",
+    "DecodeLimits": "chip",
     "InputSpec": "card",
     "ModelCard": "card",
     "ModelError": "errors",
@@ -60,7 +58,7 @@ _MODULES = {
 
 
 class _Package(ModuleType):
-    """This module, with its names loaded when they are first asked for."""
+    """This module, with its names loaded on first use."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in _MODULES:

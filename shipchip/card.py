@@ -1,7 +1,7 @@
-"""What a model file says of itself: ModelCard and, in it, InputSpec.
+"""The model card in a model file: ModelCard and, in it, InputSpec and TrustSpec.
 
-The card is one JSON string in the ONNX metadata under CARD_KEY. It is the only home of the class
-names, of the preprocessing constants and of the trust constants; code that needs one asks the card.
+The card is one JSON string in the ONNX metadata under CARD_KEY. Class names, preprocessing
+constants and trust constants are stored nowhere else; code that needs one reads the card.
 """
 
 import json
@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from shipchip.chip import Encoding
 from shipchip.errors import CardInvalid, CardMissing
 
 CARD_KEY = "shipchip.card"
 SCHEMA: Literal["shipchip.card/1"] = "shipchip.card/1"
 
-Encoding = Literal["integer", "float", "complex"]
 Metres = Annotated[float, Field(gt=0, le=1000)]
 
 
@@ -25,7 +25,7 @@ class Frozen(BaseModel):
 
 
 class SpacingRule(Frozen):
-    """Pixel spacing assumed for a chip that does not tell its own.
+    """Pixel spacing assumed for a chip that has none of its own.
 
     A rule applies to chips of one sample `encoding` ("any": to all) whose longer side has at
     least `min_side` pixels. `spacing_m` is (row, column) in metres on the ground.
@@ -37,7 +37,7 @@ class SpacingRule(Frozen):
     why: str
 
     def applies(self, encoding: Encoding, side: int) -> bool:
-        """Whether the rule holds for a chip of this encoding and longer side in pixels."""
+        """Whether the rule applies to a chip of this encoding and longer side in pixels."""
         return self.encoding in ("any", encoding) and side >= self.min_side
 
 
@@ -45,11 +45,11 @@ class InputSpec(Frozen):
     """How a chip becomes the model's input (see shipchip.prepare, the only reader).
 
     size            S: the input is (1, S, S) float32
-    spacing_m       metres a pixel of the input, both axes; the field of view is S * spacing_m
-    polarisations   which plane of a chip is taken: the first of these that it has
+    spacing_m       metres per input pixel, both axes; the field of view is S * spacing_m
+    polarisations   the first of these that a chip has is the plane that is used
     db_min, db_max  decibels above the chip's own clutter are clipped to this range ...
     db_scale        ... and divided by this, so clutter is 0 and a ship is about 1
-    spacing_rules   the first that applies gives the spacing of a chip that does not tell its own
+    spacing_rules   if a chip has no pixel spacing, the first rule that applies gives it
     """
 
     size: int = Field(ge=16, le=1024)
@@ -108,10 +108,10 @@ class TrustSpec(Frozen):
 
 
 class ModelCard(Frozen):
-    """Everything a model file says of itself.
+    """Everything a model file says about itself.
 
-    `metrics` and `training` are records for people and reports, free in form; nothing computes
-    with them.
+    `metrics` and `training` are records for people and reports, in free form; nothing is computed
+    from them.
     """
 
     schema_: Literal["shipchip.card/1"] = Field(alias="schema")
@@ -145,8 +145,8 @@ class ModelCard(Frozen):
 def card_from_metadata(metadata: dict[str, str]) -> ModelCard:
     """The card in an ONNX file's metadata.
 
-    Raises CardMissing where there is none, CardInvalid where its schema is missing or unknown or
-    where it does not hold what the schema says.
+    Raises CardMissing if there is none, CardInvalid if its schema is missing or unknown or its
+    content does not match the schema.
     """
     text = metadata.get(CARD_KEY)
     if text is None:

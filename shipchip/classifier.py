@@ -11,11 +11,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from shipchip.card import ModelCard, card_from_metadata
-from shipchip.decode import Chip, Quantity, decode
+from shipchip.chip import Chip, DecodeLimits, Quantity
+from shipchip.decode import decode
 from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
 from shipchip.model_file import read_model
 from shipchip.prepare import prepare
-from shipchip.raster import DecodeLimits
 from shipchip.trust import Trust
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -29,10 +29,10 @@ class Prediction:
 
     confidence       calibrated probability of `label`, 0..1
     probabilities    calibrated, by class, summing to 1
-    prediction_set   classes that hold the true one at the card's coverage (conformal)
-    in_distribution  False: the chip is unlike the training chips, doubt every number here
-    ood_score        >= 0, about 1 for chips like the training chips; higher is stranger
-    activation_map   float32 (h, w) class activation of `label`, or None where not asked for
+    prediction_set   classes that contain the true one with the card's coverage (conformal)
+    in_distribution  False: the chip is unlike the training chips, do not rely on the numbers
+    ood_score        >= 0, about 1 for chips like the training chips, higher for others
+    activation_map   float32 (h, w) class activation of `label`; None if not requested
     """
 
     label: str
@@ -45,8 +45,8 @@ class Prediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
-    """What the model file gives for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
+class ModelOutputs:
+    """Raw outputs of the model for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
@@ -57,11 +57,11 @@ class ShipClassifier:
     """A model file, loaded and checked.
 
     model    path of a .onnx file that carries a shipchip card
-    device   "auto" takes a GPU where ONNX Runtime has one; "cuda" insists on it
-    threads  ONNX Runtime's threads within one operation; None leaves it to ONNX Runtime
-    sha256   the sum that the file must have, for processes that must all run the same model
+    device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it
+    threads  ONNX Runtime's threads within one operation; None lets ONNX Runtime decide
+    sha256   the SHA-256 that the file must have, so that several processes run the same model
 
-    A file with another sum than `sha256`, or than the `<name>.sha256` beside it says, is refused.
+    A file is refused if its SHA-256 differs from `sha256`, or from `<name>.sha256` beside it.
 
     Raises ModelNotFound, ModelCorrupt, CardMissing, CardInvalid or ProviderUnavailable.
     """
@@ -141,11 +141,11 @@ class ShipClassifier:
             for i, k in enumerate(best)
         ]
 
-    def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> Outputs:
+    def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> ModelOutputs:
         """The session's raw outputs for prepared inputs (N, 1, S, S)."""
         wanted = _OUTPUTS if maps else _OUTPUTS[:2]
         values = self.session.run(list(wanted), {"chips": inputs})
-        return Outputs(values[0], values[1], values[2] if maps else None)
+        return ModelOutputs(values[0], values[1], values[2] if maps else None)
 
 
 def _session(
@@ -177,7 +177,7 @@ def _session(
 
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
-    """The graph must take and give what the card says, or every number after it is wrong."""
+    """The graph's inputs and outputs must match the card, or every number would be wrong."""
     inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     size = card.input.size
     kind, shape = inputs.get("chips", ("", []))

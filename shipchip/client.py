@@ -1,4 +1,4 @@
-"""A client of the service: chips go over HTTP, typed answers come back.
+"""A client of the service: sends chips over HTTP, returns typed answers.
 
 from shipchip.client import Client
 
@@ -6,8 +6,7 @@ with Client("http://localhost:3000") as client:
     for answer in client.classify(["a.tiff", "b.npy"], pixel_spacing_m=10):
         print(answer.name, answer.label if answer.ok else answer.code)
 
-It needs the standard library alone, and imports nothing else. A client sends one request at a time,
-all over one connection.
+It imports the standard library only. A client sends one request at a time, over one connection.
 """
 
 import base64
@@ -19,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
 from shipchip.errors import ChipError, ServiceError, TooLarge
-from shipchip.files import read_file
+from shipchip.files import read_chip_file
 from shipchip.spacing import Spacing, spacing_text
 from shipchip.transport import Transport
 
 if TYPE_CHECKING:  # it imports numpy
-    from shipchip.decode import Quantity
+    from shipchip.chip import Quantity
 
-Source = bytes | str | os.PathLike[str]
+ChipSource = bytes | str | os.PathLike[str]
 
 _MAX_NAME = 200  # characters; the service takes 255
 
@@ -35,7 +34,7 @@ _MAX_NAME = 200  # characters; the service takes 255
 class Answer:
     """One chip's answer; the numbers are those of shipchip.Prediction.
 
-    name            the path as it was given, or "#N" for the Nth source where that was bytes
+    name            the path as it was given, or "#N" if the Nth source was bytes
     preview         with `explain`: a PNG file, the chip as the model saw it; else None
     activation_map  with `explain`: the same with the map of the label over it; else None
     """
@@ -64,7 +63,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class _Limits:
-    """What one request may hold."""
+    """What one request may contain."""
 
     files: int
     request_bytes: int
@@ -73,17 +72,17 @@ class _Limits:
 
 @dataclass(frozen=True)
 class _Part:
-    """A chip on its way: its name among the sources, and its part of a multipart body."""
+    """A chip to be sent: its name among the sources, and its part of a multipart body."""
 
     name: str
     content: bytes
 
 
 class Client:
-    """A service at `url`, http://HOST:PORT or https://HOST; `api_key` where it asks for one.
+    """A service at `url`, http://HOST:PORT or https://HOST; `api_key` if it requires one.
 
-    timeout_s  seconds without a byte from the service before it is given up
-    tries      times a request is sent in all, where the service is not reached or says 429 or 503
+    timeout_s  seconds without a byte from the service before the client gives up
+    tries      how often a request is sent at most, after connection errors, 429 and 503
 
     Raises ServiceError for any other address.
     """
@@ -113,11 +112,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the next request would open another."""
+        """Close the connection; the next request opens another."""
         self._transport.close()
 
     def model(self) -> dict[str, Any]:
-        """GET /v1/model: the card, the file's sha256, what it runs on, the limits of a request.
+        """GET /v1/model: the card, its file's sha256, the execution provider, the request limits.
 
         Raises ServiceRefused or ServiceUnavailable.
         """
@@ -125,20 +124,20 @@ class Client:
 
     def classify(
         self,
-        sources: Source | Iterable[Source],
+        sources: ChipSource | Iterable[ChipSource],
         *,
         pixel_spacing_m: float | Spacing | str | None = None,
         polarisation: str | None = None,
         quantity: "Quantity" = "auto",
         explain: bool = False,
     ) -> Iterator[Answer | Failure]:
-        """One result a path or bytes, in order, as they come; options as in `shipchip.decode`.
+        """One result per source, in order, as they arrive; options as in `shipchip.decode`.
 
-        As many requests are sent as the service's limits ask for, each when the results of the one
-        before it have been taken. Raises ServiceRefused where one is refused, ServiceUnavailable
-        where the service cannot be asked: after all results that were given until then.
+        The chips are divided into requests by the service's limits; the next request is sent when
+        the results of the previous one are consumed. Raises ServiceRefused or ServiceUnavailable
+        after all results up to then were returned.
 
-        pixel_spacing_m  may be text, too: "10" or "13.93x3.87"
+        pixel_spacing_m  may also be text: "10" or "13.93x3.87"
         """
         if isinstance(sources, bytes | str | os.PathLike):
             sources = [sources]
@@ -185,13 +184,13 @@ class Client:
 
 
 def _parts(
-    sources: Iterable[Source], boundary: str, most: int, room: int
+    sources: Iterable[ChipSource], boundary: str, most: int, room: int
 ) -> Iterator[_Part | Failure]:
-    """A part a source, read when it is asked for; a Failure for what cannot be sent."""
+    """One part per source, read on demand; a Failure for a source that cannot be sent."""
     for index, source in enumerate(sources):
         name = f"#{index + 1}" if isinstance(source, bytes) else os.fspath(source)
         try:
-            content = source if isinstance(source, bytes) else read_file(Path(source), most)
+            content = source if isinstance(source, bytes) else read_chip_file(Path(source), most)
             part = _file(boundary, Path(name).name, content)
             if len(content) > most or len(part) > room:
                 raise TooLarge(f"{len(content)} bytes; the service takes {min(most, room)}")
@@ -204,7 +203,7 @@ def _parts(
 def _batches(
     parts: Iterator[_Part | Failure], most: int, room: int
 ) -> Iterator[list[_Part | Failure]]:
-    """Parts in order, at most `most` together and `room` bytes."""
+    """Parts in order, in batches of at most `most` parts and `room` bytes."""
     batch: list[_Part | Failure] = []
     size = 0
     for part in parts:

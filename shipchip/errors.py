@@ -42,7 +42,7 @@ class ShipchipError(Exception):
 
 
 class ChipError(ShipchipError):
-    """The chip cannot be classified. Other chips of the same request are not touched by it."""
+    """The chip cannot be classified. Other chips of the same request are not affected."""
 
     code = "bad_chip"
 

@@ -1,8 +1,8 @@
-"""The bytes of a model file, checked against the SHA-256 that is known of it.
+"""The bytes of a model file, checked against its known SHA-256.
 
-The caller may give a sum, and `<name>.sha256` beside the file may hold one. Where the path is a
-symbolic link, the same goes for the file that it points to. The bytes that were checked are the
-ones that are returned, so a file that is replaced in between is never loaded.
+The caller may give a checksum, and `<name>.sha256` beside the file may contain one. If the path is
+a symbolic link, the same applies to the file that it points to. The returned bytes are the ones
+that were checked, so a file that is replaced in between is never loaded.
 """
 
 import hashlib
@@ -17,9 +17,9 @@ from shipchip.errors import ModelCorrupt, ModelNotFound
 def read_model(path: Path, expected: str | None = None) -> tuple[bytes, str]:
     """The content of a model file and its SHA-256.
 
-    expected  the sum that the content must have, where the caller knows it
+    expected  the checksum that the content must have, if the caller knows it
 
-    Raises ModelNotFound where a file cannot be read, ModelCorrupt where a sum does not match.
+    Raises ModelNotFound if a file cannot be read, ModelCorrupt if a checksum does not match.
     """
     if not path.is_file():
         raise ModelNotFound(
@@ -42,7 +42,7 @@ def read_model(path: Path, expected: str | None = None) -> tuple[bytes, str]:
 
 
 def _names(path: Path) -> Iterator[Path]:
-    """The path, and what it points to, link by link."""
+    """The path, and everything that it points to, link by link."""
     yield path
     while path.is_symlink():
         path = path.parent / path.readlink()
@@ -50,7 +50,7 @@ def _names(path: Path) -> Iterator[Path]:
 
 
 def _check_sum_beside(model: Path, found: str) -> None:
-    """Compare with `<name>.sha256` beside `model`, where there is one: a line of sha256sum."""
+    """Compare with `<name>.sha256` beside `model`, if it exists: one line of sha256sum."""
     beside = model.with_name(f"{model.name}.sha256")
     if not os.path.lexists(beside):
         return

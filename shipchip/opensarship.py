@@ -1,8 +1,8 @@
-"""What the names of OpenSARShip 1 and 2 tell of their chips (Sentinel-1; Huang et al. 2017, doi
+"""Facts in the file names of OpenSARShip 1 and 2 (Sentinel-1; Huang et al. 2017, doi
 10.1109/JSTARS.2017.2755672).
 
-A scene is an archive or a folder named as the Sentinel-1 product it was cut from. Its chips are in
-`Patch/` (GRD amplitude, or SLC re/im pairs); `Patch_Cal/` and `Patch_Uint8/` show the same ships
+A scene is an archive or a folder named after the Sentinel-1 product it was cut from. Its chips are
+in `Patch/` (GRD amplitude, or SLC re/im pairs); `Patch_Cal/` and `Patch_Uint8/` show the same ships
 again, and `Patch_RGB/` holds screenshots of plots.
 """
 
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 
 GRD_SPACING_M = (10.0, 10.0)
 SLC_AZIMUTH_M, SLC_SLANT_RANGE_M, MEAN_INCIDENCE_DEGREES = 13.93, 2.33, 37.0
@@ -19,7 +19,7 @@ SLC_AZIMUTH_M, SLC_SLANT_RANGE_M, MEAN_INCIDENCE_DEGREES = 13.93, 2.33, 37.0
 # The folder of a scene that holds its chips.
 CHIP_FOLDER = "Patch"
 
-# No part may run into the next, or a long name of somebody else would take for ever to refuse.
+# Parts must not overlap, or rejecting a long name would take for ever.
 _SCENE = re.compile(
     r"S1[ABCD]_\w\w_(GRD|SLC)\w?_+1S([DS][VH])_(?:[^\W_]+_){3}([0-9A-F]{6})_[0-9A-F]{4}"
 )
@@ -34,7 +34,7 @@ _PLANES = {"SV": ("VV",), "SH": ("HH",), "DV": ("VH", "VV"), "DH": ("HH", "HV")}
 
 @dataclass(frozen=True)
 class Scene:
-    """What a scene's name tells.
+    """The facts in a scene's name.
 
     planes     polarisations of a chip's planes, in order
     data_take  the same for the GRD and the SLC product of one data-take
@@ -56,14 +56,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class ChipName:
-    """What a chip's name tells: the type of ship, and its centre (x, y) in scene pixels."""
+    """The facts in a chip's name: the type of ship, and its centre (x, y) in scene pixels."""
 
     ship_type: str
     place: tuple[int, int]
 
 
 def scene_of(name: str) -> Scene | None:
-    """The scene by the name of its archive or folder; None where that is no scene's."""
+    """The scene by the name of its archive or folder; None if it is not the name of a scene."""
     match = _SCENE.search(name)
     if match is None:
         return None

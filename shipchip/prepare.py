@@ -1,10 +1,10 @@
-"""Chip -> model input, as an InputSpec says. The only preprocessing code there is.
+"""Chip -> model input, as specified by an InputSpec. The only preprocessing code.
 
-Training and serving call the same `prepare`, so the two see the same numbers.
+Training and serving call the same `prepare`, so both see the same numbers.
 
 Power (amplitude squared) is resampled to square ground pixels around the chip's centre, divided by
-the chip's own clutter power, turned into decibels, clipped and scaled. So 0 is sea clutter whatever
-the sensor and its calibration, and a hull has its true size whatever the pixel spacing.
+the chip's own clutter power, converted to decibels, clipped and scaled. So 0 is sea clutter for any
+sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
 import math
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shipchip.card import InputSpec
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from shipchip.errors import Blank, PolarisationMissing
 
 # Clutter is the mean power of the dimmest three quarters of a chip: a ship rarely fills more than
 # a quarter of it, and a mean is finer than a median of 8-bit samples (3 and 4 are 2.5 dB apart).
 _CLUTTER_SHARE = 0.75
-# Whole numbers up to it are counted: 16-bit samples.
+# Whole numbers up to this are counted in a histogram: 16-bit samples.
 _HIGHEST_LEVEL = 65535
 _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
@@ -28,8 +28,8 @@ _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's en
 def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     """The model input of one chip: float32 (1, S, S), clutter at 0, a ship near 1.
 
-    Raises PolarisationMissing where the chip has none of the spec's polarisations, Blank where the
-    one it has is empty (decode refuses a chip only if all its planes are).
+    Raises PolarisationMissing if the chip has none of the spec's polarisations, Blank if the plane
+    is constant (decode refuses a chip only if all its planes are).
     """
     plane, highest = _plane(chip, spec)
     if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
@@ -76,7 +76,7 @@ def _clutter_of_levels(plane: NDArray[np.float32]) -> float:
 
 
 def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
-    """(row, column) metres: what the chip tells, else the first spacing rule that applies."""
+    """(row, column) metres: the chip's own, else the first spacing rule that applies."""
     if chip.pixel_spacing_m is not None:
         return chip.pixel_spacing_m
     side = max(chip.amplitude.shape[1:])
@@ -85,7 +85,7 @@ def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
 
 
 def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
-    """The plane that the model takes, and its highest sample."""
+    """The plane that the model uses, and its highest sample."""
     for name in spec.polarisations:
         if name in chip.polarisations:
             plane = chip.amplitude[chip.polarisations.index(name)]
@@ -103,13 +103,13 @@ def _resample(
 ) -> NDArray[np.float64]:
     """(size, size) of power over clutter around the centre of an amplitude plane.
 
-    Zooms are output pixels a sample on each axis. A larger chip is cropped; a smaller one is padded
-    with 1, the clutter level. Going down, every sample counts (an antialiased triangle filter):
-    that is multilooking, and it keeps the mean.
+    Zooms are output pixels per sample. A larger chip is cropped; a smaller one is padded with 1,
+    the clutter level. Downsampling uses every sample (an antialiased triangle filter): that
+    is multilooking, and it keeps the mean.
     """
     top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)
     left, right, out_columns = _span(plane.shape[1], column_zoom, size)
-    # What lies further out than the filter reaches is never read: so it need not be computed.
+    # Samples beyond the reach of the filter are never read, so they are not computed.
     seen = _reach(top, bottom, row_zoom), _reach(left, right, column_zoom)
     relative = np.zeros(plane.shape, np.float32)
     relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, _MOST_POWER)
@@ -123,13 +123,13 @@ def _resample(
 
 
 def _reach(start: float, end: float, zoom: float) -> slice:
-    """Samples from which the filter takes the span `start` to `end`: one output pixel more."""
+    """Samples that the filter needs for the span `start` to `end`: one output pixel more."""
     margin = math.ceil(max(1.0, 1 / zoom)) + 1
     return slice(max(0, math.floor(start) - margin), math.ceil(end) + margin)
 
 
 def _span(samples: int, zoom: float, size: int) -> tuple[float, float, int]:
-    """The part of one axis that is seen, in samples, and how many output pixels it fills."""
+    """The visible part of one axis, in samples, and how many output pixels it fills."""
     seen = size / zoom
     if seen <= samples:
         start = (samples - seen) / 2

@@ -1,7 +1,7 @@
 """Pixel spacing: (row, column) metres on the ground, and how it is written.
 
-One number stands for both axes, a pair is written `13.93x3.87`. A comma is refused: `10,5` may be a
-pair, or ten and a half where decimals have a comma.
+One number applies to both axes, a pair is written `13.93x3.87`. A comma is refused: `10,5` could be
+a pair, or ten and a half with a decimal comma.
 """
 
 import math
@@ -43,5 +43,5 @@ def parse_spacing(text: str) -> Spacing:
 
 
 def spacing_text(value: float | Spacing | str) -> str:
-    """What `parse_spacing` reads as this spacing; text stays as it is."""
+    """The text form that `parse_spacing` reads; text is returned as it is."""
     return "x".join(str(metres) for metres in value) if isinstance(value, tuple) else str(value)

@@ -1,6 +1,6 @@
 """JSON over HTTP with the standard library.
 
-One connection is kept open; a request is sent again where the service is busy or not reached.
+One connection is kept open; a request is repeated if the service is busy or not reached.
 """
 
 import http.client
@@ -17,14 +17,14 @@ _BUSY = (429, 503)
 
 
 class Transport:
-    """The way to a service at `url`; no redirect is followed, so that a key stays with it.
+    """A connection to the service at `url`; redirects are not followed, so a key stays with it.
 
     headers         sent with every request
-    timeout_s       seconds without a byte from the service before it is given up
-    tries           times a request is sent in all, where it finds nobody, or 429 or 503
+    timeout_s       seconds without a byte from the service before the request fails
+    tries           how often a request is sent at most, after connection errors, 429 and 503
     longest_wait_s  a longer Retry-After ends the tries
 
-    Raises ServiceError where `url` is no address of a service.
+    Raises ServiceError if `url` is not an address of a service.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class Transport:
         self._tries = max(1, tries)
 
     def close(self) -> None:
-        """Close the connection; the next request opens it again."""
+        """Close the connection; the next request reopens it."""
         self._connection.close()
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
     ) -> dict[str, Any]:
-        """The JSON object that is answered.
+        """The JSON object of the answer.
 
-        Raises ServiceRefused, or ServiceUnavailable when all tries were in vain. What takes too
-        long is not asked again: a service too slow would only get more to do.
+        Raises ServiceRefused, or ServiceUnavailable when all tries failed. A request that times out
+        is not repeated: that would only add to the load of a slow service.
         """
         headers = {**self._headers, **({"Content-Type": content_type} if content_type else {})}
         for tried in range(1, self._tries + 1):
@@ -68,7 +68,7 @@ class Transport:
             try:
                 status, retry_after, content = self._send(method, path, body, headers)
             except (OSError, http.client.HTTPException) as error:
-                told = f"does not answer ({type(error).__name__}: {error})"
+                found = f"does not answer ({type(error).__name__}: {error})"
                 cause: Exception | None = error
                 last = isinstance(error, TimeoutError)
             else:
@@ -77,14 +77,14 @@ class Transport:
                     return answer
                 if status not in _BUSY:
                     raise _refused(status, answer)
-                told, cause = f"answers {status}, {_told(answer)}", None
+                found, cause = f"answers {status}, {_describe(answer)}", None
                 pause = _seconds(retry_after, pause)
                 last = pause > self._longest_wait_s
             if last or tried == self._tries:
                 break
             time.sleep(pause)
         asked = "once" if tried == 1 else f"{tried} times"
-        raise ServiceUnavailable(f"{self._host} {told}; asked {asked}") from cause
+        raise ServiceUnavailable(f"{self._host} {found}; asked {asked}") from cause
 
     def _send(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
@@ -96,7 +96,7 @@ class Transport:
         except ConnectionError:
             if not reused:
                 raise
-        # The service closed the connection while it was idle: that is no try of this request.
+        # The service closed the idle connection: that does not count as a try.
         return self._exchange(method, path, body, headers)
 
     def _exchange(
@@ -106,7 +106,7 @@ class Transport:
             self._connection.request(method, self._prefix + path, body, headers)
             response = self._connection.getresponse()
             return response.status, response.getheader("Retry-After"), response.read()
-        except BaseException:  # whatever ends it, half an answer may be on its way
+        except BaseException:  # half an answer may be on its way
             self._connection.close()
             raise
 
@@ -123,14 +123,14 @@ def _object(content: bytes) -> dict[str, Any]:
 def _refused(status: int, answer: dict[str, Any]) -> ServiceRefused:
     error = answer.get("error") or {}
     return ServiceRefused(
-        f"the service refused the request: {status}, {_told(answer)}",
+        f"the service refused the request: {status}, {_describe(answer)}",
         status=status,
         reason=error.get("code"),
         request_id=error.get("request_id"),
     )
 
 
-def _told(answer: dict[str, Any]) -> str:
+def _describe(answer: dict[str, Any]) -> str:
     error = answer.get("error") or {}
     return f"{error.get('code', 'no code')}: {error.get('message', 'no message')}"
 

@@ -29,7 +29,7 @@ def prediction_sets(probs: Floats, quantiles: Floats) -> NDArray[np.bool_]:
     """Class-conditional conformal sets (Vovk 2012; Sadinle et al. 2019): (N, K) membership.
 
     Class k enters where 1 - p_k <= quantiles[k]. The most probable class always enters: an empty
-    set would say less than the label does, and adding to a set cannot lower its coverage.
+    set would say less than the label, and adding to a set cannot lower its coverage.
     """
     probs = np.asarray(probs)
     member = 1.0 - probs <= np.asarray(quantiles)[None]
@@ -45,8 +45,8 @@ def conformal_quantile(scores: Floats, ships: NDArray[np.str_], coverage: float)
 
     Chips of one ship are alike, so they are not N independent draws. Each of the S ships has weight
     1 / (S + 1), shared by its chips, and the new ship has the rest, at infinity: hierarchical
-    conformal prediction (Lee, Barber & Willett 2023, arXiv 2306.06342). It needs ships that are
-    exchangeable, and nothing of the chips within a ship. With one chip a ship it is the usual
+    conformal prediction (Lee, Barber & Willett 2023, arXiv 2306.06342). It assumes exchangeable
+    ships, and nothing about the chips of one ship. With one chip per ship it is the usual
     ceil((N + 1) coverage)-th smallest score.
 
     Returns 1.0, which includes everything, for fewer than `ships_needed` ships.
@@ -73,7 +73,7 @@ class OodScorer:
 
     With P leading directions of variance v and noise variance s in the other D - P, the squared
     distance is sum(z_p^2 / v_p) + |residual|^2 / s; the score is its root over sqrt(D), so about 1
-    for the chips it was fitted on. Higher is stranger.
+    for the chips it was fitted on, and higher for chips that are unlike them.
     """
 
     def __init__(self, spec: OodSpec) -> None:
@@ -102,7 +102,7 @@ class OodScorer:
 
 
 class Trust:
-    """A card's TrustSpec, ready to be applied to a batch of model outputs."""
+    """A card's TrustSpec, applied to batches of model outputs."""
 
     def __init__(self, spec: TrustSpec) -> None:
         self.spec = spec

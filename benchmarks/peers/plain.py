@@ -12,7 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from shipchip import ShipClassifier
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 
 
 @bentoml.service(name="plain")

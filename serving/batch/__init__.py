@@ -1,12 +1,13 @@
-"""Chips in folders, archives and lists -> one row a chip: `python -m serving.batch`.
+"""Chips in folders, archives and lists -> one row per chip: `python -m serving.batch`.
 
-    ending.py    the first thing that runs: signals, standard error, uncaught errors
-    command.py   the command line: what is asked, what is said at the end, the exit status
-    job.py       what run it is: all that its rows depend on
-    work.py      what is done with a chunk of entries, whoever does it
-    local.py     chunks over the processes of this machine
-    cluster.py   chunks over a Ray cluster
-    progress.py  how far it is; the summary by label
-
-What is read is in serving.inputs, what is written in serving.outputs.
+ending.py       runs first: signals, standard error, uncaught errors, the exit status
+request.py      the command line -> a checked request
+command.py      a request -> entries, rows, output, summary, exit status
+chunks.py       a chunk of entries -> its rows, wherever it is computed
+processes.py    chunks over the processes of this machine
+ray_cluster.py  chunks over a Ray cluster
+progress.py     the progress bar; the summary by label
+rows.py         the columns
+inputs/         what is read: folders, archives, lists
+outputs/        where rows go: formats, staging and resume, merging, scores, pictures
 """

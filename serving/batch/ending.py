@@ -1,4 +1,4 @@
-"""How `python -m serving.batch` ends, whatever happens: with an exit status that can be trusted.
+"""How `python -m serving.batch` ends: always with a reliable exit status.
 
 Status 1 means that some chips failed. Python's own status for an uncaught error is 1 as well, so
 every error is caught here. Only the standard library is imported at the top, because the first
@@ -53,7 +53,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
-    """While modules are imported, where an exception may surface as another or be swallowed."""
+    """Exit at once: while modules are imported, an exception may be swallowed or replaced."""
     _say("interrupted")
     os._exit(128 + number)
 
@@ -63,7 +63,7 @@ def _say(what: str) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open descriptors 0, 1 and 2 where they are closed. Otherwise an output file may get number 2,
+    """Open descriptors 0, 1 and 2 if they are closed. Otherwise an output file may get number 2,
     and libraries write their messages into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -71,7 +71,7 @@ def _open_closed_streams() -> None:
 
 
 class _Messages(io.RawIOBase):
-    """Standard error, which may be full or closed: that must not change how a run ends."""
+    """Standard error that may be full or closed without changing how a run ends."""
 
     def writable(self) -> bool:
         return True
@@ -88,5 +88,5 @@ class _Messages(io.RawIOBase):
             while left:
                 left = left[os.write(2, left) :]
         except OSError:
-            pass  # there is nowhere to say so
+            pass  # nowhere to report it
         return len(content)

@@ -1,4 +1,4 @@
-"""How far a run is, while it goes on; and what came of it, at the end."""
+"""The progress bar during a run, and the counts by label at its end."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,20 +16,22 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from serving.rows import Row
+from serving.batch.rows import BatchRow
 
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        """Chips a second of late."""
+        """Recent chips per second."""
         return Text("" if task.speed is None else f"{task.speed:.0f} chips/s")
 
 
 @contextmanager
-def progress(console: Console, total: int, done: int) -> Iterator[Callable[[Sequence[Row]], None]]:
-    """A function that counts rows; a bar on a terminal, quiet elsewhere.
+def progress(
+    console: Console, total: int, done: int
+) -> Iterator[Callable[[Sequence[BatchRow]], None]]:
+    """A function that counts rows: a progress bar on a terminal, silent elsewhere.
 
-    done  rows of an earlier run that this one goes on with
+    done  rows of an earlier run that this one resumes
     """
     failed = 0
     columns = (
@@ -42,7 +44,7 @@ def progress(console: Console, total: int, done: int) -> Iterator[Callable[[Sequ
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("classifying", total=total, completed=done)
 
-        def advance(rows: Sequence[Row]) -> None:
+        def advance(rows: Sequence[BatchRow]) -> None:
             nonlocal failed
             failed += sum(row["status"] == "error" for row in rows)
             description = f"classifying, {failed} failed" if failed else "classifying"
@@ -57,7 +59,7 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: BatchRow) -> None:
         """Count a row."""
         self._counts[row["status"], row["label"] or row["error_code"]] += 1
 
@@ -68,8 +70,8 @@ class Tally:
 
     def __str__(self) -> str:
         """12 chips: 7 Cargo, 3 Tanker, 2 failed (1 empty, 1 corrupt)"""
-        told = sorted(self._counts.items())
-        labels = [f"{n} {label}" for (status, label), n in told if status == "ok"]
-        codes = [f"{n} {code}" for (status, code), n in told if status == "error"]
+        counts = sorted(self._counts.items())
+        labels = [f"{n} {label}" for (status, label), n in counts if status == "ok"]
+        codes = [f"{n} {code}" for (status, code), n in counts if status == "error"]
         parts = [*labels, *([f"{self.failed} failed ({', '.join(codes)})"] if codes else [])]
         return f"{self._counts.total()} chips: {', '.join(parts)}"

@@ -109,7 +109,7 @@ export function totals(items, classes) {
 }
 
 /**
- * RFC 4180, with the columns and the rounding of serving/rows.py, of the items that have an answer.
+ * RFC 4180, with the columns and the rounding of serving/batch/rows.py, of the items that have an answer.
  * For spreadsheets: a byte order mark tells Excel that it is UTF-8, and an apostrophe before text
  * that starts as a formula does keeps it text.
  */

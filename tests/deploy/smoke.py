@@ -30,7 +30,7 @@ START_SECONDS = 60
 # Packages of other extras: with one of them this would show nothing.
 FOREIGN = ("torch", "onnx", "sklearn", "pandas", "matplotlib", "pyarrow", "ray", "pytest")
 # Modules that are imported only where their extra is asked for.
-OPTIONAL = {"serving.batch.cluster"}  # ray
+OPTIONAL = {"serving.batch.ray_cluster"}  # ray
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.metrics import ModelMetrics, RequestMetrics
 from serving.settings import Settings
-from serving.telemetry import RequestTelemetry, Telemetry
 from tests.deploy.manifests import (
     DEPLOY,
     KUBERNETES,
@@ -47,9 +47,9 @@ def families() -> dict[str, str]:
     """Family -> type of all metrics of ours, from the objects that a worker makes."""
     registry = CollectorRegistry()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serving.telemetry.CollectorRegistry", lambda: registry)
-        RequestTelemetry()
-        worker = Telemetry(
+        patch.setattr("serving.metrics.CollectorRegistry", lambda: registry)
+        RequestMetrics()
+        worker = ModelMetrics(
             tiny_card(training={"sources": {"own": {"Cargo": {"train": 1}}}}), "sha256", "provider"
         )
     predicted = 'shipchip_predictions_total{in_distribution="true",label="Cargo"} 1.0\n'

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.batch.command import main as batch
+from serving.batch.rows import column_kind, columns
 from serving.refusals import REFUSALS, Refused
-from serving.rows import columns, kind_of
 from serving.schema import ClassifyResponse, ErrorEnvelope
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.tables import PAPERS, TABLES, updated, written
@@ -52,7 +52,7 @@ def test_the_columns_of_a_batch_are_documented_in_order_with_their_kind() -> Non
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in part.split("\n")[2:-2]]
     told = {row[0].strip("`"): row[1] for row in rows}
     names = columns(("Cargo", "Fishing", "Tanker"))
-    assert list(told.items()) == [(name, kind_of(name)) for name in names]
+    assert list(told.items()) == [(name, column_kind(name)) for name in names]
 
 
 def options_of(help_text: str) -> set[str]:

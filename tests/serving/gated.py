@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.batcher import MicroBatcher
-from serving.intake import Failure
-from serving.lanes import Chip, Result
+from serving.batching import MicroBatcher
+from serving.chips import ChipFailure, Outcome, PreparedChip
 from shipchip import Prediction, ShipClassifier
 from tests.tiny_model import SIZE
 
@@ -27,7 +26,7 @@ class Gated(ShipClassifier):
         self.seconds = 0.0
         self.runs: list[int] = []
 
-    def predict(self, inputs: Chip, *, explain: bool = False) -> list[Prediction]:
+    def predict(self, inputs: PreparedChip, *, explain: bool = False) -> list[Prediction]:
         self.runs.append(len(inputs))
         self.began.set()
         assert self.gate.wait(10)
@@ -37,7 +36,7 @@ class Gated(ShipClassifier):
         return super().predict(inputs, explain=explain)
 
 
-def chip(brightness: float) -> Chip:
+def chip(brightness: float) -> PreparedChip:
     return np.full((1, SIZE, SIZE), brightness, np.float32)
 
 
@@ -45,7 +44,7 @@ BRIGHTNESS = {"Fishing": 0.0, "Tanker": 0.1, "Cargo": 0.5}
 BROKEN = chip(np.nan)
 
 
-async def ask(batcher: MicroBatcher, *chips: Chip, explain: bool = False) -> list[Result]:
+async def ask(batcher: MicroBatcher, *chips: PreparedChip, explain: bool = False) -> list[Outcome]:
     with batcher.admit(len(chips)) as places:
         return await batcher.predict(chips, places, explain=explain)
 
@@ -55,5 +54,5 @@ async def begun(gated: Gated) -> None:
     assert await asyncio.to_thread(gated.began.wait, 10)
 
 
-def labels(results: list[Result]) -> list[str]:
-    return [r.code if isinstance(r, Failure) else r.label for r in results]
+def labels(results: list[Outcome]) -> list[str]:
+    return [r.code if isinstance(r, ChipFailure) else r.label for r in results]

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from serving.outputs.job import Job, hash_names, hash_stamps
-from serving.outputs.place import Existing
-from serving.outputs.staging import Staging
-from serving.rows import Row, columns, readable
+from serving.batch.outputs.job import Job, hash_names, hash_stamps
+from serving.batch.outputs.place import Existing
+from serving.batch.outputs.staging import Staging
+from serving.batch.rows import BatchRow, columns, readable
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 COLUMNS = columns(CLASSES)
@@ -29,9 +29,9 @@ def names_of(count: int) -> list[str]:
     return [*ODD, *(f"dir/{i:05d}.png" for i in range(len(ODD), count))][:count]
 
 
-def row_of(index: int, name: str) -> Row:
+def row_of(index: int, name: str) -> BatchRow:
     """The row of an entry: every third one failed, numbers of every length."""
-    row: Row = dict.fromkeys(COLUMNS) | {"path": readable(name), "model_version": "0.0.1-test"}
+    row: BatchRow = dict.fromkeys(COLUMNS) | {"path": readable(name), "model_version": "0.0.1-test"}
     if index % 3 == 2:
         message = "" if index % 2 else 'found "nothing",\r\nexpected\na chip'
         return row | {"status": "error", "error_code": "empty", "error_message": message}
@@ -49,7 +49,7 @@ def row_of(index: int, name: str) -> Row:
     }
 
 
-def rows_of(names: list[str]) -> list[Row]:
+def rows_of(names: list[str]) -> list[BatchRow]:
     return [row_of(i, name) for i, name in enumerate(names)]
 
 

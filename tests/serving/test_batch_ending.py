@@ -157,7 +157,7 @@ def take_no_notice(*_):
         except BaseException:
             pass
 
-command._check = take_no_notice
+command.run_batch = take_no_notice
 sys.exit(run_guarded())
 """
     with subprocess.Popen(
@@ -217,7 +217,7 @@ def test_an_error_that_nobody_foresaw_is_exit_2_with_a_line_and_its_traceback(
     model: Path, few: Path, tmp_path: Path
 ) -> None:
     script = (
-        "import serving.batch.command as c; c._check = lambda *_: 1 / 0;"
+        "import serving.batch.command as c; c.run_batch = lambda *_: 1 / 0;"
         "from serving.batch.ending import run_guarded; raise SystemExit(run_guarded())"
     )
     done = subprocess.run(

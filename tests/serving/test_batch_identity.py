@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from serving.batch.command import main
-from serving.outputs.place import job_of, record_path
-from serving.outputs.record import read_record
-from serving.rows import partial_of
+from serving.batch.outputs.job import read_output_record
+from serving.batch.outputs.place import job_path, record_path
+from serving.batch.rows import partial_of
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model
@@ -106,10 +106,10 @@ def paths(out: Path) -> list[str]:
 
 def undo_the_end(out: Path) -> None:
     """Leave of a finished .jsonl what its run would have left if killed after its first chunk."""
-    job = read_record(out).job
+    job = read_output_record(out).job
     lines = out.read_bytes().splitlines(keepends=True)
     partial_of(out).write_bytes(b"".join(lines[: job.chunk]))
-    job_of(out).write_text(job.model_dump_json())
+    job_path(out).write_text(job.model_dump_json())
     out.unlink()
     record_path(out).unlink()
 

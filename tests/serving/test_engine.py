@@ -15,14 +15,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving import intake
+from serving import chips
+from serving.chips import ChipFailure, ChipOptions, prepare_chip
 from serving.engine import Engine
-from serving.intake import ChipOptions, Failure, prepare_chip
 from serving.refusals import Refused
 from serving.settings import Settings
 from shipchip import DecodeLimits, Prediction, ShipClassifier
 from shipchip.card import InputSpec
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import draw_chip
 
@@ -79,7 +79,7 @@ def test_results_stand_where_their_files_stood(engine: Engine, png: dict[str, by
 def test_requests_side_by_side_get_their_own_answers(engine: Engine, png: dict[str, bytes]) -> None:
     labels = ["Cargo", "Tanker", "Fishing", "Tanker", "Cargo"]
 
-    async def ask_all() -> list[list[Prediction | Failure]]:
+    async def ask_all() -> list[list[Prediction | ChipFailure]]:
         asks = (engine.classify([png[k]] * 3, ChipOptions(), explain=False) for k in labels)
         return await asyncio.gather(*asks)
 
@@ -92,9 +92,9 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
     ships: ShipClassifier, png: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     impossible = ChipOptions(quantity="decibels")  # type: ignore[arg-type]
-    with caplog.at_level(logging.ERROR, "serving.intake"):
+    with caplog.at_level(logging.ERROR, "serving.chips"):
         result = prepare_chip(png["Cargo"], impossible, ships.card.input, DecodeLimits())
-    assert isinstance(result, Failure)
+    assert isinstance(result, ChipFailure)
     assert result.code == "internal_error"
     assert "quantity is 'decibels'" in caplog.text
 
@@ -102,14 +102,14 @@ def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_in
 async def classify_one(engine: Engine, chip: bytes) -> list[str]:
     """Names of the threads that prepared a chip, and what came of it."""
     threads: list[str] = []
-    kept = intake.prepare
+    kept = chips.prepare
 
     def prepare(decoded: Chip, spec: InputSpec) -> NDArray[np.float32]:
         threads.append(threading.current_thread().name.split("_")[0])
         return kept(decoded, spec)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "prepare", prepare)
+        patch.setattr(chips, "prepare", prepare)
         results = await engine.classify([chip], ChipOptions(), explain=False)
     return [*threads, *(r.label if isinstance(r, Prediction) else r.code for r in results)]
 
@@ -175,7 +175,7 @@ def test_what_the_queue_has_no_place_for_is_refused_before_it_is_decoded(
 def test_an_engine_that_drains_answers_what_it_accepted_and_is_not_ready(
     engine: Engine, png: dict[str, bytes]
 ) -> None:
-    async def play() -> list[Prediction | Failure]:
+    async def play() -> list[Prediction | ChipFailure]:
         engine.warm_up()
         accepted = asyncio.create_task(
             engine.classify([png["Cargo"]] * 3, ChipOptions(), explain=True)

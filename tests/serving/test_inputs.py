@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import (
-    Entry,
+from serving.batch.inputs import (
+    ChipEntry,
     InputError,
     label_of,
     list_entries,
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_listed_is_an_entry_unless_it_is_the_source(
     monkeypatch.setattr(os, "scandir", refuse)
     assert names(folder, patterns=["*.png"]) == [f"{folder}/a.png", f"{folder}/locked"]
     with pytest.raises(Unreadable):
-        read_entry(Entry(f"{folder}/locked"), LIMITS)
+        read_entry(ChipEntry(f"{folder}/locked"), LIMITS)
     with pytest.raises(InputError, match=r"cannot list .*locked: Permission denied"):
         list_entries([f"{folder}/locked"])
 
@@ -214,13 +214,13 @@ def test_a_list_has_a_name_a_line_or_a_name_before_each_nul(
 
 def test_a_class_is_told_by_the_innermost_folder_that_is_named_as_one() -> None:
     told = {
-        Entry("data/Cargo/a.png"): "Cargo",
-        Entry("Tanker/x/cargo/y/a.png"): "Cargo",
-        Entry("FISHING/a.zip", "b/c.png"): "Fishing",
-        Entry("Cargo/a.zip", "Tanker\\c.png"): "Tanker",
-        Entry("data/Cargo"): None,
-        Entry("data/Cargo_x1_y2.tif"): None,
-        Entry("a.zip", "Tanker"): None,
+        ChipEntry("data/Cargo/a.png"): "Cargo",
+        ChipEntry("Tanker/x/cargo/y/a.png"): "Cargo",
+        ChipEntry("FISHING/a.zip", "b/c.png"): "Fishing",
+        ChipEntry("Cargo/a.zip", "Tanker\\c.png"): "Tanker",
+        ChipEntry("data/Cargo"): None,
+        ChipEntry("data/Cargo_x1_y2.tif"): None,
+        ChipEntry("a.zip", "Tanker"): None,
     }
     assert {entry: label_of(entry, CLASSES) for entry in told} == told
 

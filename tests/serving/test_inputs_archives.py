@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import Entry, InputError, TarStore, list_entries, read_entry
+from serving.batch.inputs import ChipEntry, InputError, TarStore, list_entries, read_entry
 from shipchip import DecodeLimits
 from shipchip.errors import (
     ChipError,
@@ -37,11 +37,11 @@ def store(tmp_path: Path) -> Iterator[TarStore]:
     assert list((tmp_path / "store").iterdir()) == []
 
 
-def contents(entries: list[Entry]) -> dict[str, bytes]:
+def contents(entries: list[ChipEntry]) -> dict[str, bytes]:
     return {str(e.member): read_entry(e, LIMITS) for e in entries}
 
 
-def code(entry: Entry) -> str:
+def code(entry: ChipEntry) -> str:
     with pytest.raises(ChipError) as raised:
         read_entry(entry, LIMITS)
     return raised.value.code

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import Entry, InputError, TarStore, list_entries, read_entry
+from serving.batch.inputs import ChipEntry, InputError, TarStore, list_entries, read_entry
 from shipchip import ChipError, DecodeLimits
 from tests.serving.archives import write_tar, write_zip
 
@@ -29,7 +29,7 @@ def member(name: str, content: bytes) -> bytes:
     return header(name, len(content)) + content + bytes(-len(content) % BLOCK)
 
 
-def told(entries: list[Entry]) -> dict[str | None, str]:
+def told(entries: list[ChipEntry]) -> dict[str | None, str]:
     """By member, what it holds or the code of its failure."""
     result = {}
     for entry in entries:

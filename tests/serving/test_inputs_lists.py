@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.inputs import Entry, InputError, list_entries, read_entry, read_list
-from serving.outputs.formats import format_of
+from serving.batch.inputs import ChipEntry, InputError, list_entries, read_entry, read_list
+from serving.batch.outputs.formats import format_of
 from shipchip import ChipError, DecodeLimits
 from tests.serving.archives import write_tar, write_zip
 from tests.serving.outputs import COLUMNS, rows_of
@@ -22,7 +22,7 @@ MARKS = {
 }
 
 
-def code(entry: Entry) -> str:
+def code(entry: ChipEntry) -> str:
     with pytest.raises(ChipError) as raised:
         read_entry(entry, LIMITS)
     return raised.value.code

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from serving.inputs import Entry, TarStore, label_of, list_entries, options_of, read_entry
-from serving.intake import ChipOptions
+from serving.batch.inputs import ChipEntry, TarStore, label_of, list_entries, options_of, read_entry
+from serving.chips import ChipOptions
 from shipchip import DecodeLimits, decode
 from shipchip.opensarship import chip_of, scene_of, slc_spacing
 from tests.serving.archives import write_tar, write_zip
@@ -83,17 +83,21 @@ def test_a_chip_of_a_scene_has_its_quantity_and_spacing_where_none_are_given(
     scene: str, quantity: str, spacing: tuple[float, float]
 ) -> None:
     for entry in (
-        Entry(f"a/{scene}.zip", CHIPS[0]),
-        Entry(f"a/{scene}.zip", f"{scene}/{CHIPS[0]}"),
-        Entry(f"a/{scene}/{CHIPS[0]}"),
-        Entry(f"a/{scene}.zip", CHIPS[0].replace("/", "\\")),
+        ChipEntry(f"a/{scene}.zip", CHIPS[0]),
+        ChipEntry(f"a/{scene}.zip", f"{scene}/{CHIPS[0]}"),
+        ChipEntry(f"a/{scene}/{CHIPS[0]}"),
+        ChipEntry(f"a/{scene}.zip", CHIPS[0].replace("/", "\\")),
     ):
         told = options_of(entry, ChipOptions(polarisation="VV"))
         assert (told.quantity, told.polarisation) == (quantity, "VV")
         assert told.pixel_spacing_m == pytest.approx(spacing, abs=1e-4)
         given = ChipOptions(None, (5.0, 5.0), "sigma0")
         assert options_of(entry, given) == given
-    for other in (Entry(f"a/{scene}/b.tif"), Entry("a/Patch/b.tif"), Entry(f"Patch/{scene}.tif")):
+    for other in (
+        ChipEntry(f"a/{scene}/b.tif"),
+        ChipEntry("a/Patch/b.tif"),
+        ChipEntry(f"Patch/{scene}.tif"),
+    ):
         assert options_of(other, ChipOptions()) == ChipOptions()
 
 
@@ -116,12 +120,12 @@ def test_options_reach_decode_as_training_has_them(tmp_path: Path) -> None:
 
 
 def test_the_class_of_a_scene_s_chip_is_in_its_name_unless_a_folder_tells_it() -> None:
-    scene = Entry(f"{GRD}.zip", CHIPS[0])
+    scene = ChipEntry(f"{GRD}.zip", CHIPS[0])
     assert label_of(scene, CLASSES) == "Cargo"
     assert label_of(scene, ("CARGO",)) == "CARGO"
-    assert label_of(Entry(f"{GRD}.zip", CHIPS[1]), CLASSES) is None
-    assert label_of(Entry(f"Tanker/{GRD}.zip", CHIPS[0]), CLASSES) == "Tanker"
-    assert label_of(Entry(f"{GRD}.zip", BESIDE[0]), CLASSES) is None
+    assert label_of(ChipEntry(f"{GRD}.zip", CHIPS[1]), CLASSES) is None
+    assert label_of(ChipEntry(f"Tanker/{GRD}.zip", CHIPS[0]), CLASSES) == "Tanker"
+    assert label_of(ChipEntry(f"{GRD}.zip", BESIDE[0]), CLASSES) is None
 
 
 def test_names_of_scenes_and_chips_are_told_from_others() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.chips import ChipOptions
 from serving.engine import Engine
-from serving.intake import ChipOptions
 from serving.logs import JsonLines, TextLines
 from serving.refusals import request_id
 from serving.settings import Settings
@@ -144,7 +144,7 @@ def test_a_line_of_a_decoding_thread_has_the_id_of_its_request(
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     engine = Engine(Settings(model=model, device="cpu"))
-    logger = logging.getLogger("serving.intake")
+    logger = logging.getLogger("serving.chips")
     logger.addHandler(handler)
     reset = request_id.set("r-9")
     try:

@@ -11,17 +11,15 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from serving.outputs import parquet
-from serving.outputs.formats import Renderer, format_of
-from serving.rows import OutputError, Row, csv_writer, jsonl_writer, kind_of
-from serving.spreadsheet import MARK
+from serving.batch.outputs.formats import Renderer, format_of
+from serving.batch.rows import MARK, BatchRow, OutputError, column_kind, csv_writer, jsonl_writer
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
-def write(path: Path, rows: list[Row]) -> Path:
+def write(path: Path, rows: list[BatchRow]) -> Path:
     with path.open("wb") as file:
         format_of(path).write(file, COLUMNS, iter(rows))
         file.flush()
@@ -98,7 +96,8 @@ def test_without_pyarrow_parquet_says_what_to_install(
 def test_pyarrow_is_imported_only_when_asked_for() -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "import serving.outputs.merge, serving.outputs.staging, serving.outputs.formats as f;"
+        "import serving.batch.outputs.merge, serving.batch.outputs.staging;"
+        "import serving.batch.outputs.formats as f;"
         "f.format_of(Path('a.csv')); print('pyarrow' in sys.modules)"
     )
     done = subprocess.run(
@@ -152,7 +151,7 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
 
 
 def test_every_column_has_a_kind() -> None:
-    kinds = {name: kind_of(name) for name in COLUMNS}
+    kinds = {name: column_kind(name) for name in COLUMNS}
     assert {name for name, kind in kinds.items() if kind == "number"} == {
         "confidence",
         "p_cargo",
@@ -162,7 +161,6 @@ def test_every_column_has_a_kind() -> None:
     }
     assert kinds["in_distribution"] == "flag"
     assert kinds["prediction_set"] == "set"
-    assert parquet.read is format_of(Path("a.parquet")).read
 
 
 def test_reading_long_names_leaves_the_process_as_it_was(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from typing import get_args
 
 import pytest
 
-from serving.outputs import staging as staging_module
-from serving.outputs import whole
-from serving.outputs.place import Existing, job_of
-from serving.outputs.staging import Staging
-from serving.outputs.whole import open_locked
-from serving.rows import OutputError, partial_of
+from serving.batch.outputs import locks
+from serving.batch.outputs import staging as staging_module
+from serving.batch.outputs.locks import open_locked
+from serving.batch.outputs.place import Existing, job_path
+from serving.batch.outputs.staging import Staging
+from serving.batch.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
 from tests.serving.server import ROOT
 
@@ -41,7 +41,7 @@ def test_a_lock_on_a_file_that_is_gone_is_none(
     """The run before ended between our opening of its staging and our locking of it."""
     path = tmp_path / "staging"
     path.write_text("old")
-    taken, flock = [], whole.fcntl.flock
+    taken, flock = [], locks.fcntl.flock
 
     def late(descriptor: int, how: int) -> None:
         if not taken:
@@ -49,7 +49,7 @@ def test_a_lock_on_a_file_that_is_gone_is_none(
         taken.append(descriptor)
         flock(descriptor, how)
 
-    monkeypatch.setattr(whole.fcntl, "flock", late)
+    monkeypatch.setattr(locks.fcntl, "flock", late)
     descriptor = open_locked(path)
     assert len(taken) == 2
     with os.fdopen(descriptor, "rb") as file:
@@ -61,7 +61,9 @@ def _power_off(*_: object) -> None:
     raise RuntimeError("power off")
 
 
-@pytest.mark.parametrize("place", ["write_whole", "write_record", "sync_folder", "partial", "job"])
+@pytest.mark.parametrize(
+    "place", ["write_locked", "write_output_record", "sync_folder", "partial", "job"]
+)
 @pytest.mark.parametrize("shard", [None, (1, 1)])
 def test_stopped_at_any_step_of_the_end_it_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, shard: tuple[int, int] | None
@@ -72,7 +74,7 @@ def test_stopped_at_any_step_of_the_end_it_ends_the_same(
         for first in (0, 4, 8):
             staging.write([row_of(i, names[i]) for i in range(first, min(first + 4, 10))])
         if place in ("partial", "job"):
-            stop = {"partial": partial_of, "job": job_of}[place](out)
+            stop = {"partial": partial_of, "job": job_path}[place](out)
             unlink = Path.unlink
 
             def unlink_but(path: Path, missing_ok: bool = False) -> None:
@@ -110,7 +112,7 @@ def _interrupted(out: Path, names: list[str]) -> None:
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from serving.outputs.staging import Staging
+from serving.batch.outputs.staging import Staging
 from tests.serving import outputs
 
 class Slow(Staging):
@@ -193,11 +195,11 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
         for first in (0, 4, 8):
             staging.write([row_of(i, names[i]) for i in range(first, min(first + 4, 10))])
         with monkeypatch.context() as patch:
-            patch.setattr(whole.os, "fsync", _full)
+            patch.setattr(locks.os, "fsync", _full)
             with pytest.raises(OutputError, match="No space left on device; 10 rows are kept"):
                 staging.finish()
     assert not out.exists()
-    assert not (tmp_path / ".out.csv.whole").exists(), "the disk is full"
+    assert not (tmp_path / ".out.csv.new").exists(), "the disk is full"
     assert run(out, names, job, existing="resume") == 0
     assert out.read_bytes() == undisturbed(tmp_path, ".csv", names)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from serving.outputs.job import parse_shard, shard_range
-from serving.outputs.merge import add_merge_arguments, merge, run_merge
-from serving.outputs.record import read_record, record_path
-from serving.outputs.staging import Staging
-from serving.rows import OutputError
+from serving.batch.command import main
+from serving.batch.outputs.job import read_output_record, record_path, shard_range
+from serving.batch.outputs.merge import merge
+from serving.batch.outputs.staging import Staging
+from serving.batch.request import parse_shard
+from serving.batch.rows import OutputError
 from tests.serving.outputs import job_for, names_of, run
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -129,7 +130,7 @@ def test_a_shard_that_is_not_as_it_was_is_named_and_an_earlier_output_stays(
     with pytest.raises(OutputError, match=r"part-2-of-2\.jsonl"):
         merge(out, shards, "overwrite")
     assert out.read_text() == "earlier"
-    assert not (tmp_path / ".out.csv.whole").exists()
+    assert not (tmp_path / ".out.csv.new").exists()
 
 
 def test_shards_of_copies_of_a_folder_are_merged(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_a_merged_output_has_the_record_of_the_whole_run(tmp_path: Path) -> None
     """It is known as an output, but cannot be resumed: no machine has seen all chips."""
     names, out = names_of(21), tmp_path / "out.csv"
     merge(out, make_shards(tmp_path, 2, ".csv"))
-    record = read_record(out)
+    record = read_output_record(out)
     assert (record.job.shard, record.first, record.rows) == (None, 0, 21)
     with pytest.raises(OutputError, match="sizes and times of its chips were not recorded"):
         Staging.open(out, job_for(names), names, existing="resume")
@@ -172,7 +173,7 @@ def test_the_output_is_none_of_the_shards(tmp_path: Path) -> None:
 
 
 def test_the_record_tells_where_the_rows_stand(tmp_path: Path) -> None:
-    records = [read_record(path) for path in make_shards(tmp_path, 3, ".csv")]
+    records = [read_output_record(path) for path in make_shards(tmp_path, 3, ".csv")]
     assert [(record.first, record.rows) for record in records] == [(0, 8), (8, 8), (16, 5)]
 
 
@@ -196,18 +197,16 @@ def test_the_command_line_says_what_it_did_and_why_it_could_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shards = make_shards(tmp_path, 2, ".csv")
-    parser = argparse.ArgumentParser()
-    add_merge_arguments(parser)
     out = tmp_path / "out.parquet"
-    arguments = [*map(str, shards), "--out", str(out)]
-    assert run_merge(parser.parse_args(arguments)) == 0
+    arguments = ["merge", *map(str, shards), "--out", str(out)]
+    assert main(arguments) == 0
     assert capsys.readouterr().err == f"21 rows of 2 shards -> {out}\n"
     assert out.read_bytes() == whole_run(tmp_path, ".parquet")
-    assert run_merge(parser.parse_args([*arguments, "--overwrite"])) == 0
+    assert main([*arguments, "--overwrite"]) == 0
     capsys.readouterr()
-    assert run_merge(parser.parse_args([*arguments[1:-1], str(tmp_path / "o.csv")])) == 2
+    assert main(["merge", *arguments[2:-1], str(tmp_path / "o.csv")]) == 2
     assert capsys.readouterr().err == (
         "serving.batch merge: missing of 2 shards: 1; run them, or give them too\n"
     )
-    assert run_merge(parser.parse_args([*arguments[:-1], str(tmp_path / "no" / "o.csv")])) == 2
+    assert main([*arguments[:-1], str(tmp_path / "no" / "o.csv")]) == 2
     assert "cannot write" in capsys.readouterr().err

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.outputs.marker import LONGEST_NAME
-from serving.outputs.pictures import draw_map, file_name, sort_crop, write_map
-from serving.rows import OutputError
+from serving.batch.outputs.pictures import draw_map, file_name, sort_crop, write_map
+from serving.batch.outputs.place import LONGEST_NAME
+from serving.batch.rows import OutputError
 
 NAMES = [
     "../../etc/passwd.png",

@@ -8,17 +8,16 @@ import sys
 
 import pytest
 
-from serving.outputs.pipe import to_stdout
-from serving.rows import OutputError
-from serving.spreadsheet import MARK
+from serving.batch.outputs.pipe import to_stdout
+from serving.batch.rows import MARK, OutputError
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 SCRIPT = """
 import itertools, sys
-from serving.outputs.pipe import PipeClosed, to_stdout
-from serving.rows import OutputError
+from serving.batch.outputs.pipe import PipeClosed, to_stdout
+from serving.batch.rows import OutputError
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 rows = rows_of(names_of(3))
 try:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from serving.outputs.scores import Scores
-from serving.rows import Row
+from serving.batch.outputs.scores import Scores
+from serving.batch.rows import BatchRow
 from tests.serving.outputs import CLASSES
 from training.evaluation import metrics
 
-OK: dict[str, Row] = {name: {"status": "ok", "label": name} for name in CLASSES}
-FAILED: Row = {"status": "error", "label": None}
+OK: dict[str, BatchRow] = {name: {"status": "ok", "label": name} for name in CLASSES}
+FAILED: BatchRow = {"status": "error", "label": None}
 
 
 def scores_of(pairs: dict[tuple[str | None, str | None], int]) -> Scores:

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from serving.outputs import staging as staging_module
-from serving.outputs import whole
-from serving.outputs.job import Job, differences
-from serving.outputs.place import job_of, own_files, record_path
-from serving.outputs.record import read_record
-from serving.outputs.staging import Staging
-from serving.rows import OutputError, partial_of
+from serving.batch.outputs import locks
+from serving.batch.outputs import staging as staging_module
+from serving.batch.outputs.job import Job, differences, read_output_record
+from serving.batch.outputs.place import job_path, own_files, record_path
+from serving.batch.outputs.staging import Staging
+from serving.batch.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -38,7 +37,7 @@ def test_a_finished_run_leaves_its_output_and_the_record_of_it_and_nothing_else(
         assert staging.finished
     assert sorted(tmp_path.iterdir()) == [out, record_path(out)]
     assert len(out.read_bytes()) > 500
-    record = read_record(out)
+    record = read_output_record(out)
     assert differences(record.job, job) == []
     assert (record.first, record.rows) == (0, 10)
     assert record.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
@@ -56,18 +55,18 @@ def test_an_output_without_rows_has_its_header(tmp_path: Path) -> None:
 def test_cut_at_every_byte_and_resumed_it_is_the_same_output(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole.os, "fsync", lambda _: None)  # two thousand of them take a while
+    monkeypatch.setattr(locks.os, "fsync", lambda _: None)  # two thousand of them take a while
     names = names_of(5)
     out, job = tmp_path / f"out{ending}", job_for(names, chunk=2)
     expected = undisturbed(tmp_path, ending, names, chunk=2)
     run(out, names, job, most=3)
-    staged, said = partial_of(out).read_bytes(), job_of(out).read_bytes()
+    staged, said = partial_of(out).read_bytes(), job_path(out).read_bytes()
     lines = staged.splitlines(keepends=True)
     ends = [sum(map(len, lines[:count])) for count in (0, 2, 4, 5)]
     for size in range(len(staged) + 1):
         out.unlink(missing_ok=True)
         partial_of(out).write_bytes(staged[:size])
-        job_of(out).write_bytes(said)
+        job_path(out).write_bytes(said)
         computed = run(out, names, job, existing="resume")
         assert out.read_bytes() == expected
         assert computed == 3 - max(k for k, end in enumerate(ends) if end <= size), size
@@ -224,10 +223,10 @@ def test_rows_without_their_job_are_not_resumed(tmp_path: Path) -> None:
     names = names_of(10)
     out = tmp_path / "out.csv"
     run(out, names, job_for(names), most=2)
-    job_of(out).write_text("{}")
+    job_path(out).write_text("{}")
     with pytest.raises(OutputError, match="no job of this version at"):
         Staging.open(out, job_for(names), names, existing="resume")
-    job_of(out).unlink()
+    job_path(out).unlink()
     with pytest.raises(OutputError, match="no job of this version at"):
         Staging.open(out, job_for(names), names, existing="resume")
 
@@ -276,7 +275,7 @@ def deep(place: Path) -> Path:
         (lambda place: place / "missing" / "out.csv", "No such file or directory"),
         (lambda place: place / "folder.csv", "is a folder"),
         (lambda place: place / ("x" * 250 + ".csv"), "File name too long"),
-        (lambda place: place / ("x" * 236 + ".csv"), "File name too long"),  # its record's name is
+        (lambda place: place / ("x" * 238 + ".csv"), "File name too long"),  # its record's name is
         (lambda place: deep(place) / "out.csv", "File name too long"),  # its record's path is
     ],
 )

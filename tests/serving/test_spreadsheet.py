@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.outputs.formats import format_of
-from serving.outputs.merge import merge
-from serving.rows import Row
-from serving.spreadsheet import MARK, guarded, unguarded
+from serving.batch.outputs.formats import format_of
+from serving.batch.outputs.merge import merge
+from serving.batch.rows import MARK, BatchRow, guarded, unguarded
 from tests.serving.outputs import COLUMNS, job_for, names_of, rows_of, run, undisturbed
 
 STARTS = "=+-@\t\r"
@@ -54,7 +53,7 @@ def test_rows_of_any_names_come_back_from_either_csv(
 
 
 def test_messages_and_labels_are_cells_too_and_numbers_are_numbers(tmp_path: Path) -> None:
-    row: Row = rows_of(["a.png"])[0] | {
+    row: BatchRow = rows_of(["a.png"])[0] | {
         "label": "@ship",
         "prediction_set": ["=x", "y"],
         "ood_score": -1.5,

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from shipchip import decode
-from shipchip.decode import Quantity
+from shipchip.chip import Quantity
 from tests.shipchip.inputs import npy, picture, tiff
 
 SIDE = (8, 8)

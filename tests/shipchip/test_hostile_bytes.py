@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipchip import Chip, ChipError, decode, prepare
-from shipchip import npy as npy_module
-from shipchip import picture as picture_module
-from shipchip import tiff as tiff_module
+from shipchip.decode import npy as npy_module
+from shipchip.decode import picture as picture_module
+from shipchip.decode import tiff as tiff_module
 from tests.shipchip.inputs import KINDS, grey8, picture, sigma0, spec, tiff
 
 # Warnings are errors in these tests, but a third party's warning is no wrong answer of ours.

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipchip import Chip, ChipError, decode, prepare
-from shipchip.card import Encoding, SpacingRule
+from shipchip.card import SpacingRule
+from shipchip.chip import Encoding
 from shipchip.prepare import clutter_power, spacing_of
 from tests.shipchip.inputs import npy, scene, sigma0, spec, tiff
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shipchip.sidecars import is_sidecar
+from shipchip.files import is_sidecar
 
 SIDECARS = [
     *("._chip.tif", "Cargo/._a.png", "._new\nline.tif", ".DS_Store", "a/b/.DS_Store"),

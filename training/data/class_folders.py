@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from shipchip.decode import Chip, decode
+from shipchip.chip import Chip
+from shipchip.decode import decode
 from shipchip.errors import ChipError
 from training.data.archive import Archive, children, is_dataset_archive
 from training.data.metadata import (

@@ -13,7 +13,8 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from shipchip.decode import Chip, decode
+from shipchip.chip import Chip
+from shipchip.decode import decode
 from training.data.archive import Archive, is_dataset_archive
 from training.data.class_folders import SUFFIXES
 from training.data.metadata import Meta, parse_meta, polarisation_of, spacing_m, with_polarisations

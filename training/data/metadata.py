@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from training.data.record import mmsi_group
 from training.errors import DataInvalid
 

@@ -11,7 +11,8 @@ from functools import cached_property
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 
-from shipchip.decode import Chip, decode
+from shipchip.chip import Chip
+from shipchip.decode import decode
 from shipchip.opensarship import chip_of, scene_of
 from training.data.archive import Archive, is_dataset_archive, located
 from training.data.metadata import (

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 

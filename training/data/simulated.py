@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shipchip.decode import Chip
+from shipchip.chip import Chip
 from training.data.record import Record, Source
 
 Points = NDArray[np.float64]

@@ -1,0 +1,210 @@
+"""Folders, chips, archives and lists -> the sorted entries of a run; an entry -> its bytes."""
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from serving.batch.inputs.archives import (
+    Keep,
+    all_members,
+    archive_entries,
+    is_archive_name,
+    read_member,
+)
+from serving.batch.inputs.entries import ChipEntry, Fault, InputError, sort_key, tidy
+from serving.batch.inputs.folders import OutputFilter, check_listable, slashed, walk
+from serving.batch.inputs.globs import matcher
+from serving.batch.inputs.tars import TarStore
+from shipchip.chip import DecodeLimits
+from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
+from shipchip.files import read_chip_file
+
+_EXPECTED = "expected a folder, a chip, or a zip or tar archive"
+
+
+def list_entries(
+    sources: Sequence[str],
+    *,
+    listed: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+    without: Collection[Path] = (),
+    left_out: Callable[[str], object] = lambda _: None,
+    store: TarStore | None = None,
+) -> list[ChipEntry]:
+    """Entries of all sources, sorted by `sort_key` of their names, without repeats.
+
+    sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
+    listed    chips and members of archives; a folder or an archive here is an entry that fails,
+              because a list in the wrong encoding may name / or .
+    patterns  globs (see globs.py), matched against paths below a folder or in an archive, where
+              an archive in a folder counts as a folder; what is named itself needs no match
+    without   outputs of this run, which are never entries
+    left_out  is called with each output of another run that is met, which is no entry either: a
+              file with its record, a folder of pictures
+    store     where the chips of compressed tars go, for as long as entries are read
+
+    What cannot be read is an entry that fails when it is read. InputError is raised where the only
+    source is missing, cannot be listed or is no sound archive, for a pattern that cannot be
+    understood, and for compressed tars that are bombs or without a store.
+    """
+    keep = matcher(patterns)
+    outputs = OutputFilter(without, left_out)
+    inside: dict[str, set[str]] = {}
+    found: list[ChipEntry] = []
+    everything = [*sources, *listed]
+    if len(everything) == 1:
+        _check_only(everything[0])
+    for source in sources:
+        if not _is_member(source, inside):
+            found += _of_source(source, keep, outputs, store)
+    for name in listed:
+        if not _is_member(name, inside):
+            found += _of_listed(name, outputs)
+    for archive, names in inside.items():
+        found += _named_members(archive, names, store)
+    if len(found) == 1 and everything == [found[0].path]:
+        _refuse_fault(found[0])
+    return _in_order(found)
+
+
+def _in_order(entries: list[ChipEntry]) -> list[ChipEntry]:
+    """Sorted in place, then without repeats. ASCII names, the usual case, need no keys: a million
+    keys would need as much memory as the entries."""
+    if all(entry.name.isascii() for entry in entries):
+        entries.sort(key=attrgetter("name"))
+    else:
+        entries.sort(key=lambda entry: sort_key(entry.name))
+    return [next(same) for _, same in groupby(entries, key=attrgetter("name"))]
+
+
+def _of_source(
+    source: str, keep: Keep, outputs: OutputFilter, store: TarStore | None
+) -> Iterator[ChipEntry]:
+    folder, name = os.path.split(source)
+    if _is(Path.is_dir, source):
+        if not outputs.hold_folder(source):
+            yield from _of_folder(source, keep, outputs, store)
+    elif outputs.hold_folder(folder) or outputs.hold(folder, name):
+        return
+    elif is_archive_name(source):
+        yield from archive_entries(source, keep, store, outputs.left_out)
+    else:
+        yield ChipEntry(source)
+
+
+def _of_listed(name: str, outputs: OutputFilter) -> Iterator[ChipEntry]:
+    folder, file = os.path.split(name)
+    if _is(Path.is_dir, name) or (is_archive_name(name) and _is(Path.is_file, name)):
+        message = f"{name} is a folder or an archive in a list; --expand-list reads what is in it"
+        yield ChipEntry(name, None, Fault(Unreadable, message))
+    elif not (outputs.hold_folder(folder) or outputs.hold(folder, file)):
+        yield ChipEntry(name)
+
+
+def _is(kind: Callable[[Path], bool], path: str) -> bool:
+    try:
+        return kind(Path(path))
+    except OSError:  # reading it will say why
+        return False
+
+
+def _of_folder(
+    folder: str, keep: Keep, outputs: OutputFilter, store: TarStore | None
+) -> Iterator[ChipEntry]:
+    start = len(slashed(folder))
+    for path, listed in walk(folder, outputs):
+        relative = path[start:]
+        if not listed:
+            yield ChipEntry(path)  # in spite of the patterns: it may contain chips
+        elif is_archive_name(relative):
+            yield from archive_entries(path, _below(relative, keep), store, outputs.left_out)
+        elif keep(relative):
+            yield ChipEntry(path)
+
+
+def _below(folder: str, keep: Keep) -> Keep:
+    return lambda member: keep(f"{folder}/{member}")
+
+
+def _is_member(source: str, inside: dict[str, set[str]]) -> bool:
+    """Whether a source is a member of an archive; if so, it is added to `inside`."""
+    archive = _archive_before(source)
+    if archive:
+        inside.setdefault(archive, set()).add(source[len(archive) + 1 :])
+    return bool(archive)
+
+
+def _archive_before(source: str) -> str:
+    """The archive that contains a source; "" if the source is not in an archive."""
+    try:
+        Path(source).lstat()
+    except NotADirectoryError:
+        end = source.find("/")
+        while end >= 0:
+            path = source[:end]
+            if is_archive_name(path) and Path(path).is_file():
+                return path
+            end = source.find("/", end + 1)
+    except (OSError, ValueError):
+        pass  # reading it will say why
+    return ""
+
+
+def _named_members(archive: str, names: set[str], store: TarStore | None) -> Iterator[ChipEntry]:
+    """The members of these names in any spelling, under the names that the archive uses.
+
+    Members that do not exist, or cannot be read, are entries that fail.
+    """
+    wanted = {_spelling(name) for name in names}
+    entries = all_members(archive, lambda member: _spelling(member) in wanted, store)
+    members = {entry.member: entry for entry in entries}
+    spelt = {_spelling(entry.member): entry for entry in entries if entry.member is not None}
+    broken = members.get(None)
+    missing = Fault(NotFound, f"no such member in {archive}")
+    fault = broken.where if broken and isinstance(broken.where, Fault) else missing
+    for name in names:
+        yield members.get(name) or spelt.get(_spelling(name)) or ChipEntry(archive, name, fault)
+
+
+def _spelling(member: str) -> bytes:
+    """A key that is the same for every spelling of one member.
+
+    Bytes, because in a locale that is not UTF-8 names from a list hold surrogate escapes where
+    names from an archive hold characters.
+    """
+    return sort_key(tidy(member))
+
+
+def _check_only(source: str) -> None:
+    """InputError if the only source of a run is missing or cannot be listed."""
+    try:
+        if stat.S_ISDIR(Path(source).stat().st_mode):
+            check_listable(source)
+    except NotADirectoryError as error:
+        if not _archive_before(source):
+            raise InputError(f"nothing at {source}; {_EXPECTED}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"nothing at {source}; {_EXPECTED}") from error
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot look at {source}: {told}; {_EXPECTED}") from error
+
+
+def _refuse_fault(entry: ChipEntry) -> None:
+    """InputError if the only source of a run is a damaged archive."""
+    fault = entry.where
+    if entry.member is None and isinstance(fault, Fault) and fault.kind is not UnsupportedFormat:
+        raise InputError(f"{entry.path}: {fault.message}")
+
+
+def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
+    """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
+    UnsupportedFormat), and nothing else."""
+    if entry.member is not None:
+        return read_member(entry, entry.member, limits)
+    if isinstance(entry.where, Fault):
+        raise entry.where.kind(entry.where.message)
+    return read_chip_file(Path(entry.path), limits.max_bytes)

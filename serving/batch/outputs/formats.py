@@ -1,0 +1,207 @@
+"""The formats of an output, by its ending: rows -> file, and the same rows back.
+
+pyarrow is an extra, and is imported only when a Parquet file is asked for.
+"""
+
+import csv
+import importlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TextIO
+
+from serving.batch.rows import (
+    MARK,
+    BatchRow,
+    ColumnKind,
+    OutputError,
+    column_kind,
+    csv_writer,
+    jsonl_writer,
+    plain_csv_writer,
+    unguarded,
+)
+
+TextFormat = Literal["csv", "plain-csv", "jsonl"]
+
+_BLOCK = 1024  # rows that are rendered at once
+_PARQUET_GROUP = 8192  # rows: some MB while they are written, and large enough to be read fast
+_LONGEST_FIELD = 2**20  # a path of 4 KiB with a member of 64 KiB, every byte of it as \xff
+
+
+class Renderer:
+    """Rows -> the bytes of a text format; the first bytes begin with the header."""
+
+    def __init__(self, kind: TextFormat, names: Sequence[str]) -> None:
+        self._text = io.StringIO(newline="")
+        self._write = _TEXT_WRITERS[kind](self._text, names)
+
+    def __call__(self, rows: Iterable[BatchRow]) -> bytes:
+        """UTF-8. Each call continues where the last one ended."""
+        for row in rows:
+            self._write(row)
+        content = self._text.getvalue().encode("utf-8")
+        self._text.seek(0)
+        self._text.truncate()
+        return content
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format. Reading and writing keep a bounded number of rows in memory.
+
+    write  a file, column names, rows; equal rows give equal bytes
+    read   the rows of a file with these columns; OutputError for other columns, or damage
+    """
+
+    write: Callable[[BinaryIO, Sequence[str], Iterable[BatchRow]], None]
+    read: Callable[[Path, Sequence[str]], Iterator[BatchRow]]
+
+
+def format_of(path: Path, *, plain_csv: bool = False) -> Format:
+    """The format by the file's ending. OutputError for other endings, or if pyarrow is missing.
+
+    A CSV is written for spreadsheets unless `plain_csv`; both kinds are read.
+    """
+    found = _FORMATS.get(path.suffix.lower())
+    if found is _FORMATS[".csv"] and plain_csv:
+        return _PLAIN_CSV
+    if found is None:
+        raise OutputError(f"output {path.name!r}; expected an ending of {', '.join(_FORMATS)}")
+    if found is _FORMATS[".parquet"]:
+        _pyarrow()
+    return found
+
+
+def parse_line(line: bytes, names: Sequence[str]) -> BatchRow:
+    """The row of one line of JSON; ValueError unless it has exactly these columns, in order."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or tuple(row) != tuple(names):
+        raise ValueError(f"expected the columns {', '.join(names)}")
+    return row
+
+
+def _write_text(kind: TextFormat) -> Callable[[BinaryIO, Sequence[str], Iterable[BatchRow]], None]:
+    def write(file: BinaryIO, names: Sequence[str], rows: Iterable[BatchRow]) -> None:
+        render, remaining = Renderer(kind, names), iter(rows)
+        file.write(render(()))
+        while block := list(islice(remaining, _BLOCK)):
+            file.write(render(block))
+
+    return write
+
+
+def _read_jsonl(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield parse_line(line, names)
+            except ValueError as error:
+                raise _damaged(path, number, error) from error
+
+
+def _read_csv(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
+    number = 0
+    before = csv.field_size_limit(_LONGEST_FIELD)  # of the whole process: others keep theirs
+    text = unguarded if _is_marked(path) else str
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            if next(reader, None) != list(names):
+                raise ValueError(f"expected the columns {', '.join(names)}")
+            for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
+                yield _typed([text(field) for field in fields], names)
+        except (ValueError, csv.Error) as error:
+            raise _damaged(path, number, error) from error
+        finally:
+            csv.field_size_limit(before)
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether a CSV was written for spreadsheets."""
+    mark = MARK.encode()
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
+def _typed(fields: Sequence[str], names: Sequence[str]) -> BatchRow:
+    texts = dict(zip(names, fields, strict=True))
+    return {name: _value(name, text, texts) for name, text in texts.items()}
+
+
+def _value(name: str, text: str, row: dict[str, str]) -> Any:
+    """The value of a field; what an empty field means depends on the row's status."""
+    kind, failed = column_kind(name), row.get("status") == "error"
+    if kind == "text":
+        return text if text or (failed and name.startswith("error_")) else None
+    if kind == "set" and not failed:
+        return text.split("|") if text else []
+    if not text:
+        return None
+    if kind == "number":
+        return float(text)
+    if kind == "flag" and text in _FLAGS:
+        return _FLAGS[text]
+    raise ValueError(f"{name} is {text!r}")
+
+
+def _write_parquet(file: BinaryIO, names: Sequence[str], rows: Iterable[BatchRow]) -> None:
+    """All rows, and nothing else: equal rows give equal bytes with one version of pyarrow."""
+    arrow, tables = _pyarrow()
+    schema, remaining = _parquet_schema(arrow, names), iter(rows)
+    with tables.ParquetWriter(file, schema, compression="snappy") as writer:
+        while group := list(islice(remaining, _PARQUET_GROUP)):
+            writer.write_table(arrow.Table.from_pylist(group, schema=schema))
+
+
+def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
+    """The rows of a file; OutputError for other columns or types, or damage."""
+    arrow, tables = _pyarrow()
+    try:
+        with tables.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_parquet_schema(arrow, names)):
+                raise OutputError(f"{path}: other columns; expected {', '.join(names)}")
+            for batch in file.iter_batches(_PARQUET_GROUP):
+                yield from batch.to_pylist()
+    except arrow.ArrowInvalid as error:
+        raise OutputError(f"{path}: damaged ({error}); make the file anew") from error
+
+
+def _parquet_schema(arrow: Any, names: Sequence[str]) -> Any:
+    """From the names alone, so that a column without any value keeps its type."""
+    types: dict[ColumnKind, Any] = {
+        "text": arrow.string(),
+        "number": arrow.float64(),
+        "flag": arrow.bool_(),
+        "set": arrow.list_(arrow.string()),
+    }
+    return arrow.schema([(name, types[column_kind(name)]) for name in names])
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as error:
+        raise OutputError("Parquet needs pyarrow: pip install 'shipchip[parquet]'") from error
+
+
+def _damaged(path: Path, row: int, error: Exception) -> OutputError:
+    return OutputError(f"{path}, row {row}: no row of this run ({error}); make the file anew")
+
+
+_FLAGS = {"true": True, "false": False}
+_TEXT_WRITERS: dict[TextFormat, Callable[[TextIO, Sequence[str]], Callable[[BatchRow], None]]] = {
+    "csv": csv_writer,
+    "plain-csv": plain_csv_writer,
+    "jsonl": jsonl_writer,
+}
+_FORMATS = {
+    ".csv": Format(_write_text("csv"), _read_csv),
+    ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
+    ".parquet": Format(_write_parquet, _read_parquet),
+}
+_PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
+ENDINGS = tuple(_FORMATS)

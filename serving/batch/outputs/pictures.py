@@ -1,0 +1,118 @@
+"""Pictures beside the rows: activation maps, and chips sorted by label.
+
+An entry's name is untrusted: a file here is named by the entry's number and the harmless characters
+of its name, so that names are unique and no file is outside its folder. All functions take plain
+values, for worker processes, and repeating one gives the same file.
+"""
+
+import io
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving.batch.outputs.place import output_errors
+from serving.batch.outputs.scores import FAILED
+from serving.batch.rows import OutputError
+from serving.pictures import chip_grey, lay_over
+from shipchip.atomic import replacing
+
+_LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
+
+
+def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: float) -> bytes:
+    """A PNG of a prepared chip (1, S, S) with its activation map (h, w) over it.
+
+    `db_scale` is that of the card's input.
+    """
+    file = io.BytesIO()
+    Image.fromarray(lay_over(chip_grey(chip[0] * db_scale), heat)).save(file, "png")
+    return file.getvalue()
+
+
+def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:
+    """Write the PNG of entry `index` to `folder`; returns its path. Raises OutputError."""
+    path = folder / (file_name(index, name) + ".png")
+    with output_errors(path), replacing(path) as temporary:
+        _write_new(temporary, png)
+    return path
+
+
+def sort_crop(
+    folder: Path,
+    label: str | None,
+    index: int,
+    name: str,
+    chip: bytes | Path,
+    *,
+    copy: bool = False,
+) -> Path | None:
+    """Put the chip of entry `index` into `folder`/`label`, or into /failed if it has no label.
+
+    A path becomes a symbolic link, or with `copy` a copy; bytes are always copied. Returns the
+    path, or None if the chip to copy is empty, not a regular file or unreadable; its row says so
+    already. Raises OutputError if the folder cannot be written.
+    """
+    place = folder / _on_disk(_cut(_harmless(label or FAILED)))
+    if place.is_symlink():  # it may lead out of the folder
+        raise OutputError(f"{place} is a link; expected a folder, or nothing yet")
+    path = place / file_name(index, name)
+    with output_errors(path), replacing(path) as temporary:
+        if isinstance(chip, bytes):
+            _write_new(temporary, chip)
+        elif not copy:
+            temporary.symlink_to(chip.absolute())
+        else:
+            content = _open_readable(chip)
+            if content is None:
+                return None
+            with os.fdopen(content, "rb") as source, temporary.open("xb") as target:
+                shutil.copyfileobj(source, target)
+    return path
+
+
+def file_name(index: int, name: str) -> str:
+    """The file name for entry `index`: 00000012-ship.tif for "b/ship.tif", say.
+
+    At most 125 bytes; letters, digits, dots, hyphens and underscores.
+    """
+    base = _harmless(name.replace("\\", "/").rpartition("/")[2])
+    stem, dot, ending = base.rpartition(".")
+    if not stem or len(ending.encode()) >= _LONGEST_ENDING:
+        stem, dot, ending = base, "", ""
+    return _on_disk(f"{index:08d}-{_cut(stem)}{dot}{ending}")
+
+
+def _harmless(text: str) -> str:
+    """Letters, digits, dots, hyphens and underscores only, and not a hidden name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text.lstrip(".")) or "_"
+
+
+def _on_disk(name: str) -> str:
+    """A name that is UTF-8 on disk in any locale."""
+    return os.fsdecode(name.encode())
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:_LONGEST_STEM].decode("utf-8", "ignore")
+
+
+def _open_readable(path: Path) -> int | None:
+    """A descriptor of a regular file that is not empty. Others are not opened: reading a pipe, a
+    device or a file in /proc (size 0) may never end."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            return None
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # in case it is a pipe by now
+    except OSError:
+        return None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:  # never through an existing link
+        file.write(content)

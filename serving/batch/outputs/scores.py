@@ -1,0 +1,113 @@
+"""The score table of chips whose folders are named after their class.
+
+The definitions are those of training.evaluation.metrics: figures are over the classes of labelled
+chips that were classified, and a class that is never predicted has a precision of 0.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from serving.batch.rows import BatchRow
+
+FAILED = "failed"
+
+_WORDS = {
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+}
+
+
+class ClassScore(NamedTuple):
+    """One class; `support` is the number of its classified chips, the other figures are 0..1."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores:
+    """Counts of (class, predicted label), added row by row.
+
+    unlabelled  chips without a known class; they are in no figure
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self.unlabelled = 0
+        self._counts: Counter[tuple[str, str | None]] = Counter()
+
+    def add(self, true_label: str | None, row: BatchRow) -> None:
+        """Add one chip: its class (None if unknown) and its row. ValueError for another class."""
+        if true_label is None:
+            self.unlabelled += 1
+            return
+        if true_label not in self.classes:
+            raise ValueError(f"class {true_label!r}; expected one of {', '.join(self.classes)}")
+        self._counts[true_label, row["label"] if row["status"] == "ok" else None] += 1
+
+    def count(self, true_label: str, answer: str | None) -> int:
+        """Chips of a class with this predicted label; None counts the unclassified."""
+        return self._counts[true_label, answer]
+
+    def by_class(self) -> dict[str, ClassScore]:
+        """Scores of the classes that occur among classified chips, in order."""
+        scores = {}
+        for name in self.classes:
+            support = sum(self.count(name, answer) for answer in self.classes)
+            answered = sum(self.count(other, name) for other in self.classes)
+            hits = self.count(name, name)
+            if support:
+                f1 = 2 * hits / (support + answered)
+                precision = hits / answered if answered else 0.0
+                scores[name] = ClassScore(precision, hits / support, f1, support)
+        return scores
+
+    def headline(self) -> dict[str, float]:
+        """macro_f1, balanced_accuracy, accuracy, 0..1; {} without labelled, classified chips."""
+        scores = self.by_class()
+        if not scores:
+            return {}
+        hits = sum(self.count(name, name) for name in scores)
+        return {
+            "macro_f1": sum(score.f1 for score in scores.values()) / len(scores),
+            "balanced_accuracy": sum(score.recall for score in scores.values()) / len(scores),
+            "accuracy": hits / sum(score.support for score in scores.values()),
+        }
+
+    def table(self) -> RenderableType:
+        """The tables, for a terminal of 80 columns."""
+        return Group(self._confusion_table(), self._score_table(), Text(self._last_line()))
+
+    def _confusion_table(self) -> Table:
+        table = Table(title="Chips by class (rows) and answer (columns)", title_justify="left")
+        table.add_column("class")
+        for answer in (*self.classes, FAILED):
+            table.add_column(Text(answer), justify="right")
+        for name in self.classes:
+            counts = [self.count(name, answer) for answer in (*self.classes, None)]
+            table.add_row(Text(name), *map(str, counts))
+        return table
+
+    def _score_table(self) -> Table:
+        table = Table(title="Scores of the classified chips", title_justify="left")
+        table.add_column("class")
+        for column in (*ClassScore._fields[:3], "chips"):
+            table.add_column(column, justify="right")
+        scores = self.by_class()
+        for name in self.classes:
+            score = scores.get(name)
+            figures = ["-"] * 3 if score is None else [f"{value:.3f}" for value in score[:3]]
+            table.add_row(Text(name), *figures, str(score.support if score else 0))
+        return table
+
+    def _last_line(self) -> str:
+        figures = [f"{_WORDS[name]} {value:.3f}" for name, value in self.headline().items()]
+        rest = [f"{self.unlabelled} chips without a class"] if self.unlabelled else []
+        return ", ".join([*(figures or ["no labelled chip was classified"]), *rest])

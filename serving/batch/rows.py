@@ -1,0 +1,139 @@
+"""The columns of a batch, and how a row of them is written as text (CSV, JSON lines).
+
+A CSV is written for spreadsheets. They run a cell that starts with = + - or @ as a formula, and
+file names may start like that: such a cell gets an apostrophe before it. They read a file without a
+byte order mark in the system's code page, which garbles names that are not ASCII: so the file gets
+a mark. The page's CSV follows the same rules (serving/page/table.js).
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from serving.chips import ChipFailure
+from shipchip import ModelCard, Prediction
+
+BatchRow = dict[str, Any]
+ColumnKind = Literal["text", "number", "flag", "set"]
+
+# The model computes in float32: further digits depend on how chips were batched.
+_DIGITS = 6
+
+MARK = "\ufeff"
+
+# With any apostrophes before it: otherwise the names '=a and =a would be the same cell.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+class OutputError(Exception):
+    """The output cannot be written where it was asked for."""
+
+
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of all columns, in order; `p_<class>` follows the card's classes."""
+    return (
+        "path",
+        "status",
+        "label",
+        "confidence",
+        *(f"p_{name.lower()}" for name in classes),
+        "prediction_set",
+        "in_distribution",
+        "ood_score",
+        "model_version",
+        "error_code",
+        "error_message",
+    )
+
+
+def column_kind(name: str) -> ColumnKind:
+    """The type of a column's values, if it has one: str, float, bool, or a list of str."""
+    if name in ("confidence", "ood_score") or name.startswith("p_"):
+        return "number"
+    if name == "in_distribution":
+        return "flag"
+    return "set" if name == "prediction_set" else "text"
+
+
+def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> BatchRow:
+    """All columns of one chip; None for columns that do not apply."""
+    row: BatchRow = dict.fromkeys(columns(card.classes))
+    row |= {"path": readable(path), "model_version": card.version}
+    if isinstance(result, ChipFailure):
+        return row | {
+            "status": "error",
+            "error_code": result.code,
+            "error_message": readable(result.message),
+        }
+    shares = {f"p_{k.lower()}": round(p, _DIGITS) for k, p in result.probabilities.items()}
+    return row | {
+        "status": "ok",
+        "label": result.label,
+        "confidence": round(result.confidence, _DIGITS),
+        **shares,
+        "prediction_set": list(result.prediction_set),
+        "in_distribution": result.in_distribution,
+        "ood_score": round(result.ood_score, _DIGITS),
+    }
+
+
+def partial_of(out: Path) -> Path:
+    """The file for rows of an unfinished run, beside the output."""
+    return out.with_name(f".{out.name}.partial")
+
+
+def csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
+    """A function that writes one row as CSV for spreadsheets; the header is written at once."""
+    file.write(MARK)
+    return _csv_writer(file, names, guarded)
+
+
+def plain_csv_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
+    """The same without a byte order mark, and without apostrophes before formulas."""
+    return _csv_writer(file, names, str)
+
+
+def _csv_writer(
+    file: TextIO, names: Sequence[str], cell: Callable[[str], str]
+) -> Callable[[BatchRow], None]:
+    # The dialect of RFC 4180: with "\n" alone as its end of line, Python before 3.13 leaves a
+    # "\r" in a file name unquoted, and readers break the row there.
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow(names)
+    return lambda row: writer.writerow([_csv_value(row[name], cell) for name in names])
+
+
+def jsonl_writer(file: TextIO, names: Sequence[str]) -> Callable[[BatchRow], None]:
+    """A function that writes one row as a line of JSON, its columns in the order of `names`."""
+
+    def write(row: BatchRow) -> None:
+        ordered = {name: row[name] for name in names}
+        file.write(json.dumps(ordered, ensure_ascii=False, allow_nan=False) + "\n")
+
+    return write
+
+
+def readable(text: str) -> str:
+    r"""Text as valid UTF-8: bytes of a name that are not become \xff and the like."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _csv_value(value: Any, cell: Callable[[str], str]) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        value = "|".join(value)
+    return cell(value) if isinstance(value, str) else value
+
+
+def guarded(text: str) -> str:
+    """The text as a cell that is no formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguarded(cell: str) -> str:
+    """The text of which `guarded` made this cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

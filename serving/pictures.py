@@ -1,0 +1,115 @@
+"""Pictures for people: a chip as the model saw it, and its activation map over it.
+
+Both are PNG files, made with numpy and Pillow alone. The chip is grey, decibels above its own
+clutter. The map is drawn in the colours of matplotlib's plasma: their lightness rises evenly, for
+colour-blind eyes too, and none of them is a grey that could be taken for the chip.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from serving.chips import ChipFailure, PreparedChip
+from shipchip import Prediction
+
+Pixels = NDArray[np.uint8]
+
+_SIDE = 192  # about; pixels are enlarged by a whole number, so that they stay even
+_DARK_DB, _BRIGHT_DB = -6.0, 36.0
+_MOST_HEAT = 0.75  # the share of colour where the map is highest: the ship still shows
+_PLASMA = np.array(
+    [
+        (13, 8, 135),
+        (76, 2, 161),
+        (126, 3, 168),
+        (170, 35, 149),
+        (204, 71, 120),
+        (230, 108, 92),
+        (248, 149, 64),
+        (253, 197, 39),
+        (240, 249, 33),
+    ],
+    np.float64,
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExplainedPrediction(Prediction):
+    """A prediction with its pictures, PNG files in base64.
+
+    preview  what the model saw, grey
+    overlay  the same with the activation map of the label over it
+    """
+
+    preview: str
+    overlay: str
+
+
+def explain_chips(
+    prepared: Sequence[PreparedChip | ChipFailure],
+    results: Sequence[Prediction | ChipFailure],
+    db_scale: float,
+) -> list[Prediction | ChipFailure]:
+    """Results with their pictures, of prepared chips (1, S, S); `db_scale` as in the card.
+
+    What has failed, or has no activation map, stays as it is.
+    """
+    return [
+        result
+        if isinstance(chip, ChipFailure) or isinstance(result, ChipFailure)
+        else _explained(chip, result, db_scale)
+        for chip, result in zip(prepared, results, strict=True)
+    ]
+
+
+def _explained(chip: PreparedChip, prediction: Prediction, db_scale: float) -> Prediction:
+    if prediction.activation_map is None:
+        return prediction
+    grey = chip_grey(chip[0] * db_scale)
+    heated = lay_over(grey, prediction.activation_map)
+    return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(heated))
+
+
+def chip_grey(decibels: NDArray[np.float32]) -> Pixels:
+    """Decibels above clutter (S, S) -> grey (T, T) with T about 192, a whole multiple of S."""
+    share = (decibels - _DARK_DB) / (_BRIGHT_DB - _DARK_DB)
+    grey = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    factor = max(1, round(_SIDE / len(grey)))
+    enlarged: Pixels = grey.repeat(factor, axis=0).repeat(factor, axis=1)
+    return enlarged
+
+
+def lay_over(grey: Pixels, heat: NDArray[np.float32]) -> Pixels:
+    """Grey (T, T) with an activation map (h, w) of any size over it: RGB (T, T, 3).
+
+    Colour tells the map's share of its own highest value. Where it is zero or less the chip is
+    left as it is, and all of it where the map is nowhere positive.
+    """
+    share = _share(heat, grey.shape[0])[..., None]
+    alpha = _MOST_HEAT * np.sqrt(share)
+    at = np.linspace(0, 1, len(_PLASMA))
+    colour = np.concatenate([np.interp(share, at, band) for band in _PLASMA.T], axis=2)
+    mixed: Pixels = np.round((1 - alpha) * grey[..., None] + alpha * colour).astype(np.uint8)
+    return mixed
+
+
+def _share(heat: NDArray[np.float32], side: int) -> NDArray[np.float64]:
+    """The map (h, w) as shares of its highest value, 0 to 1, smoothly resized to (side, side)."""
+    positive = np.clip(heat, 0, None).astype(np.float32)
+    highest = positive.max()
+    if highest <= 0:
+        return np.zeros((side, side))
+    image = Image.fromarray(positive / highest)
+    resized = image.resize((side, side), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(resized, np.float64), 0, 1)
+
+
+def _png(pixels: Pixels) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,0 +1,150 @@
+"""What BentoML's server does not do by itself: own metrics, a port check, keep-alive, supervision.
+
+- BentoML keeps the metrics of all workers in one folder below BENTOML_HOME and empties it at each
+  start, so a second service would erase the figures of the first. Here each service has its own
+  folder.
+- A proxy keeps its connections to a service for later requests, often for 60 s. If the service
+  closes them earlier, a request that is on its way at that moment fails, and the proxy answers 502.
+  uvicorn closes them after 5 s, and `bentoml serve` changes that by a hidden option only, which
+  every place that starts the service would have to give. SHIPCHIP_KEEP_ALIVE_S sets it here.
+- BentoML checks on its workers every 10 seconds, and `bentoml serve` has no option for that. The
+  kernel sends SIGCHLD to the parent of a dead child; here that signal makes the supervisor (circus)
+  check a second later. It then deletes what a dead worker left among the metrics: the gauges of
+  live processes, such as the number of waiting chips.
+"""
+
+import atexit
+import ipaddress
+import logging
+import shutil
+import signal
+import socket
+import tempfile
+import uuid
+from collections.abc import Set
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from bentoml._internal.configuration.containers import BentoMLContainer
+from prometheus_client.multiprocess import mark_process_dead
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.preflight import CannotServe, cannot_serve_exits
+
+# A worker that dies as soon as it starts is restarted at most once in so many seconds.
+_PAUSE_S = 1
+
+log = logging.getLogger(__name__)
+
+
+def own_metrics_folder() -> None:
+    """Give BentoML a folder of this process's own; BentoML makes it, the exit removes it.
+
+    To be called when the service is imported: BentoML asks for the folder right after that.
+    """
+    with cannot_serve_exits():
+        try:
+            place = tempfile.gettempdir()
+        except FileNotFoundError as error:
+            raise CannotServe(f"no folder for temporary files: {error}; set TMPDIR") from error
+    folder = Path(place) / f"bentoml-metrics-{uuid.uuid4().hex}"
+    BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def metrics_folder() -> Path:
+    """The folder that the workers started by this process keep their figures in."""
+    return Path(BentoMLContainer.prometheus_multiproc_dir.get())
+
+
+def port_or_exit() -> None:
+    """SystemExit (1) after a line where `bentoml serve` could not listen on its port."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.command.name != "serve":
+        return  # BentoML was called from Python: its exception reaches the caller
+    host = context.params["host"] or BentoMLContainer.http.host.get()
+    port = context.params["port"]
+    with cannot_serve_exits():
+        check_port(host, BentoMLContainer.http.port.get() if port is None else port)
+
+
+def check_port(host: str, port: int) -> None:
+    """CannotServe where nothing can listen on `port` of the address `host`."""
+    if not 0 <= port < 65536:
+        raise CannotServe(f"port {port} is no port; expected 1 to 65535")
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError as error:
+        raise CannotServe(f"host {host!r} is no IP address; expected one, as 127.0.0.1") from error
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotServe(
+                f"port {port} of {host}: {error.strerror}; stop what listens there, or choose "
+                "another port: `make serve PORT=8080`, `bentoml serve --port 8080`"
+            ) from error
+
+
+class KeepAlive:
+    """ASGI middleware that sets uvicorn's `timeout_keep_alive` before the first connection."""
+
+    def __init__(self, app: ASGIApp, seconds: int) -> None:
+        self.app = app
+        self.seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            # uvicorn gives its configuration to no application, but the `receive` of the lifespan
+            # is a method of the object that holds it. Each new connection reads it.
+            config: Any = getattr(getattr(receive, "__self__", None), "config", None)
+            if hasattr(config, "timeout_keep_alive"):
+                config.timeout_keep_alive = self.seconds
+            else:
+                log.warning("SHIPCHIP_KEEP_ALIVE_S does nothing: the server is not uvicorn")
+        await self.app(scope, receive, send)
+
+
+def watch_workers() -> None:
+    """To be called in the process that starts the workers, in its main thread."""
+    signal.signal(signal.SIGCHLD, _child_changed)
+
+
+def _child_changed(number: int, frame: FrameType | None) -> None:
+    """Let circus look after its workers soon; before it runs there is nothing to look after."""
+    del number, frame
+    # circus hands out its controller nowhere; it is the one that waits for SIGTERM.
+    waiting = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    controller = getattr(waiting, "controller", None)
+    if controller is not None:
+        controller.loop.add_callback_from_signal(_look_soon, controller)
+
+
+def _look_soon(controller: Any) -> None:
+    controller.loop.call_later(_PAUSE_S, _look, controller)
+
+
+async def _look(controller: Any) -> None:
+    # Imported here: only the process that watches workers needs it.
+    from circus.exc import ConflictError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    arbiter = controller.arbiter
+    try:
+        await arbiter.manage_watchers()
+    except ConflictError:
+        log.debug("the supervisor is starting or stopping workers already")
+        _look_soon(controller)
+        return
+    forget_dead(
+        metrics_folder(), {pid for watcher in arbiter.watchers for pid in watcher.processes}
+    )
+
+
+def forget_dead(folder: Path, alive: Set[int]) -> None:
+    """Delete the gauges in `folder` of processes other than `alive`; counters are kept."""
+    pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}
+    for pid in pids - alive:
+        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import temporary_of, write_text
+from training.atomic import unfinished_path
 from training.card.record import dataset_of_card
 from training.config import RunConfig
 from training.data import splits
@@ -85,7 +86,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
     recipe = {"name": name, "config": config.model_dump(mode="json")}
     data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
     folder = request.runs / f"{name}-{identity(recipe | data)}"
-    temporary = temporary_of(folder)
+    temporary = unfinished_path(folder)
     with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
         place, now = folder if finished else temporary, made_by(team)

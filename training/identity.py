@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shipchip import __version__
-from training.atomic import write_text
+from shipchip.atomic import write_text
 from training.errors import RunBusy, RunChanged
 from training.fit.processes import ALONE, Team
 from training.network.models import device_of_choice

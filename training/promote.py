@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
+from shipchip.atomic import write_text
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
-from training.atomic import write_text
 from training.card.page import card_pictures, model_card
 from training.card.record import metrics_are_its_own
 from training.errors import DataMissing

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import write_tensors, write_text
+from training.atomic import write_tensors
 from training.card.record import RECORD
 from training.config import RunConfig, StageConfig
 from training.data import splits

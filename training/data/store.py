@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shipchip.atomic import write_text
 from shipchip.card import InputSpec
 from shipchip.errors import ChipError
 from shipchip.prepare import prepare
-from training.atomic import temporary_of, write_text
+from training.atomic import unfinished_path
 from training.data.record import Record, Source
 from training.errors import DataInvalid
 
@@ -109,7 +110,7 @@ def _write(
     spec: InputSpec,
     on_chip: Callable[[], None],
 ) -> None:
-    temporary = temporary_of(path)
+    temporary = unfinished_path(path)
     try:
         digest = _write_chips(temporary, sources, records, spec, on_chip)
     except BaseException:

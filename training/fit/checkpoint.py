@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.atomic import temporary_of
+from training.atomic import unfinished_path
 from training.errors import DataInvalid
 
 
@@ -93,7 +93,7 @@ class Checkpoint:
         if time.monotonic() - self._last < self._every_s:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_of(self._path)
+        temporary = unfinished_path(self._path)
         torch.save(state | {"identity": self._identity}, temporary)
         temporary.replace(self._path)
         self._last = time.monotonic()

@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import temporary_of
+from training.atomic import unfinished_path
 from training.card.record import MEASURED
 from training.data.dataset import Dataset
 from training.data.store import PreparedChips
@@ -84,7 +84,7 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     lay_out_convolutions(proto.graph)
     helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    temporary = temporary_of(out)
+    temporary = unfinished_path(out)
     temporary.write_bytes(proto.SerializeToString())
     temporary.replace(out)
 

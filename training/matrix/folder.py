@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from training.atomic import write_text
+from shipchip.atomic import write_text
 from training.data import splits
 from training.data.record import CLASSES
 from training.data.splits import Item

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.atomic import write_text
+from shipchip.atomic import write_text
 from training.errors import DataInvalid
 from training.fit.progress import Epoch
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.atomic import write_text
+from shipchip.atomic import write_text
 from training.matrix.report.comparison import comparison_section
 from training.matrix.report.confidence import calibration, mistakes
 from training.matrix.report.document import Section, html, markdown, report_pictures

@@ -1,7 +1,7 @@
 """Logits and embeddings -> probabilities, prediction sets and out-of-distribution scores (numpy).
 
-The constants come from the card's TrustSpec; training.evaluation.trust fits them on validation
-chips.
+The constants come from the card's TrustSpec; training.evaluation.trust fits them on chips
+held out from training.
 """
 
 import math

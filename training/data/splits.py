@@ -17,7 +17,7 @@ Stratum = tuple[str, str]  # source and class
 # Raise it when the same chips would get other sides than before; it is in the card.
 SPLIT_VERSION = 2
 
-# Groups of more chips than this are dealt by size, not by hash. A number and not a share of the
+# Groups of more chips than this are assigned by size, not by hash. A number and not a share of the
 # class, so that no group becomes a large one because other ships were added or left out.
 LARGE = 10
 
@@ -46,7 +46,7 @@ def split_records(records: list[Record], config: SplitConfig) -> list[Item]:
     sides = {group: _side(place_of(group, config.seed), config) for group in sizes}
     large = [group for group, chips in sizes.items() if chips > LARGE]
     large.sort(key=lambda group: (-sizes[group], place_of(group, config.seed)))
-    sides |= _deal_large(large, strata, config)
+    sides |= _assign_large(large, strata, config)
     for stratum in sorted(strata):
         _fill_empty_sides(strata[stratum], strata, sides, config)
     items = [Item(record, sides[record.group]) for record in records]
@@ -76,10 +76,10 @@ def _side(place: float, config: SplitConfig) -> SplitName:
     return next((side for side, (low, high) in ranges.items() if low <= place < high), "train")
 
 
-def _deal_large(
+def _assign_large(
     groups: list[str], strata: dict[Stratum, Counter[str]], config: SplitConfig
 ) -> dict[str, SplitName]:
-    """Each group, largest first, on the side that lacks most of the chips dealt so far in the
+    """Each group, largest first, on the side that lacks most of the chips assigned so far in the
     stratum that holds most of the group."""
     share = {side: high - low for side, (low, high) in _ranges(config).items()}
     placed: dict[Stratum, Counter[SplitName]] = defaultdict(Counter)

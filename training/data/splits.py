@@ -34,10 +34,11 @@ def split_records(records: list[Record], config: SplitConfig) -> list[Item]:
     """Ship-disjoint sides for every chip, in the order of `records`, stable as data grow.
 
     The side of a group of up to LARGE chips is a hash of its name and the seed, whatever other
-    ships there are. Larger groups, such as FUSAR-Ship's blocks, would distort the shares if dealt
-    by chance: they are dealt by size, largest first, each to the side that its class lacks most, so
-    a side depends on larger groups only. A class of a source that then misses a side gets one group
-    there. Raises DataInvalid if a class has too few groups to be trained, chosen and tested.
+    ships there are. Larger groups, such as FUSAR-Ship's blocks, would distort the shares if
+    assigned by chance: they are assigned by size, largest first, each to the side that its class
+    lacks most, so a side depends on larger groups only. A class of a source that then misses a side
+    gets one group there. Raises DataInvalid if a class has too few groups to be trained, chosen and
+    tested.
     """
     strata: dict[Stratum, Counter[str]] = defaultdict(Counter)
     for record in records:

@@ -103,3 +103,13 @@ def ship_xml(ships: dict[tuple[int, int], str], end: str = "</ShipList>", name: 
         for (x, y), mmsi in ships.items()
     )
     return f'<?xml version="1.0" encoding="UTF-8"?><ShipList>{listed}{end}'.encode()
+
+
+def own_chips(folder: Path, each: int) -> Path:
+    """Class folders with `each` chips of a Cargo and of a Tanker, all different."""
+    chips = {
+        f"{label}/{n}.tif": tiff(100 * k + n)
+        for k, label in enumerate(("Cargo", "Tanker"))
+        for n in range(each)
+    }
+    return write_folder(folder / "own", chips)

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.training.archives import tiff, write_folder
+from tests.training.archives import own_chips, tiff, write_folder
 from tests.training.test_processes import ROOT, TINY
 from training import run
 from training.atomic import unfinished_path
@@ -32,19 +32,10 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def own_chips(folder: Path) -> Path:
-    chips = {
-        f"{label}/{n}.tif": tiff(100 * k + n)
-        for k, label in enumerate(("Cargo", "Tanker"))
-        for n in range(10)
-    }
-    return write_folder(folder / "own", chips)
-
-
 def test_data_prints_what_was_found_and_writes_the_manifest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chips = own_chips(tmp_path)
+    chips = own_chips(tmp_path, 10)
     (chips / "Cargo" / "copy.tif").write_bytes((chips / "Cargo" / "0.tif").read_bytes())
     manifest = tmp_path / "new" / "manifest.jsonl"
     words = ["data", str(chips), "--manifest", str(manifest), "--runs", str(tmp_path / "runs")]
@@ -62,7 +53,7 @@ def test_data_prints_what_was_found_and_writes_the_manifest(
 def test_data_refuses_chips_that_cannot_be_read_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chips = own_chips(tmp_path)
+    chips = own_chips(tmp_path, 10)
     (chips / "Tanker" / "3.tif").write_bytes(tiff(1)[:60])
     manifest = tmp_path / "manifest.jsonl"
     assert run.main(["data", str(chips), "--manifest", str(manifest)]) == 1
@@ -175,7 +166,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
 def test_test_chips_are_not_pretrained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chips = own_chips(tmp_path)
+    chips = own_chips(tmp_path, 10)
     words = ["--data", str(chips), "--pretrain", str(chips), "--runs", str(tmp_path / "runs")]
     assert run.main(words) == 1
     assert "leak: chip" in capsys.readouterr().err
@@ -183,7 +174,7 @@ def test_test_chips_are_not_pretrained_on(
 
 
 def test_the_store_keeps_chips_of_another_extent_apart(tmp_path: Path) -> None:
-    chips, spec = own_chips(tmp_path), DEFAULT_INPUT
+    chips, spec = own_chips(tmp_path, 10), DEFAULT_INPUT
     sources = [FolderSource(chips, extent_m=extent) for extent in (100.0, 300.0)]
     near, far = (prepare_all([s], s.index(), spec, tmp_path / "store") for s in sources)
     assert not (near.inputs == far.inputs).all()

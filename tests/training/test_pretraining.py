@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import save_file
 
-from tests.training.archives import tiff, write_folder
+from tests.training.archives import own_chips, tiff, write_folder
 from training import retrain as pipeline
 from training import run
 from training.config import RECIPE, RunConfig, read_config
@@ -34,15 +34,6 @@ stages = [{{ name = "base", epochs = 1, lr = 1e-3 }}]
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "console", Console(stderr=True, width=200))
     monkeypatch.setenv("COLUMNS", "200")
-
-
-def own_chips(folder: Path) -> Path:
-    chips = {
-        f"{label}/{n}.tif": tiff(100 * k + n)
-        for k, label in enumerate(("Cargo", "Tanker"))
-        for n in range(12)
-    }
-    return write_folder(folder / "own", chips)
 
 
 def other_chips(folder: Path) -> Path:
@@ -85,7 +76,11 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Also when another command made them; with folds every training chip measures one."""
-    own, other, config = own_chips(tmp_path), other_chips(tmp_path), write_config(tmp_path, folds)
+    own, other, config = (
+        own_chips(tmp_path, 12),
+        other_chips(tmp_path),
+        write_config(tmp_path, folds),
+    )
     chip = chip_of(side, own, config)
     shutil.copy(chip, other / "kind-0" / "ship.tif")
     assert pretrain(other, config, tmp_path / "runs") == 0
@@ -99,7 +94,11 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
 def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own, other, config = own_chips(tmp_path), other_chips(tmp_path), write_config(tmp_path, folds=2)
+    own, other, config = (
+        own_chips(tmp_path, 12),
+        other_chips(tmp_path),
+        write_config(tmp_path, folds=2),
+    )
     shutil.copy(chip_of("train", own, config), other / "kind-0" / "ship.tif")
     words = ["--data", str(own), "--config", str(config), "--pretrain", str(other)]
     assert run.main([*words, "--runs", str(tmp_path / "runs")]) == 1
@@ -111,7 +110,7 @@ def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(
 def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_chip(
     tmp_path: Path,
 ) -> None:
-    own, other, config = own_chips(tmp_path), other_chips(tmp_path), write_config(tmp_path)
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
     assert pretrain(other, config, tmp_path / "runs") == 0
     assert train(own, config, tmp_path / "runs") == 0
     (file,) = tmp_path.glob("runs/ship-*/ship.onnx")
@@ -124,7 +123,7 @@ def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_ch
 def test_weights_learnt_on_another_input_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own, other = own_chips(tmp_path), other_chips(tmp_path)
+    own, other = own_chips(tmp_path, 12), other_chips(tmp_path)
     assert pretrain(other, write_config(tmp_path, size=32), tmp_path / "runs") == 0
     assert train(own, write_config(tmp_path, size=48), tmp_path / "runs") == 1
     told = capsys.readouterr().err
@@ -135,7 +134,7 @@ def test_weights_learnt_on_another_input_are_refused(
 def test_weights_of_an_older_format_are_refused_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own, config = own_chips(tmp_path), write_config(tmp_path)
+    own, config = own_chips(tmp_path, 12), write_config(tmp_path)
     old = tmp_path / "old.safetensors"
     state = copy_state(build(read_config(config, RunConfig, RECIPE).model, 3))
     save_file({n: v.contiguous() for n, v in state.items()}, old, {"format": "shipchip.weights/1"})
@@ -147,7 +146,7 @@ def test_weights_of_an_older_format_are_refused_with_the_remedy(
 def test_a_file_of_weights_that_is_replaced_during_a_run_changes_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, config, file = own_chips(tmp_path), write_config(tmp_path, folds=2), tmp_path / "w.pth"
+    own, config, file = own_chips(tmp_path, 12), write_config(tmp_path, folds=2), tmp_path / "w.pth"
     like = read_config(config, RunConfig, RECIPE).model
     torch.save(build(like, 3).state_dict(), file)
     began: list[torch.Tensor] = []

@@ -17,8 +17,7 @@ import torch
 from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
-from tests.training.archives import tiff, write_folder
-from tests.training.test_commands import own_chips
+from tests.training.archives import own_chips, tiff, write_folder
 from tests.training.test_processes import ROOT
 from training import commands, run
 from training import identity as provenance
@@ -70,7 +69,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Chips and a config; a run in the folder `runs`, finished by the code "aaaa…"."""
     folder = tmp_path_factory.mktemp("home")
-    own_chips(folder)
+    own_chips(folder, 10)
     other = {f"sea/{n}.tif": tiff(500 + n) for n in range(3)}
     write_folder(folder / "other", other)
     (folder / "tiny.toml").write_text(TINY)

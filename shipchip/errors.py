@@ -18,6 +18,8 @@ message says what was found, what was expected and what to do.
     │   ├── UnsupportedBands             unsupported_bands
     │   ├── NonFinite                    non_finite
     │   ├── Negative                     negative
+    │   ├── NotBackscatter               not_backscatter
+    │   ├── NoData                       no_data
     │   ├── Blank                        blank
     │   ├── PolarisationMissing          polarisation_missing
     │   └── BadPixelSpacing              bad_pixel_spacing
@@ -131,6 +133,18 @@ class Negative(ChipError):
     """
 
     code = "negative"
+
+
+class NotBackscatter(ChipError):
+    """The file names its bands, and none is backscatter. Send a band of amplitude or sigma0."""
+
+    code = "not_backscatter"
+
+
+class NoData(ChipError):
+    """More than half of what the model would see is no-data. Cut the chip out elsewhere."""
+
+    code = "no_data"
 
 
 class Blank(ChipError):

@@ -15,13 +15,14 @@ from PIL import Image
 
 from shipchip.card import InputSpec
 from shipchip.chip import Chip
-from shipchip.errors import Blank, PolarisationMissing
+from shipchip.errors import Blank, NoData, PolarisationMissing
 
 # Clutter is the mean power of the dimmest three quarters of a chip: a ship rarely fills more than
 # a quarter of it, and a mean is finer than a median of 8-bit samples (3 and 4 are 2.5 dB apart).
 _CLUTTER_SHARE = 0.75
 # Whole numbers up to this are counted in a histogram: 16-bit samples.
 _HIGHEST_LEVEL = 65535
+_MOST_MISSING = 0.5
 _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
 
@@ -29,15 +30,24 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     """The model input of one chip: float32 (1, S, S), clutter at 0, a ship near 1.
 
     Raises PolarisationMissing if the chip has none of the spec's polarisations, Blank if the plane
-    is constant (decode refuses a chip only if all its planes are).
+    is constant (decode refuses a chip only if all its planes are), NoData if more than half of what
+    the model would see of it is missing.
     """
-    plane, highest = _plane(chip, spec)
+    number = _plane_number(chip, spec)
+    plane = chip.amplitude[number]
+    lowest, highest = plane.min(), float(plane.max())
+    if lowest == highest:
+        name = chip.polarisations[number]
+        raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
     if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
     rows, columns = spacing_of(chip, spec)
-    canvas = _resample(plane, clutter, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
+    row_zoom, column_zoom = rows / spec.spacing_m, columns / spec.spacing_m
+    if chip.valid is not None:
+        _check_missing(chip.valid[number], row_zoom, column_zoom, spec.size)
+    canvas = _resample(plane, clutter, row_zoom, column_zoom, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
@@ -84,18 +94,29 @@ def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
     return rule.spacing_m
 
 
-def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
-    """The plane that the model uses, and its highest sample."""
+def _plane_number(chip: Chip, spec: InputSpec) -> int:
+    """The number of the plane that the model uses."""
     for name in spec.polarisations:
         if name in chip.polarisations:
-            plane = chip.amplitude[chip.polarisations.index(name)]
-            lowest, highest = plane.min(), plane.max()
-            if lowest == highest:
-                raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
-            return plane, float(highest)
+            return chip.polarisations.index(name)
     raise PolarisationMissing(
         f"the chip has {chip.polarisations}, the model takes one of {spec.polarisations}"
     )
+
+
+def _check_missing(
+    valid: NDArray[np.bool_], row_zoom: float, column_zoom: float, size: int
+) -> None:
+    """NoData if more than half of the samples in the field of view are missing."""
+    top, bottom, _ = _span(valid.shape[0], row_zoom, size)
+    left, right, _ = _span(valid.shape[1], column_zoom, size)
+    seen = valid[math.floor(top) : math.ceil(bottom), math.floor(left) : math.ceil(right)]
+    missing = 1 - float(seen.mean())
+    if missing > _MOST_MISSING:
+        raise NoData(
+            f"{missing:.0%} of the ship's window are no-data or masked; at most "
+            f"{_MOST_MISSING:.0%} may be. Cut the chip out further from the edge of the scene"
+        )
 
 
 def _resample(

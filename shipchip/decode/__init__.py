@@ -3,41 +3,33 @@
     picture.py  PNG and JPEG
     tiff.py     TIFF, GeoTIFF and BigTIFF
     npy.py      NumPy arrays
-    geo.py      GeoTIFF tags -> pixel spacing
+    bands.py    what GDAL and SNAP write about bands: names, scale, no-data
+    geo.py      georeferencing -> pixel spacing and position
     raster.py   what every reader returns
+    samples.py  what samples mean: a raster -> amplitude
 
 shipchip.chip has the table of what samples mean.
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.chip import PLANE_NAMES, Chip, DecodeLimits, Encoding, Quantity
+from shipchip.chip import Chip, DecodeLimits, Quantity
 from shipchip.decode import npy, picture, tiff
 from shipchip.decode.raster import Raster
-from shipchip.errors import (
-    Blank,
-    Empty,
-    Negative,
-    NonFinite,
-    PolarisationMissing,
-    TooLarge,
-    UnsupportedBands,
-    UnsupportedFormat,
-)
+from shipchip.decode.samples import Amplitude, to_amplitude
+from shipchip.errors import Blank, Empty, PolarisationMissing, TooLarge, UnsupportedFormat
 from shipchip.files import EMPTY, read_chip_file
 from shipchip.spacing import check_spacing
 
 # tifffile logs problems of broken files; here each such file becomes a ChipError instead.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-
-_DECIBEL_SHARE = 0.9
 
 
 def decode(
@@ -66,11 +58,21 @@ def decode(
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
     raster = _reader(data)(data, limits)
-    amplitude, names, encoding = _to_amplitude(raster, quantity)
-    amplitude, names = _keep(amplitude, names, polarisation)
-    _check_content(amplitude)
-    spacing = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
-    return Chip(amplitude, names, spacing, encoding)
+    found = _keep(to_amplitude(raster, quantity), polarisation)
+    _check_content(found.planes)
+    place = raster.place
+    spacing = given or (None if place is None else check_spacing(place.spacing_m))
+    return Chip(
+        amplitude=found.planes,
+        polarisations=found.names,
+        pixel_spacing_m=spacing,
+        encoding=found.encoding,
+        quantity=found.quantity,
+        pixel_spacing_from=None if spacing is None else "file" if given is None else "request",
+        clipped=found.clipped,
+        position=None if place is None else place.position,
+        valid=found.valid,
+    )
 
 
 def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
@@ -85,78 +87,16 @@ def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
     )
 
 
-def _to_amplitude(
-    raster: Raster, quantity: Quantity
-) -> tuple[NDArray[np.float32], tuple[str, ...], Encoding]:
-    samples = raster.planes
-    if samples.shape[0] not in PLANE_NAMES:
-        raise UnsupportedBands(f"{samples.shape[0]} bands; expected 1, 2 or 4 polarisation planes")
-    if samples.dtype.kind in "fc" and not np.isfinite(samples).all():
-        raise NonFinite("NaN or infinite samples; fill or crop no-data areas before sending")
-    if samples.dtype.kind == "c":
-        pairs = [(plane.real, plane.imag) for plane in samples]
-        return _magnitude(pairs), PLANE_NAMES[samples.shape[0]], "complex"
-    if quantity == "auto":
-        quantity = _guess(raster)
-    if quantity == "complex_pairs":
-        if samples.shape[0] not in (2, 4):
-            raise UnsupportedBands(f"(re, im) pairs in {samples.shape[0]} band; expected 2 or 4")
-        pairs = list(zip(samples[0::2], samples[1::2], strict=True))
-        return _magnitude(pairs), PLANE_NAMES[len(pairs)], "complex"
-    if samples.min() < 0:
-        raise Negative(
-            f"samples down to {samples.min():g}: decibels? expected amplitude or linear sigma0"
-        )
-    encoding: Encoding = "float" if samples.dtype.kind == "f" else "integer"
-    names = raster.polarisations or PLANE_NAMES[samples.shape[0]]
-    if quantity == "sigma0":
-        roots = (np.sqrt(plane, dtype=np.float64) for plane in samples)
-        return _float32(roots, samples.shape), names, encoding
-    return _float32(samples, samples.shape), names, encoding
-
-
-def _guess(raster: Raster) -> Quantity:
-    """The table in shipchip.chip: by how the samples are stored, never by their values' size."""
-    samples = raster.planes
-    if samples.shape[0] in (2, 4) and samples.min() < 0 and not _decibels(samples):
-        return "complex_pairs"
-    if samples.dtype.kind == "f" and raster.float_is_sigma0:
-        return "sigma0" if any((plane % 1 != 0).any() for plane in samples) else "amplitude"
-    return "amplitude"
-
-
-def _decibels(samples: NDArray[Any]) -> bool:
-    """Whether a plane is nearly all negative, as sea is in decibels; of re and im, half is."""
-    return any((plane < 0).mean() > _DECIBEL_SHARE for plane in samples)
-
-
-def _magnitude(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[np.float32]:
-    """(P, H, W) of |z| for P (re, im) pairs; in float64, which holds any float32 pair's."""
-    lengths = (np.hypot(re, im, dtype=np.float64) for re, im in pairs)
-    return _float32(lengths, (len(pairs), *pairs[0][0].shape))
-
-
-def _float32(planes: Iterable[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Planes as one array, computed one at a time: wide samples need memory."""
-    amplitude = np.empty(shape, np.float32)
-    with np.errstate(over="ignore", under="ignore"):
-        for plane, place in zip(planes, amplitude, strict=True):
-            place[:] = plane
-    if not np.isfinite(amplitude).all():
-        raise NonFinite("samples beyond float32's range; expected SAR amplitude")
-    return amplitude
-
-
-def _keep(
-    amplitude: NDArray[np.float32], names: tuple[str, ...], polarisation: str | None
-) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def _keep(found: Amplitude, polarisation: str | None) -> Amplitude:
+    """The plane of one polarisation, or all planes."""
     if polarisation is None:
-        return amplitude, names
+        return found
     wanted = polarisation.upper()
-    if wanted not in names:
-        raise PolarisationMissing(f"polarisation {wanted} asked for; the chip has {names}")
-    index = names.index(wanted)
-    return amplitude[index : index + 1], (wanted,)
+    if wanted not in found.names:
+        raise PolarisationMissing(f"polarisation {wanted} asked for; the chip has {found.names}")
+    plane = slice(found.names.index(wanted), found.names.index(wanted) + 1)
+    valid = None if found.valid is None else found.valid[plane]
+    return found._replace(planes=found.planes[plane], valid=valid, names=(wanted,))
 
 
 def _check_content(amplitude: NDArray[np.float32]) -> None:

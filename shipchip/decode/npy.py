@@ -45,11 +45,11 @@ def read_npy(data: bytes, limits: DecodeLimits) -> Raster:
     flat = np.frombuffer(data, dtype, math.prod(shape), stream.tell())
     samples = flat.reshape(shape, order="F" if fortran else "C")
     if samples.ndim == 2:
-        return Raster(samples[None], None, float_is_sigma0=False)
+        return Raster(samples[None], float_is_sigma0=False)
     planes = np.moveaxis(samples, -1, 0) if planes_last else samples
     if planes.shape[0] == 3 and dtype.kind in "iu":
         planes = grey_of_colour(planes)
-    return Raster(planes, None, float_is_sigma0=False)
+    return Raster(planes, float_is_sigma0=False)
 
 
 def _npy_header_error(error: BaseException, data: bytes) -> ChipError:

@@ -8,6 +8,7 @@ import io
 import re
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -53,9 +54,14 @@ def read_picture(data: bytes, limits: DecodeLimits) -> Raster:
             limits.check(picture.height, picture.width, _MODES.get(picture.mode, 4))
             if picture.mode not in _MODES:
                 raise UnsupportedFormat(f"a picture of mode {picture.mode}; expected 8/16-bit grey")
-            picture.load()
-            shown = picture.convert("RGBA") if picture.mode == "P" else picture
-            samples = np.asarray(shown)
+            if _is_wide_colour(needed):
+                samples = imagecodecs.png_decode(needed)
+                transparent = samples.shape[-1] in (2, 4)
+            else:
+                picture.load()
+                shown = picture.convert("RGBA") if picture.mode == "P" else picture
+                samples = np.asarray(shown)
+                transparent = shown.mode in ("LA", "RGBA")
     except ChipError:
         raise
     except bomb as error:
@@ -66,11 +72,17 @@ def read_picture(data: bytes, limits: DecodeLimits) -> Raster:
             raise Truncated(f"the picture ends before its data does: {text}") from error
         raise Corrupt(f"the picture cannot be decoded: {text}") from error
     planes = samples[None] if samples.ndim == 2 else np.moveaxis(samples, -1, 0)
-    if shown.mode in ("LA", "RGBA"):
+    if transparent:
         planes = _without_alpha(planes)
     if planes.shape[0] == 3:
         planes = grey_of_colour(planes, _JPEG_GREY_TOLERANCE if jpeg else 0)
-    return Raster(planes, None, float_is_sigma0=False)
+    return Raster(planes, float_is_sigma0=False)
+
+
+def _is_wide_colour(data: bytes) -> bool:
+    """Whether it is a 16-bit PNG with colour or alpha, of which Pillow keeps the upper bytes."""
+    depth, kind = data[24:25], data[25:26]
+    return data.startswith(_PNG) and depth == b"\x10" and kind in (b"\x02", b"\x04", b"\x06")
 
 
 def _png_for_pixels(data: bytes) -> bytes:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shipchip.decode.bands import Band
+from shipchip.decode.geo import GroundPlace
 from shipchip.errors import NotGrey
 
 # What Pillow, tifffile, imagecodecs and numpy raise on hostile bytes, found by fuzzing. They are
@@ -30,15 +32,18 @@ class Raster:
     """Samples as stored, before they are interpreted.
 
     planes           (P, H, W) of an integer, float or complex dtype
-    spacing_m        (row, column) metres from georeferencing, None if there is none
     float_is_sigma0  whether fractional float samples of this format are linear sigma0
-    polarisations    names of the planes, if the file has them
+    place            where the chip is on the ground, None if the file does not say
+    valid            bool (P, H, W), False where the file says that there is no data; None if it
+                     says so nowhere
+    bands            what the file says about each plane, None if it says nothing
     """
 
     planes: NDArray[Any]
-    spacing_m: tuple[float, float] | None
     float_is_sigma0: bool
-    polarisations: tuple[str, ...] | None = None
+    place: GroundPlace | None = None
+    valid: NDArray[np.bool_] | None = None
+    bands: tuple[Band, ...] | None = None
 
 
 def planes_first(samples: NDArray[Any], axis: int | None) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """TIFF, GeoTIFF and BigTIFF -> Raster, through tifffile.
 
-Only the first page is read, and only from the bytes given: no series logic, which may follow
-names inside the file to other files.
+Only the first page and its mask are read, and only from the bytes given: no series logic, which may
+follow names inside the file to other files.
 
 The first directories are parsed here before tifffile sees the file, for two reasons. tifffile
 reports a cut file and a damaged one by the same errors, but to the sender they differ: a cut upload
@@ -12,7 +12,8 @@ whose product with the height is a tuple of gigabytes.
 import io
 import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
 from shipchip.chip import DecodeLimits
-from shipchip.decode import geo
+from shipchip.decode import bands, geo
+from shipchip.decode.bands import read_bands, read_nodata
 from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
 from shipchip.errors import (
     ChipError,
@@ -47,11 +49,11 @@ _COMPRESSIONS = (
 # Microscope formats that tifffile would follow further than the first page.
 _PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_ome": False, "is_scanimage": False}
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-_GEO_TAGS = (
-    geo.MODEL_PIXEL_SCALE,
-    geo.MODEL_TIEPOINT,
-    geo.MODEL_TRANSFORMATION,
-    geo.GEO_KEY_DIRECTORY,
+_TAGS = (*geo.GEO_TAGS, bands.GDAL_METADATA, bands.GDAL_NODATA, bands.SNAP_METADATA)
+_MOST_BANDS = 16
+_RGB = (
+    "a colour TIFF: a plot, a screenshot, or planes that GDAL wrote as RGB and alpha; expected "
+    "grey radar amplitude. Write planes with PHOTOMETRIC=MINISBLACK and ALPHA=NO"
 )
 
 # TIFF 6.0 and BigTIFF field types -> bytes each.
@@ -63,7 +65,8 @@ _NEW_SUBFILE_TYPE = 254
 # Width, length, compression, photometric, samples a pixel, rows a strip, planes, predictor,
 # tile width and length, image and tile depth.
 _SINGLE = (256, 257, 259, 262, 277, 278, 284, 317, 322, 323, 32997, 32998)
-_REDUCED_OR_MASK = 1 | 4
+_REDUCED_OR_MASK, _MASK = 1 | 4, 4
+_SUB_IFDS, _MOST_SUB_IFDS = 330, 16
 _MOST_TAGS = 4096  # tifffile refuses more, too
 
 
@@ -76,17 +79,18 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
             if not isinstance(page, TiffPage):
                 raise Corrupt("the TIFF has no readable first page")
             _check_page(page, len(data), limits)
+            tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
-            values = {tag: page.tags.valueof(tag) for tag in _GEO_TAGS if tag in page.tags}
-            spacing = geo.pixel_spacing(values)
-            planes = _grey(planes_first(samples, axis), page)
+            mask = _mask(file, page, len(data), limits)
+            raster = _grey(planes_first(samples, axis), tags, mask, page)
+            place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:
         raise
     except DECODER_FAILURES as error:
         text = str(error) or type(error).__name__
         raise Corrupt(f"the TIFF cannot be decoded: {text}") from error
-    return Raster(planes, spacing, float_is_sigma0=True)
+    return replace(raster, place=place)
 
 
 def _check_directories(data: bytes) -> None:
@@ -98,12 +102,20 @@ def _check_directories(data: bytes) -> None:
         raise Corrupt(f"the TIFF's tags {first.malformed} should be one whole number each")
     second = _directory_at(data, first.following) if first.following else None
     if second is not None and second.is_page:
-        raise UnsupportedBands("the TIFF has several full pages; expected one chip a file")
+        raise UnsupportedBands(
+            "the TIFF has several full pages; expected one chip a file. Write the planes of one "
+            "chip as its bands (tifffile: planarconfig='separate')"
+        )
+    others = [second, *(_directory_at(data, offset) for offset in first.sub_directories)]
+    if any(other is not None and other.samples > first.samples for other in others):
+        raise UnsupportedBands(
+            "the TIFF begins with a thumbnail, and a larger image follows; put that one first"
+        )
 
 
 def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
     """Check everything in the header, before any pixel is decoded."""
-    if page.dtype is None or page.dtype.kind not in "iufc":
+    if page.dtype is None or (page.dtype.kind not in "iufc" and page.subfiletype & _MASK == 0):
         raise UnsupportedFormat(f"TIFF samples of type {page.dtype}; expected 8 to 64 bits")
     if page.axes not in ("YX", "YXS", "SYX"):
         raise UnsupportedBands(f"a TIFF page with axes {page.axes}; expected one image of bands")
@@ -112,7 +124,7 @@ def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
         raise UnsupportedFormat(f"TIFF compression {page.compression!r}; expected one of {known}")
     bands, item = page.samplesperpixel, page.dtype.itemsize
     limits.check(page.imagelength, page.imagewidth, bands * item)
-    if bands > 4:
+    if bands > _MOST_BANDS:
         raise UnsupportedBands(f"{bands} bands; expected 1, 2 or 4 polarisation planes")
     parts, part = math.prod(page.chunked), math.prod(page.chunks)
     if parts * part * item > 2 * 16 * limits.max_pixels:  # twice the image's own limit
@@ -124,33 +136,104 @@ def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
         raise Truncated(f"the TIFF's pixel data ends at byte {end}, the file at {size}")
 
 
-def _grey(planes: NDArray[Any], page: TiffPage) -> NDArray[Any]:
-    """Planes of a grey or multi-band page; colour is refused unless its planes are equal."""
-    if page.photometric == PHOTOMETRIC.MINISWHITE and planes.dtype.kind == "u":
-        return np.iinfo(planes.dtype).max - planes
+def _mask(
+    file: TiffFile, page: TiffPage, size: int, limits: DecodeLimits
+) -> NDArray[np.bool_] | None:
+    """Where there is data (H, W), by a second page that is the first one's mask (GDAL's internal
+    mask); None without such a page."""
+    if len(file.pages) < 2:
+        return None
+    second = file.pages[1]
+    if not isinstance(second, TiffPage) or second.subfiletype & 7 != _MASK:
+        return None
+    if second.shape != page.shape[:2] and second.shape != (page.imagelength, page.imagewidth):
+        raise Corrupt(f"the TIFF's mask is {second.shape}, the image {page.shape}")
+    _check_page(second, size, limits)
+    return np.asarray(second.asarray(maxworkers=1) != 0)
+
+
+def _grey(
+    planes: NDArray[Any],
+    tags: Mapping[int, Any],
+    mask: NDArray[np.bool_] | None,
+    page: TiffPage,
+) -> Raster:
+    """Planes of a grey or multi-band page without its alpha bands, and where they have data."""
+    described = read_bands(tags, len(planes))
+    colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
+    extra = [EXTRASAMPLE(kind) for kind in page.extrasamples]
+    alpha = [colours + k for k, kind in enumerate(extra) if kind in _ALPHA]
+    kept = [k for k in range(len(planes)) if k not in alpha]
     if page.photometric == PHOTOMETRIC.RGB:
-        colour = planes[:3]
-        if len(colour) != 3 or (colour != colour[:1]).any():
-            raise NotGrey("a colour TIFF: a plot or a screenshot; expected grey radar amplitude")
-        return colour[:1]
-    if len(planes) == 2 and page.extrasamples and page.extrasamples[0] in _ALPHA:
-        if planes[1].min() != planes[1].max():
-            raise NotGrey("a partly transparent TIFF; expected plain grey radar amplitude")
-        return planes[:1]
-    if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
+        if len(kept) != 3 or (planes[kept] != planes[:1]).any():
+            raise NotGrey(_RGB)
+        kept = [0]
+    elif page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         raise NotGrey(f"a TIFF of photometric {page.photometric!r}; expected grey")
-    return planes
+    valid = np.broadcast_to(True, (len(planes), *planes.shape[1:]))
+    missing = read_nodata(tags)
+    if missing is not None:
+        valid = valid & ~_equal(planes, missing)
+    for k in alpha:
+        valid = valid & _opaque(planes[k])
+    if mask is not None:
+        valid = valid & mask
+    given = missing is not None or bool(alpha) or mask is not None
+    if len(kept) < len(planes):
+        planes, valid = planes[kept], valid[kept]
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        planes = _inverted(planes, page.bitspersample)
+    return Raster(
+        planes,
+        float_is_sigma0=True,
+        valid=valid if given else None,
+        bands=tuple(described[k] for k in kept),
+    )
+
+
+def _equal(planes: NDArray[Any], value: float) -> NDArray[np.bool_]:
+    """Samples that are the no-data value, as it is stored in their type."""
+    if math.isnan(value):
+        return np.asarray(np.isnan(planes))
+    if planes.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            value = float(planes.dtype.type(value))
+    return np.asarray(planes == value)
+
+
+def _opaque(alpha: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where an alpha band is not 0; NotGrey if it fades."""
+    if len(np.unique(alpha[alpha != 0])) > 1:
+        raise NotGrey("a partly transparent TIFF; expected an alpha band of 0 and one other value")
+    return np.asarray(alpha != 0)
+
+
+def _inverted(planes: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Samples in which the least is white -> samples in which it is black."""
+    if planes.dtype.kind == "u":
+        return np.asarray(planes.dtype.type(2**bits - 1) - planes)
+    if planes.dtype.kind == "i":
+        return np.asarray(-1 - planes)
+    raise UnsupportedFormat(
+        f"a TIFF of {planes.dtype} in which the least value is white; write it as minisblack"
+    )
 
 
 @dataclass(frozen=True)
 class _Directory:
     """One page: the count of values per tag, the single numbers stored in the directory itself, the
-    end of the last value, and the offset of the next directory (0: none)."""
+    end of the last value, the offset of the next directory (0: none), and of sub-directories."""
 
     counts: dict[int, int]
     numbers: dict[int, int]
     end: int
     following: int
+    sub_directories: tuple[int, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Width times height; 0 if it has none."""
+        return self.numbers.get(256, 0) * self.numbers.get(257, 0)
 
     @property
     def malformed(self) -> list[int]:
@@ -187,17 +270,21 @@ def _directory_at(data: bytes, offset: int) -> _Directory | None:
     after = first + count * step
     if after + inline > len(data):
         return None
-    counts, numbers, end = {}, {}, after
+    counts, numbers, end, subs = {}, {}, after, ()
     for position in range(first, after, step):
         tag, kind, length = struct.unpack_from(head, data, position)
         counts[tag] = length
-        size = length * _TYPE_BYTES.get(kind, 0)
+        size, place = length * _TYPE_BYTES.get(kind, 0), position + top
         if size > inline:
-            end = max(end, struct.unpack_from(pointer, data, position + top)[0] + size)
+            (place,) = struct.unpack_from(pointer, data, position + top)
+            end = max(end, place + size)
         elif length == 1 and kind in _NUMBER_FORMATS:
             form = order + _NUMBER_FORMATS[kind]
             numbers[tag] = struct.unpack_from(form, data, position + top)[0]
-    return _Directory(counts, numbers, end, struct.unpack_from(pointer, data, after)[0])
+        if tag == _SUB_IFDS and kind in _NUMBER_FORMATS and place + size <= len(data):
+            form = f"{order}{min(length, _MOST_SUB_IFDS)}{_NUMBER_FORMATS[kind]}"
+            subs = struct.unpack_from(form, data, place)
+    return _Directory(counts, numbers, end, struct.unpack_from(pointer, data, after)[0], subs)
 
 
 def _form(data: bytes) -> tuple[str, bool]:

@@ -26,7 +26,9 @@ _POLARISATION = re.compile(
     r"(?:(?<![A-Za-z])|(?<=[a-z]))(VV|VH|HH|HV)(?![A-Za-z])|(?<![A-Za-z])(vv|vh|hh|hv)(?![A-Za-z])"
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_DECIBEL_WORDS = frozenset({"db", "decibel", "decibels"})
+_DECIBELS = re.compile(
+    r"(?:(?<![A-Za-z])|(?<=VV|VH|HH|HV))(?:d[bB]|D[bB]|[dD]ecibels?)(?![A-Za-z])"
+)
 # fmt: off
 _FOREIGN_WORDS = frozenset((
     "phase", "angle", "incidence", "incident", "elevation", "dem", "height", "mask", "layover",
@@ -66,7 +68,7 @@ class Band:
     @property
     def decibels(self) -> bool:
         """Whether its name or unit says decibels."""
-        return bool(_words(self.name) & _DECIBEL_WORDS or _words(self.unit) & _DECIBEL_WORDS)
+        return bool(_DECIBELS.search(self.name) or _DECIBELS.search(self.unit))
 
     @property
     def foreign(self) -> bool:
@@ -77,8 +79,8 @@ class Band:
 
     @property
     def quantity(self) -> Literal["amplitude", "sigma0"] | None:
-        """What its name says that the samples are."""
-        words = _words(self.name)
+        """What its name and unit say that the samples are."""
+        words = _words(self.name) | _words(self.unit)
         if words & _AMPLITUDE_WORDS:
             return "amplitude"
         return "sigma0" if words & _POWER_WORDS else None

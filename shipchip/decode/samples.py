@@ -19,7 +19,7 @@ from shipchip.errors import Negative, NoData, NonFinite, NotBackscatter, Unsuppo
 # Noise removal and cubic resampling leave a few negatives in sigma0: up to this share is set to 0.
 MOST_CLIPPED = 0.05
 _SLIGHTLY = 0.01  # of the highest sample
-_DECIBEL_SHARE = 0.9
+_DECIBEL_SHARE, _DECIBEL_LOW = 0.9, -3.0
 # Of (re, im) pairs half of the samples are negative, around 0, in both planes alike and without
 # skew, and the planes are independent. All of 648 SLC chips of OpenSARShip, 74 of its patches and
 # 350 SLC patches of land are within these bounds.
@@ -75,8 +75,10 @@ def to_amplitude(raster: Raster, quantity: Quantity) -> Amplitude:
     if read == "sigma0":
         roots = (np.sqrt(plane, dtype=np.float64) for plane in samples)
         amplitude = _float32(roots, samples.shape)
-    else:
+    elif encoding == "float":
         amplitude = _float32(samples, samples.shape)
+    else:
+        amplitude = samples.astype(np.float32)  # no integer is beyond float32's range
     return Amplitude(amplitude, valid, _names(bands), encoding, read, clipped)
 
 
@@ -156,7 +158,7 @@ def _check_negatives(planes: _Planes) -> float:
             "linear sigma0"
         )
     same = int((samples == lowest).sum())
-    if same > 1 and -float(lowest) > float(highest):
+    if same > 0.5 * share * there and -float(lowest) > float(highest):
         raise Negative(
             f"{same} samples are {lowest:g}: a no-data value that the file does not declare? "
             f"Declare it (gdal_edit -a_nodata {lowest:g}), or crop them"
@@ -185,7 +187,7 @@ def _decibels(samples: NDArray[Any]) -> bool:
     """Whether a plane is nearly all negative, as sea is in decibels; zeros may be no-data."""
     for plane in samples:
         some = np.count_nonzero(plane)
-        if some and np.count_nonzero(plane < 0) > _DECIBEL_SHARE * some:
+        if plane.min() < _DECIBEL_LOW and np.count_nonzero(plane < 0) > _DECIBEL_SHARE * some:
             return True
     return False
 
@@ -247,18 +249,19 @@ def _looks_complex(real: NDArray[Any], imaginary: NDArray[Any]) -> bool:
 def _symmetric(parts: NDArray[np.float64]) -> bool:
     """Whether the planes have no skew, and extremes of both signs: backscatter in decibels or
     standardised has nulls on one side and ships on the other."""
-    low, middle, high = np.quantile(parts, (0.1, 0.5, 0.9), axis=1)
+    low, middle, high = np.percentile(parts, [10, 50, 90], axis=1)
     extremes = max(_PAIR_SAMPLES, int(_PAIR_EXTREMES * parts.shape[1]))
     farthest = np.argpartition(abs(parts), -extremes, axis=1)[:, -extremes:]
     positive = (np.take_along_axis(parts, farthest, axis=1) > 0).mean(axis=1)
     even = (abs(high + low - 2 * middle) < _PAIR_SKEW * (high - low)).all()
-    return bool(even and _PAIR_SIGN < positive.min() and positive.max() < 1 - _PAIR_SIGN)
+    return bool(even and positive.min() > _PAIR_SIGN and positive.max() < 1 - _PAIR_SIGN)
 
 
 def _independent(parts: NDArray[np.float64]) -> bool:
     """Whether the planes' ranks are not correlated; two polarisations show the same ship."""
     ranks = parts.argsort(axis=1).argsort(axis=1)
-    return bool(abs(np.corrcoef(ranks)[0, 1]) < _PAIR_CORRELATION)
+    correlation = np.asarray(np.corrcoef(ranks))[0, 1]
+    return bool(abs(correlation) < _PAIR_CORRELATION)
 
 
 def _standardised(parts: NDArray[np.float64]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffFrame, TiffPage
 
 from shipchip.chip import DecodeLimits
 from shipchip.decode import bands, geo
@@ -72,7 +72,7 @@ _MOST_TAGS = 4096  # tifffile refuses more, too
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     """The first page of a TIFF. Raises a ChipError, and nothing else on bad content."""
-    _check_directories(data)
+    second = _check_directories(data)
     try:
         with TiffFile(io.BytesIO(data), **_PLAIN) as file:
             page = file.pages[0]
@@ -82,7 +82,8 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
             tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
-            mask = _mask(file, page, len(data), limits)
+            masked = second is not None and second.is_mask
+            mask = _mask(file.pages[1], page, len(data), limits) if masked else None
             raster = _grey(planes_first(samples, axis), tags, mask, page)
             place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:
@@ -93,8 +94,8 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     return replace(raster, place=place)
 
 
-def _check_directories(data: bytes) -> None:
-    """Refuse files that tifffile must not see, before it sees them."""
+def _check_directories(data: bytes) -> "_Directory | None":
+    """The second directory; files that tifffile must not see are refused before it sees them."""
     first = _first_directory(data)
     if first is None or first.end > len(data):
         raise Truncated(f"the TIFF ends within its first directory, at byte {len(data)}")
@@ -111,6 +112,7 @@ def _check_directories(data: bytes) -> None:
         raise UnsupportedBands(
             "the TIFF begins with a thumbnail, and a larger image follows; put that one first"
         )
+    return second
 
 
 def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
@@ -137,19 +139,13 @@ def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
 
 
 def _mask(
-    file: TiffFile, page: TiffPage, size: int, limits: DecodeLimits
-) -> NDArray[np.bool_] | None:
-    """Where there is data (H, W), by a second page that is the first one's mask (GDAL's internal
-    mask); None without such a page."""
-    if len(file.pages) < 2:
-        return None
-    second = file.pages[1]
-    if not isinstance(second, TiffPage) or second.subfiletype & 7 != _MASK:
-        return None
-    if second.shape != page.shape[:2] and second.shape != (page.imagelength, page.imagewidth):
-        raise Corrupt(f"the TIFF's mask is {second.shape}, the image {page.shape}")
-    _check_page(second, size, limits)
-    return np.asarray(second.asarray(maxworkers=1) != 0)
+    page: TiffPage | TiffFrame, image: TiffPage, size: int, limits: DecodeLimits
+) -> NDArray[np.bool_]:
+    """Where there is data (H, W), by the page that holds the image's mask (GDAL's internal one)."""
+    if not isinstance(page, TiffPage) or page.shape != (image.imagelength, image.imagewidth):
+        raise Corrupt(f"the TIFF's mask has the shape {page.shape}, the image {image.shape}")
+    _check_page(page, size, limits)
+    return np.asarray(page.asarray(maxworkers=1) != 0)
 
 
 def _grey(
@@ -161,8 +157,7 @@ def _grey(
     """Planes of a grey or multi-band page without its alpha bands, and where they have data."""
     described = read_bands(tags, len(planes))
     colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
-    extra = [EXTRASAMPLE(kind) for kind in page.extrasamples]
-    alpha = [colours + k for k, kind in enumerate(extra) if kind in _ALPHA]
+    alpha = [colours + k for k, kind in enumerate(page.extrasamples) if kind in _ALPHA]
     kept = [k for k in range(len(planes)) if k not in alpha]
     if page.photometric == PHOTOMETRIC.RGB:
         if len(kept) != 3 or (planes[kept] != planes[:1]).any():
@@ -170,23 +165,21 @@ def _grey(
         kept = [0]
     elif page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         raise NotGrey(f"a TIFF of photometric {page.photometric!r}; expected grey")
-    valid = np.broadcast_to(True, (len(planes), *planes.shape[1:]))
+    masks = [_opaque(planes[k]) for k in alpha] + ([] if mask is None else [mask])
+    if len(kept) < len(planes):
+        planes = planes[kept]
     missing = read_nodata(tags)
     if missing is not None:
-        valid = valid & ~_equal(planes, missing)
-    for k in alpha:
-        valid = valid & _opaque(planes[k])
-    if mask is not None:
-        valid = valid & mask
-    given = missing is not None or bool(alpha) or mask is not None
-    if len(kept) < len(planes):
-        planes, valid = planes[kept], valid[kept]
+        masks.append(~_equal(planes, missing))
+    valid = None
+    if masks:
+        valid = np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*masks)), planes.shape)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         planes = _inverted(planes, page.bitspersample)
     return Raster(
         planes,
         float_is_sigma0=True,
-        valid=valid if given else None,
+        valid=valid,
         bands=tuple(described[k] for k in kept),
     )
 
@@ -239,6 +232,11 @@ class _Directory:
     def malformed(self) -> list[int]:
         """Tags that should be one whole number, but are several or of another type."""
         return [tag for tag in _SINGLE if tag in self.counts and tag not in self.numbers]
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it is the mask of a full image."""
+        return self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK == _MASK
 
     @property
     def is_page(self) -> bool:

@@ -2,9 +2,10 @@
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -90,6 +91,29 @@ def geo_tags(
     ]
 
 
+def gdal_tags(
+    names: Sequence[str] = (),
+    *,
+    scale: tuple[float, float] | None = None,
+    unit: str = "",
+    nodata: str | None = None,
+) -> list[tuple[int, str, int, Any, bool]]:
+    """What GDAL writes about bands: names, (scale, offset), unit, and the no-data value."""
+    items = [
+        f'<Item name="DESCRIPTION" sample="{k}" role="description">{name}</Item>'
+        for k, name in enumerate(names)
+    ]
+    for k in range(max(1, len(names))):
+        if scale is not None:
+            items.append(f'<Item name="SCALE" sample="{k}" role="scale">{scale[0]}</Item>')
+            items.append(f'<Item name="OFFSET" sample="{k}" role="offset">{scale[1]}</Item>')
+        if unit:
+            items.append(f'<Item name="UNITTYPE" sample="{k}" role="unittype">{unit}</Item>')
+    xml = "<GDALMetadata>\n  " + "\n  ".join(items) + "\n</GDALMetadata>\n"
+    tags: list[tuple[int, str, int, Any, bool]] = [(42112, "s", 0, xml, True)] if items else []
+    return tags if nodata is None else [*tags, (42113, "s", 0, nodata, True)]
+
+
 def raw_tiff(tags: dict[int, tuple[str, tuple[int, ...]]], tail: bytes = b"") -> bytes:
     """A little-endian TIFF of exactly these tags ("H" or "L" values), then `tail`."""
     start = 8 + 2 + 12 * len(tags) + 4
@@ -114,6 +138,39 @@ def sigma0(seed: int = 7) -> np.ndarray:
 def _two(plane: Callable[[int], np.ndarray]) -> np.ndarray:
     """(H, W, 2): VH then VV, of different speckle."""
     return np.stack([plane(8), plane(7)], axis=-1)
+
+
+def bordered(samples: np.ndarray, value: float = -9999) -> np.ndarray:
+    """The samples with four columns of `value` on the left."""
+    samples = samples.copy()
+    samples[:, :4] = value
+    return samples
+
+
+def with_negatives(samples: np.ndarray) -> np.ndarray:
+    """The samples with 1 % slightly below 0, as cubic resampling leaves them."""
+    samples = samples.copy()
+    dark = samples.ravel().argsort()[: samples.size // 100]
+    samples.ravel()[dark] *= -1
+    return samples
+
+
+def control_points(
+    lon: float, lat: float, spacing_m: float
+) -> list[tuple[int, str, int, Any, bool]]:
+    """Ground control points in degrees of a chip of 40 x 48 samples whose centre is at lon, lat."""
+    # Metres a degree on the ellipsoid of WGS 84 at 60 degrees north, and on the equator.
+    high, wide = {60.0: (111_412.2, 55_800.0), 0.0: (110_574.3, 111_319.5)}[lat]
+    points: list[float] = []
+    for row in range(0, 41, 10):
+        for column in range(0, 49, 12):
+            x = lon + (column - 24) * spacing_m / wide
+            points += [column, row, 0, x, lat - (row - 20) * spacing_m / high, 0]
+    directory = [1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326]
+    return [
+        (33922, "d", len(points), tuple(points), True),
+        (34735, "H", len(directory), directory, True),
+    ]
 
 
 # One maker a kind: the name of the golden file is the key.
@@ -146,6 +203,33 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "geotiff_projected": lambda: tiff(sigma0(), extratags=geo_tags((5.0, 8.0), model=1)),
     "geotiff_geographic": lambda: tiff(
         sigma0(), extratags=geo_tags((1e-4, 1e-4), model=2, tie=(10.0, 60.0))
+    ),
+    "tiff_bands_named_vv_vh": lambda: tiff(
+        _two(sigma0)[..., ::-1], planarconfig="contig", extratags=gdal_tags(["VV", "VH"])
+    ),
+    "tiff_band_beside_an_angle": lambda: tiff(
+        np.stack([sigma0(), np.full((40, 48), 38.5, np.float32)], axis=-1),
+        planarconfig="contig",
+        extratags=gdal_tags(["Sigma0_VV", "angle"]),
+    ),
+    "tiff_16bit_scaled_sigma0": lambda: tiff(
+        (sigma0() * 1e4).round().astype(np.uint16), extratags=gdal_tags(scale=(1e-4, 0.0))
+    ),
+    "tiff_no_data_border": lambda: tiff(bordered(sigma0()), extratags=gdal_tags(nodata="-9999")),
+    "tiff_alpha": lambda: tiff(
+        np.stack([grey8(), bordered(np.full((40, 48), 255, np.uint8), 0)], axis=-1),
+        planarconfig="contig",
+        extrasamples=["unassalpha"],
+    ),
+    "tiff_few_negatives": lambda: tiff(with_negatives(sigma0())),
+    "tiff_min_is_white": lambda: tiff(255 - grey8(), photometric="miniswhite"),
+    "geotiff_web_mercator": lambda: tiff(
+        sigma0(),
+        extratags=geo_tags((20.0, 20.0), model=1, tie=(1113194.0, 8399737.0), k3072=3857),
+    ),
+    "geotiff_control_points": lambda: tiff(sigma0(), extratags=control_points(10.0, 60.0, 11.0)),
+    "png_16bit_rgb": lambda: bytes(
+        imagecodecs.png_encode(np.repeat((scene() * 200).astype(np.uint16)[..., None], 3, axis=-1))
     ),
     "npy_uint8": lambda: npy(grey8()),
     "npy_float32": lambda: npy(scene().astype(np.float32)),

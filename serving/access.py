@@ -2,8 +2,9 @@
 
 With keys set, /v1/* and /metrics ask for one of them, as `Authorization: Bearer KEY` or `X-API-Key:
 KEY`, before anything of the body is read. /livez, /readyz, the page and /docs.json stay open: they
-tell nothing of chips, and what asks for them seldom has a key. /metrics tells how much is asked of
-the service, and Prometheus can send a key (`authorization: credentials_file`).
+tell nothing of chips, and what asks for them seldom has a key. Prometheus can send a key
+(`authorization: credentials_file`), but not to targets that it finds by annotations:
+SHIPCHIP_OPEN_METRICS opens /metrics, which shows how busy the service is but nothing of a chip.
 """
 
 import hmac
@@ -27,10 +28,11 @@ class KeyCheck:
 
     def __init__(self, settings: Settings) -> None:
         self._digests = [_digest(key) for key in settings.api_keys()]
+        self._open_metrics = settings.open_metrics
 
     def __call__(self, scope: Scope) -> None:
         """Refused (401) where the path asks for a key and none of the request's is good."""
-        if not self._digests or not _asks_for_key(scope["path"]):
+        if not self._digests or not self._asks_for_key(scope["path"]):
             return
         given = list(_given(Headers(scope=scope)))
         # No early end: the time tells neither which key was compared nor how much of it fits.
@@ -43,6 +45,9 @@ class KeyCheck:
                 f"{what}; send one as `Authorization: Bearer KEY` or `{KEY_HEADER}: KEY`",
                 {"WWW-Authenticate": "Bearer"},
             )
+
+    def _asks_for_key(self, path: str) -> bool:
+        return path.startswith("/v1/") or (path == "/metrics" and not self._open_metrics)
 
 
 class Cors(CORSMiddleware):
@@ -71,10 +76,6 @@ class Cors(CORSMiddleware):
         return envelope(
             Refused(400, "cors_refused", f"{told}; SHIPCHIP_CORS_ORIGINS lists who may ask", kept)
         )
-
-
-def _asks_for_key(path: str) -> bool:
-    return path.startswith("/v1/") or path == "/metrics"
 
 
 def _given(headers: Headers) -> Iterator[str]:

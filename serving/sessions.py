@@ -6,7 +6,6 @@ sessions of the same file, and the caller chooses.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,7 +79,7 @@ def open_sessions(ships: ShipClassifier, settings: Settings) -> ModelSessions:
 
     Raises ModelCorrupt if the file is no longer the one that `ships` was loaded from.
     """
-    count = settings.threads or len(os.sched_getaffinity(0))
+    count = settings.threads
     if count == 1 or ships.provider != "CPUExecutionProvider":
         return ModelSessions(ships, ships, 1, settings.batch_size)
     one_core = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)

@@ -1,6 +1,5 @@
 """Every setting of the service and of batch runs: SHIPCHIP_<NAME> in the environment."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from serving.cores import usable_cores
 from shipchip import DecodeLimits
 from shipchip.classifier import Device
 
@@ -76,11 +76,15 @@ class Settings(BaseSettings):
         default="auto",
         description="`auto` uses a GPU if ONNX Runtime can, `cuda` requires one, `cpu` uses none",
     )
-    threads: int | None = Field(
-        default=None, ge=1, le=256, description="processor cores for the model; default: all"
+    threads: int = Field(
+        default_factory=usable_cores,
+        ge=1,
+        le=256,
+        description="processor cores for the model; default: all that the CPU affinity and a "
+        "container's CPU quota allow",
     )
     decode_threads: int = Field(
-        default_factory=lambda: min(4, os.cpu_count() or 1),
+        default_factory=lambda: min(4, usable_cores()),
         ge=1,
         le=64,
         description="chips decoded at the same time; default: one per core, at most 4",
@@ -128,6 +132,11 @@ class Settings(BaseSettings):
         default=None,
         description="API keys for `/v1/*` and `/metrics`, comma-separated for rotation, each of at "
         "least 16 visible ASCII characters; set but empty stops the start; default: no key needed",
+    )
+    open_metrics: bool = Field(
+        default=False,
+        description="`true`: `/metrics` needs no API key, for a Prometheus that finds "
+        "its targets by annotations and cannot send one",
     )
     cors_origins: _Origins = Field(
         default=(),

@@ -1,7 +1,6 @@
 """The command line of a batch -> a checked, typed request."""
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from serving.batch.outputs.formats import TextFormat
 from serving.batch.outputs.job import Shard
 from serving.batch.outputs.place import Existing
 from serving.chips import ChipOptions, Polarisation
+from serving.cores import usable_cores
 from serving.settings import Settings, setting_errors
 from shipchip import DecodeLimits
 from shipchip.chip import Quantity
@@ -220,14 +220,12 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, help="the .onnx file (default: SHIPCHIP_MODEL, models/ship.onnx)")
     add("--device", choices=get_args(Device), help="cuda insists on a GPU (default: auto)")
     add("--batch-size", type=int, metavar="N", help="chips in one model run (default: 32)")
-    add("--workers", type=_workers, default=_cores(), metavar="N", help="default: a core each")
+    add(
+        "--workers", type=_workers, default=usable_cores(), metavar="N", help="default: a core each"
+    )
     add("--shard", type=parse_shard, metavar="I/N", help="only part I (from 1) of N")
     add("--engine", choices=("local", "ray"), default="local", help="ray needs shipchip[scale]")
     add("--ray-address", metavar="ADDRESS", help="of a cluster (default: started on this machine)")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _workers(text: str) -> int:

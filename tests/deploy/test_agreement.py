@@ -160,7 +160,7 @@ def test_compose_mounts_files_that_are_there() -> None:
     services = compose()["services"]
     mounts = [v.split(":")[0] for s in services.values() for v in s.get("volumes", [])]
     files = [name for name in mounts if name.startswith("./")]
-    assert len(files) == 3
+    assert len(files) == 4
     assert all((DEPLOY / name).exists() for name in files)
     assert {name for name in mounts if not name.startswith("./")} == set(compose()["volumes"])
 

@@ -49,6 +49,13 @@ def test_without_a_key_it_is_401_that_says_how(
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+def test_metrics_can_be_opened_and_nothing_else_with_them(model: Path, log: Path) -> None:
+    given = {"api_key": NEW, "open_metrics": "true"}
+    with serving(model, log.with_name("open.txt"), **given) as client:
+        assert client.get("/metrics").status_code == 200
+        assert_refused(client.get("/v1/model"), 401, "unauthorised")
+
+
 @pytest.mark.parametrize("key", [OLD, NEW])
 @pytest.mark.parametrize("header", ["X-API-Key: {}", "Authorization: Bearer {}", "x-api-key: {}"])
 def test_each_key_is_good_in_each_header(

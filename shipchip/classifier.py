@@ -56,7 +56,7 @@ class ModelOutputs:
 class ShipClassifier:
     """A model file, loaded and checked.
 
-    model    path of a .onnx file that carries a shipchip card; default: the one that comes along
+    model    path of a .onnx file that carries a shipchip card; default: the model of this project
     device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it
     threads  ONNX Runtime's threads within one operation; None lets ONNX Runtime decide
     sha256   the SHA-256 that the file must have, so that several processes run the same model

@@ -17,7 +17,7 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve dev check test lint coverage bench gpu-check format lock image clean
+.PHONY: help serve dev check test lint coverage bench gpu-check format lock wheel image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -57,10 +57,16 @@ format: $(DEV)/.installed-$(KIND) ## let ruff order imports and lay out the code
 
 lock: ## pin all dependencies anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
-	$(call pin,serve-cpu,--extra cpu)
-	$(call pin,serve-gpu,--extra gpu)
-	$(call pin,dev-cpu,--extra cpu --extra train --extra scale --extra dev)
-	$(call pin,dev-gpu,--extra gpu --extra train --extra scale --extra dev)
+	$(call pin,serve-cpu,--extra cpu --extra serve)
+	$(call pin,serve-gpu,--extra gpu --extra serve)
+	$(call pin,dev-cpu,--extra cpu --extra serve --extra train --extra scale --extra dev)
+	$(call pin,dev-gpu,--extra gpu --extra serve --extra train --extra scale --extra dev)
+
+# Without what an earlier build left: setuptools would pack it.
+wheel: $(SERVE)/.installed-$(KIND) ## build a wheel with the default model, into dist/
+	rm -rf build
+	$(SERVE)/bin/python -m pip wheel --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --wheel-dir dist .
 
 image: ## build the container image IMAGE
 	@$(build-image)

@@ -24,6 +24,7 @@
     healthcheck.py the container's health command
     server.py      BentoML's server: own metrics, port check, keep-alive, dead workers
 
+    command.py     `shipchip serve`: BentoML's server of this service, from any folder
     batch/         the command line over many chips
 
 Nothing here imports torch or training.

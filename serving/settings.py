@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from serving.cores import usable_cores
 from shipchip import DecodeLimits
 from shipchip.classifier import Device
+from shipchip.model_file import DEFAULT_MODEL
 
 # The folder of bentofile.yaml: in a checkout, in a Bento and in the image alike.
 PROJECT = Path(__file__).resolve().parent.parent
@@ -69,8 +70,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SHIPCHIP_", frozen=True, extra="ignore")
 
     model: Path = Field(
-        default=PROJECT / "models" / "ship.onnx",
-        description="the model file; a relative path starts at the folder of bentofile.yaml",
+        default=DEFAULT_MODEL,
+        description="the model file; a relative path starts at the current folder for the command "
+        "`shipchip`, otherwise at the folder of bentofile.yaml",
     )
     device: Device = Field(
         default="auto",

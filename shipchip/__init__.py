@@ -2,7 +2,7 @@
 
 from shipchip import ShipClassifier
 
-ships = ShipClassifier("models/ship.onnx")
+ships = ShipClassifier()
 answer = ships.classify_file("chip.tiff")
 print(answer.label, answer.confidence, answer.prediction_set)
 

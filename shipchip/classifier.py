@@ -14,7 +14,7 @@ from shipchip.card import ModelCard, card_from_metadata
 from shipchip.chip import Chip, DecodeLimits, Quantity
 from shipchip.decode import decode
 from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
-from shipchip.model_file import read_model
+from shipchip.model_file import DEFAULT_MODEL, read_model
 from shipchip.prepare import prepare
 from shipchip.trust import Trust
 
@@ -56,7 +56,7 @@ class ModelOutputs:
 class ShipClassifier:
     """A model file, loaded and checked.
 
-    model    path of a .onnx file that carries a shipchip card
+    model    path of a .onnx file that carries a shipchip card; default: the model of this project
     device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it
     threads  ONNX Runtime's threads within one operation; None lets ONNX Runtime decide
     sha256   the SHA-256 that the file must have, so that several processes run the same model
@@ -68,7 +68,7 @@ class ShipClassifier:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         device: Device = "auto",
         threads: int | None = None,

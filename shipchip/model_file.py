@@ -13,6 +13,12 @@ from pathlib import Path
 
 from shipchip.errors import ModelCorrupt, ModelNotFound
 
+_PACKAGE = Path(__file__).resolve().parent
+_OF_WHEEL = _PACKAGE / "_model" / "ship.onnx"  # put there by setup.py
+
+# A checkout, a Bento and the image hold it in models/, beside the package.
+DEFAULT_MODEL = _OF_WHEEL if _OF_WHEEL.exists() else _PACKAGE.parent / "models" / "ship.onnx"
+
 
 def read_model(path: Path, expected: str | None = None) -> tuple[bytes, str]:
     """The content of a model file and its SHA-256.

@@ -6,31 +6,20 @@ Options become the typed request of a command; nothing behind this module knows 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from shipchip.errors import ShipchipError
-from training import commands
 from training.config import NETWORKS
-from training.matrix.command import MatrixRequest
-from training.matrix.command import matrix as run_matrix_command
 from training.matrix.config import MODELS, SWEEPS
-from training.requests import (
-    DataRequest,
-    EvaluateRequest,
-    ExportRequest,
-    FigureRequest,
-    PretrainRequest,
-    PromoteRequest,
-    TrainRequest,
-)
 
 console = Console(stderr=True)
 
 _COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote", "figure")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m training.run") -> int:
     """Run one command; returns the exit code: 0 done, 1 refused with a one-line reason."""
     words = sys.argv[1:] if arguments is None else arguments
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
@@ -38,10 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     elif words[0] not in (*_COMMANDS, "-h", "--help"):
         console.print(f"unknown command {words[0]!r}; expected one of {', '.join(_COMMANDS)}")
         return 1
-    options = vars(parser().parse_args(words))
-    command, request = options.pop("command"), options.pop("request")
+    options = vars(parser(prog).parse_args(words))
     try:
-        command(request(**options), console)
+        _run(options.pop("command"), options)
     except ShipchipError as error:
         console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
@@ -53,12 +41,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def _run(name: str, options: dict[str, Any]) -> None:
+    """Imports torch, which takes seconds: `--help` and a wrong option do not wait for it."""
+    from training import commands, requests  # noqa: PLC0415
+    from training.matrix.command import MatrixRequest, matrix  # noqa: PLC0415
+
+    match name:
+        case "train":
+            commands.train(requests.TrainRequest(**options), console)
+        case "data":
+            commands.data(requests.DataRequest(**options), console)
+        case "pretrain":
+            commands.pretrain(requests.PretrainRequest(**options), console)
+        case "matrix":
+            matrix(MatrixRequest(**options), console)
+        case "evaluate":
+            commands.evaluate(requests.EvaluateRequest(**options), console)
+        case "export":
+            commands.export(requests.ExportRequest(**options), console)
+        case "promote":
+            commands.promote(requests.PromoteRequest(**options), console)
+        case "figure":
+            commands.figure(requests.FigureRequest(**options), console)
+
+
+def parser(prog: str) -> argparse.ArgumentParser:
     """Every command with its options."""
-    top = argparse.ArgumentParser(
-        prog="python -m training.run", description=(__doc__ or "").splitlines()[0]
-    )
-    add = top.add_subparsers(required=True)
+    top = argparse.ArgumentParser(prog=prog, description=(__doc__ or "").splitlines()[0])
+    add = top.add_subparsers(required=True, metavar="COMMAND")
     train = add.add_parser("train", help="index, split, train, test once, export (the default)")
     _data_options(train)
     _weights_options(train)
@@ -70,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="chips that show no ship, to measure how well they are refused",
     )
-    train.set_defaults(command=commands.train, request=TrainRequest)
+    train.set_defaults(command="train")
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
     data.add_argument("data", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
     data.add_argument(
@@ -83,25 +93,25 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     data.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
     data.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
-    data.set_defaults(command=commands.data, request=DataRequest)
+    data.set_defaults(command="data")
     pretrain = add.add_parser("pretrain", help="learn features on other SAR chips")
     pretrain.add_argument("chips", type=Path, help="class folders or a zip of them, not ships")
     pretrain.add_argument("--model", choices=NETWORKS, default="vgg16_bn")
     pretrain.add_argument("--width", type=float, help="of a VGG16, see ModelConfig")
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
-    pretrain.set_defaults(command=commands.pretrain, request=PretrainRequest)
+    pretrain.set_defaults(command="pretrain")
     _evaluate_options(add.add_parser("evaluate", help="a model file against its bars, test side"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
     figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
     figure.add_argument("model", type=Path, help="an .onnx file")
     figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    figure.set_defaults(command=commands.figure, request=FigureRequest)
+    figure.set_defaults(command="figure")
     _export_options(add.add_parser("export", help="an exported model in int8"))
     up = add.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")
     up.add_argument("--to", type=Path, default=Path("models"), help="the folder of the default")
-    up.set_defaults(command=commands.promote, request=PromoteRequest)
+    up.set_defaults(command="promote")
     return top
 
 
@@ -114,7 +124,7 @@ def _evaluate_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file made from it")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
-    evaluate.set_defaults(command=commands.evaluate, request=EvaluateRequest)
+    evaluate.set_defaults(command="evaluate")
 
 
 def _export_options(export: argparse.ArgumentParser) -> None:
@@ -126,13 +136,15 @@ def _export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
     export.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL.int8.onnx")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="where prepared chips are")
-    export.set_defaults(command=commands.export, request=ExportRequest)
+    export.set_defaults(command="export")
 
 
 def _matrix_options(matrix: argparse.ArgumentParser) -> None:
     _data_options(matrix)
     _weights_options(matrix)
-    matrix.add_argument("--models", nargs="+", choices=MODELS, help="some of the five")
+    matrix.add_argument(
+        "--models", nargs="+", choices=MODELS, metavar="MODEL", help=f"of {', '.join(MODELS)}"
+    )
     matrix.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1")
     matrix.add_argument("--sweep", choices=SWEEPS, help="compare these instead, on one model")
     matrix.add_argument("--out", type=Path, help="the folder; default runs/matrix-…")
@@ -142,7 +154,7 @@ def _matrix_options(matrix: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a report without pictures of chips, to pass on",
     )
-    matrix.set_defaults(command=run_matrix_command, request=MatrixRequest)
+    matrix.set_defaults(command="matrix")
 
 
 def _data_options(command: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from serving.batch.chunks import Chunk, Work
-from serving.batch.ending import CANNOT_RUN, status_of
+from serving.batch.ending import CANNOT_RUN, PROG, name_of, status_of
 from serving.batch.inputs import (
     ChipEntry,
     InputError,
@@ -40,27 +40,28 @@ from shipchip import ModelError, ShipClassifier, __version__
 ClassifyChunks = Callable[[Iterable[Chunk]], Iterator[list[BatchRow]]]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """The command line, called `prog` in what it prints; returns the exit status."""
     given = list(sys.argv[1:] if argv is None else argv)
     console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
     if given[:1] == ["merge"]:
-        return _merge(given[1:], console)
+        return _merge(given[1:], prog or f"{PROG} merge", console)
+    name = name_of(prog or PROG)
     try:
-        return _run_until_interrupted(parse_request(given), console)
+        return _run_until_interrupted(parse_request(given, prog or PROG), name, console)
     except (CannotRun, InputError, ModelError, OutputError, WorkerDied) as error:
-        console.print(f"serving.batch: {' '.join(str(error).split())}")  # always one line
+        console.print(f"{name}: {' '.join(str(error).split())}")  # always one line
         return CANNOT_RUN
     except PipeClosed:
         return 0
 
 
-def _run_until_interrupted(request: BatchRequest, console: Console) -> int:
+def _run_until_interrupted(request: BatchRequest, name: str, console: Console) -> int:
     try:
         return run_batch(request, console)
     except KeyboardInterrupt as interrupt:
         hint = "" if request.out is None else "; --resume goes on with it"
-        console.print(f"serving.batch: interrupted; {request.out or '-'} is not finished{hint}")
+        console.print(f"{name}: interrupted; {request.out or '-'} is not finished{hint}")
         return status_of(interrupt)
 
 
@@ -219,12 +220,12 @@ def _chunks(job: Job, entries: Sequence[ChipEntry], done: int) -> Iterator[Chunk
         yield Chunk(start, tuple(entries[start : min(start + job.chunk, job.span.stop)]))
 
 
-def _merge(argv: Sequence[str], console: Console) -> int:
-    request = parse_merge(argv)
+def _merge(argv: Sequence[str], prog: str, console: Console) -> int:
+    request = parse_merge(argv, prog)
     try:
         rows = merge(request.out, request.shards, request.existing)
     except OutputError as error:
-        console.print(f"serving.batch merge: {' '.join(str(error).split())}")
+        console.print(f"{name_of(prog)}: {' '.join(str(error).split())}")
         return CANNOT_RUN
     console.print(f"{rows} rows of {len(request.shards)} shards -> {request.out}")
     return 0

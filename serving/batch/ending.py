@@ -9,35 +9,48 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
 CANNOT_RUN = 2
+PROG = "python -m serving.batch"
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_guarded() -> int:
-    """The command of sys.argv; its exit status."""
+def run_guarded(arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run a batch or a merge; returns its exit status.
+
+    arguments  of the command line; default: sys.argv's
+    prog       what usage lines call the command, and lines that say why it ended
+    """
+    say = partial(_say, name_of(prog or PROG))
     _open_closed_streams()
     sys.stderr = io.TextIOWrapper(_Messages(), errors="backslashreplace", line_buffering=True)
-    signal.signal(signal.SIGINT, _end_at_once)
+    signal.signal(signal.SIGINT, partial(_end_at_once, say))
     try:
         from serving.batch.command import main  # noqa: PLC0415 (see the module)
 
         for stop in _STOPS:
             signal.signal(stop, _interrupt)
-        return main()
+        return main(arguments, prog)
     except KeyboardInterrupt as interrupt:
-        _say("interrupted")
+        say("interrupted")
         return status_of(interrupt)
     except Exception as error:  # noqa: BLE001 (the last resort)
         found = " ".join(f"{type(error).__name__}: {error}".split())
-        _say(f"a fault of the program: {found}")
+        say(f"a fault of the program: {found}")
         sys.excepthook(type(error), error, error.__traceback__)
         return CANNOT_RUN
     finally:
         for stop in _STOPS:
             signal.signal(stop, signal.SIG_DFL)
+
+
+def name_of(prog: str) -> str:
+    """What a line of the command starts with: serving.batch, or shipchip classify."""
+    return prog.removeprefix("python -m ")
 
 
 def status_of(interrupt: KeyboardInterrupt) -> int:
@@ -52,14 +65,14 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
+def _end_at_once(say: Callable[[str], None], number: int, _: FrameType | None) -> NoReturn:
     """Exit at once: while modules are imported, an exception may be swallowed or replaced."""
-    _say("interrupted")
+    say("interrupted")
     os._exit(128 + number)
 
 
-def _say(what: str) -> None:
-    sys.stderr.write(f"serving.batch: {what}\n")
+def _say(name: str, what: str) -> None:
+    sys.stderr.write(f"{name}: {what}\n")
 
 
 def _open_closed_streams() -> None:

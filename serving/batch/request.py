@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import ValidationError
 
+from serving.batch.ending import PROG
 from serving.batch.outputs.formats import TextFormat
 from serving.batch.outputs.job import Shard
 from serving.batch.outputs.place import Existing
@@ -83,13 +84,13 @@ class MergeRequest:
     existing: Existing
 
 
-def parse_request(argv: Sequence[str]) -> BatchRequest:
+def parse_request(argv: Sequence[str], prog: str = PROG) -> BatchRequest:
     """The request of a command line.
 
     Raises CannotRun if options contradict each other or a setting is invalid. argparse itself exits
     with status 2 for options that it does not understand.
     """
-    args = _make_parser().parse_args(argv)
+    args = _make_parser(prog).parse_args(argv)
     out = None if args.out == "-" else Path(args.out)
     _check_options(args, out)
     settings = _settings(args)
@@ -117,11 +118,9 @@ def parse_request(argv: Sequence[str]) -> BatchRequest:
     )
 
 
-def parse_merge(argv: Sequence[str]) -> MergeRequest:
-    """The request of `python -m serving.batch merge ...`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m serving.batch merge", description="Join the outputs of all shards."
-    )
+def parse_merge(argv: Sequence[str], prog: str) -> MergeRequest:
+    """The request to join shards, from the words after `merge`."""
+    parser = argparse.ArgumentParser(prog=prog, description="Join the outputs of all shards.")
     parser.add_argument(
         "shards",
         nargs="+",
@@ -170,12 +169,12 @@ def _existing(args: argparse.Namespace) -> Existing:
     return "overwrite" if args.overwrite else "refuse"
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def _make_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serving.batch",
+        prog=prog,
         description="Classify chips, one row a chip, in the order of their paths.",
-        epilog="`python -m serving.batch merge --out FILE SHARD...` joins the outputs of --shard. "
-        "Exit status: 0 all classified, 1 some chips failed (their rows say why), 2 could not run.",
+        epilog="`merge SHARD... --out FILE` joins the outputs of --shard. Exit status: 0 all "
+        "classified, 1 some chips failed (their rows say why), 2 could not run.",
     )
     add = parser.add_argument
     add("sources", nargs="*", metavar="SOURCE", help="folders, zip or tar archives, or chips")
@@ -200,7 +199,9 @@ def _add_chips(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what the chips are").add_argument
     add("--pixel-spacing", type=_spacing, metavar="M", help="metres: 10, or 13.93x3.87")
     add("--polarisation", type=str.upper, choices=get_args(Polarisation), help="plane to take")
-    add("--quantity", choices=get_args(Quantity), default="auto", help="what the samples are")
+    quantities = get_args(Quantity)
+    what = f"of the samples: {', '.join(quantities)}"
+    add("--quantity", choices=quantities, default="auto", metavar="KIND", help=what)
     add(
         "--labelled",
         action="store_true",
@@ -217,7 +218,7 @@ def _add_more(parser: argparse.ArgumentParser) -> None:
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("model and machine").add_argument
-    add("--model", type=Path, help="the .onnx file (default: SHIPCHIP_MODEL, models/ship.onnx)")
+    add("--model", type=Path, help="the .onnx file (default: SHIPCHIP_MODEL, or the default model)")
     add("--device", choices=get_args(Device), help="cuda insists on a GPU (default: auto)")
     add("--batch-size", type=int, metavar="N", help="chips in one model run (default: 32)")
     add(

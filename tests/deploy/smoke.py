@@ -1,4 +1,4 @@
-"""Serve and classify with nothing installed but `.[cpu]`: python -m tests.deploy.smoke
+"""Serve and classify with nothing installed but `.[cpu,serve]`: python -m tests.deploy.smoke
 
 For environments without the tests' own tools, so it takes the standard library and the packages of
 serving alone. Exit status 0 after a line with the answer, else 1 after what went wrong.
@@ -37,7 +37,9 @@ def main() -> None:
     """Import everything, serve, classify."""
     there = [name for name in FOREIGN if importlib.util.find_spec(name)]
     if there:
-        sys.exit(f"{', '.join(there)} installed, so this shows nothing; expected .[cpu] alone")
+        sys.exit(
+            f"{', '.join(there)} installed, so this shows nothing; expected .[cpu,serve] alone"
+        )
     answer = ask()
     sys.stdout.write(f"{import_everything()} modules; a chip is {answer.label}\n")
 

@@ -10,6 +10,7 @@ from serving.batch.command import main as batch
 from serving.batch.rows import column_kind, columns
 from serving.refusals import REFUSALS, Refused
 from serving.schema import ClassifyResponse, ErrorEnvelope
+from shipchip.command import COMMANDS as COMMANDS_OF_SHIPCHIP
 from tests.docs.blocks import ROOT, Block, blocks
 from tests.docs.tables import PAPERS, TABLES, updated, written
 from training.run import main as training
@@ -77,6 +78,14 @@ def test_every_option_of_training_is_documented_and_no_other(
             training([command, "--help"])
     listed = {row for row in TRAINING.splitlines() if row.startswith("| `")}
     assert options_of("\n".join(listed)) == options_of(capsys.readouterr().out)
+
+
+def test_every_command_is_documented_with_its_extras_and_no_other() -> None:
+    text = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    (part,) = re.findall(r"\| command \|.*?\n\n", text, re.S)
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in part.split("\n")[2:-2]]
+    told = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
+    assert told == {name: command.extras for name, command in COMMANDS_OF_SHIPCHIP.items()}
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

@@ -25,6 +25,8 @@ from shipchip.errors import TooManyPixels, TooSmall
 Quantity = Literal["auto", "amplitude", "sigma0", "complex_pairs"]
 # How the samples were stored.
 Encoding = Literal["integer", "float", "complex"]
+# What the samples were read as.
+ReadQuantity = Literal["amplitude", "sigma0", "complex"]
 
 # Names of the planes, by how many there are.
 PLANE_NAMES = {1: ("unknown",), 2: ("VH", "VV"), 4: ("HH", "HV", "VH", "VV")}
@@ -38,12 +40,20 @@ class Chip:
     polarisations    P names: "VV", "VH", "HH", "HV", or "unknown" if the file does not say
     pixel_spacing_m  (row, column) spacing in metres, None if unknown
     encoding         how the samples were stored; (re, im) pairs count as "complex"
+    quantity         what the samples were read as; (re, im) pairs count as "complex"
+    pixel_spacing_from  whether the caller or the file gave pixel_spacing_m; None if unknown
+    clipped          share of the samples that were clipped, 0..1
+    position         (lon, lat) of the centre in degrees (WGS 84), None if unknown
     """
 
     amplitude: NDArray[np.float32]
     polarisations: tuple[str, ...]
     pixel_spacing_m: tuple[float, float] | None
     encoding: Encoding
+    quantity: ReadQuantity = "amplitude"
+    pixel_spacing_from: Literal["request", "file"] | None = None
+    clipped: float = 0.0
+    position: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

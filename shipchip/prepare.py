@@ -8,11 +8,13 @@ sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shipchip.answer import SpacingOrigin, Used
 from shipchip.card import InputSpec
 from shipchip.chip import Chip
 from shipchip.errors import Blank, PolarisationMissing
@@ -25,25 +27,40 @@ _HIGHEST_LEVEL = 65535
 _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
 
-def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
-    """The model input of one chip: float32 (1, S, S), clutter at 0, a ship near 1.
+@dataclass(frozen=True, eq=False)
+class PreparedChip:
+    """A model input, and what its answer has to say about it.
+
+    input     float32 (1, S, S), clutter at 0, a ship near 1
+    used      what it was made with
+    position  (lon, lat) of the chip's centre in degrees (WGS 84), None if unknown
+    """
+
+    input: NDArray[np.float32]
+    used: Used
+    position: tuple[float, float] | None = None
+
+
+def prepare(chip: Chip, spec: InputSpec) -> PreparedChip:
+    """One chip as the model takes it.
 
     Raises PolarisationMissing if the chip has none of the spec's polarisations, Blank if the plane
     is constant (decode refuses a chip only if all its planes are).
     """
-    plane, highest = _plane(chip, spec)
+    name, plane, highest = _plane(chip, spec)
     if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
-    rows, columns = spacing_of(chip, spec)
+    (rows, columns), origin = spacing_of(chip, spec)
     canvas = _resample(plane, clutter, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
         decibels, spec.db_min, spec.db_max
     ).astype(np.float32)
-    return scaled[None]
+    used = Used((rows, columns), origin, name, chip.quantity, chip.clipped or None)
+    return PreparedChip(scaled[None], used, chip.position)
 
 
 def clutter_power(power: NDArray[np.floating]) -> float:
@@ -75,24 +92,27 @@ def _clutter_of_levels(plane: NDArray[np.float32]) -> float:
     return float(counts[: level + 1] @ squares / upto[level])
 
 
-def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
-    """(row, column) metres: the chip's own, else the first spacing rule that applies."""
+def spacing_of(chip: Chip, spec: InputSpec) -> tuple[tuple[float, float], SpacingOrigin]:
+    """(row, column) metres and where they come from: the chip, else the first rule that applies.
+
+    If a chip was made by hand and does not say, its spacing is the caller's: "request".
+    """
     if chip.pixel_spacing_m is not None:
-        return chip.pixel_spacing_m
+        return chip.pixel_spacing_m, chip.pixel_spacing_from or "request"
     side = max(chip.amplitude.shape[1:])
     rule = next(rule for rule in spec.spacing_rules if rule.applies(chip.encoding, side))
-    return rule.spacing_m
+    return rule.spacing_m, "rule"
 
 
-def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
-    """The plane that the model uses, and its highest sample."""
+def _plane(chip: Chip, spec: InputSpec) -> tuple[str, NDArray[np.float32], float]:
+    """The polarisation that the model uses, its plane and its highest sample."""
     for name in spec.polarisations:
         if name in chip.polarisations:
             plane = chip.amplitude[chip.polarisations.index(name)]
             lowest, highest = plane.min(), plane.max()
             if lowest == highest:
                 raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
-            return plane, float(highest)
+            return name, plane, float(highest)
     raise PolarisationMissing(
         f"the chip has {chip.polarisations}, the model takes one of {spec.polarisations}"
     )

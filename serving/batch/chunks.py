@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from serving.batch.inputs import ChipEntry, options_of, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
 from serving.batch.rows import BatchRow, to_row
 from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
-from shipchip import DecodeLimits, ShipClassifier
+from shipchip import DecodeLimits, PreparedChip, ShipClassifier
 from shipchip.card import InputSpec
 from shipchip.classifier import Device
 from shipchip.errors import ChipError
 
-PreparedOrFailure = NDArray[np.float32] | ChipFailure
+PreparedOrFailure = PreparedChip | ChipFailure
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Work:
         return ShipClassifier(self.model, device=self.device, threads=1, sha256=self.sha256)
 
     def prepare(self, chunk: Chunk, spec: InputSpec) -> list[PreparedOrFailure]:
-        """Model inputs (1, S, S), or why there is none. Raises nothing."""
+        """Each chip as the model takes it, or why it cannot be. Raises nothing."""
         return [self._prepare(entry, spec) for entry in chunk.entries]
 
     def classify(
@@ -95,7 +92,7 @@ class Work:
         if self.maps is None or isinstance(item, ChipFailure) or isinstance(result, ChipFailure):
             return
         if result.activation_map is not None:
-            png = draw_map(item, result.activation_map, ships.card.input.db_scale)
+            png = draw_map(item.input, result.activation_map, ships.card.input.db_scale)
             write_map(self.maps, index, entry.name, png)
 
     def _sort_crop(self, index: int, entry: ChipEntry, result: Outcome) -> None:

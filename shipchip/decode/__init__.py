@@ -13,12 +13,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.chip import PLANE_NAMES, Chip, DecodeLimits, Encoding, Quantity
+from shipchip.chip import PLANE_NAMES, Chip, DecodeLimits, Encoding, Quantity, ReadQuantity
 from shipchip.decode import npy, picture, tiff
 from shipchip.decode.raster import Raster
 from shipchip.errors import (
@@ -66,11 +66,12 @@ def decode(
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
     raster = _reader(data)(data, limits)
-    amplitude, names, encoding = _to_amplitude(raster, quantity)
+    amplitude, names, encoding, read_as = _to_amplitude(raster, quantity)
     amplitude, names = _keep(amplitude, names, polarisation)
     _check_content(amplitude)
     spacing = given or (None if raster.spacing_m is None else check_spacing(raster.spacing_m))
-    return Chip(amplitude, names, spacing, encoding)
+    origin: Literal["request", "file"] | None = "request" if given else "file" if spacing else None
+    return Chip(amplitude, names, spacing, encoding, read_as, origin)
 
 
 def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
@@ -87,7 +88,7 @@ def _reader(data: bytes) -> Callable[[bytes, DecodeLimits], Raster]:
 
 def _to_amplitude(
     raster: Raster, quantity: Quantity
-) -> tuple[NDArray[np.float32], tuple[str, ...], Encoding]:
+) -> tuple[NDArray[np.float32], tuple[str, ...], Encoding, ReadQuantity]:
     samples = raster.planes
     if samples.shape[0] not in PLANE_NAMES:
         raise UnsupportedBands(f"{samples.shape[0]} bands; expected 1, 2 or 4 polarisation planes")
@@ -95,14 +96,14 @@ def _to_amplitude(
         raise NonFinite("NaN or infinite samples; fill or crop no-data areas before sending")
     if samples.dtype.kind == "c":
         pairs = [(plane.real, plane.imag) for plane in samples]
-        return _magnitude(pairs), PLANE_NAMES[samples.shape[0]], "complex"
+        return _magnitude(pairs), PLANE_NAMES[samples.shape[0]], "complex", "complex"
     if quantity == "auto":
         quantity = _guess(raster)
     if quantity == "complex_pairs":
         if samples.shape[0] not in (2, 4):
             raise UnsupportedBands(f"(re, im) pairs in {samples.shape[0]} band; expected 2 or 4")
         pairs = list(zip(samples[0::2], samples[1::2], strict=True))
-        return _magnitude(pairs), PLANE_NAMES[len(pairs)], "complex"
+        return _magnitude(pairs), PLANE_NAMES[len(pairs)], "complex", "complex"
     if samples.min() < 0:
         raise Negative(
             f"samples down to {samples.min():g}: decibels? expected amplitude or linear sigma0"
@@ -111,8 +112,8 @@ def _to_amplitude(
     names = raster.polarisations or PLANE_NAMES[samples.shape[0]]
     if quantity == "sigma0":
         roots = (np.sqrt(plane, dtype=np.float64) for plane in samples)
-        return _float32(roots, samples.shape), names, encoding
-    return _float32(samples, samples.shape), names, encoding
+        return _float32(roots, samples.shape), names, encoding, "sigma0"
+    return _float32(samples, samples.shape), names, encoding, "amplitude"
 
 
 def _guess(raster: Raster) -> Quantity:

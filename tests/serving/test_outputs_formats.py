@@ -150,6 +150,15 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
     assert render(()).decode() == MARK + ",".join(COLUMNS) + "\r\n"
 
 
+def test_a_last_number_that_is_cut_short_is_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.csv", [rows_of(names_of(2))[1] | {"lat": 40.25}])
+    content = path.read_bytes()
+    assert content.endswith(b"40.25\r\n")
+    path.write_bytes(content[:-3])
+    with pytest.raises(OutputError, match="the last line has no end"):
+        list(format_of(path).read(path, COLUMNS))
+
+
 def test_every_column_has_a_kind() -> None:
     kinds = {name: column_kind(name) for name in COLUMNS}
     assert {name for name, kind in kinds.items() if kind == "number"} == {
@@ -158,6 +167,10 @@ def test_every_column_has_a_kind() -> None:
         "p_fishing",
         "p_tanker",
         "ood_score",
+        "pixel_spacing_row_m",
+        "pixel_spacing_column_m",
+        "lon",
+        "lat",
     }
     assert kinds["in_distribution"] == "flag"
     assert kinds["prediction_set"] == "set"

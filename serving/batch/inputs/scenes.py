@@ -45,11 +45,12 @@ def options_of(entry: ChipEntry, options: ChipOptions) -> ChipOptions:
     scene = _scene(entry)
     if scene is None:
         return options
-    return replace(
-        options,
-        quantity=scene.quantity if options.quantity == "auto" else options.quantity,
-        pixel_spacing_m=options.pixel_spacing_m or scene.spacing_m(),
-    )
+    if options.quantity == "auto":
+        options = replace(options, quantity=scene.quantity)
+    if options.pixel_spacing_m is None:
+        spacing = scene.spacing_m()
+        options = replace(options, pixel_spacing_m=spacing, pixel_spacing_from="file")
+    return options
 
 
 def _scene(entry: ChipEntry) -> Scene | None:

@@ -7,6 +7,7 @@ import csv
 import importlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -114,6 +115,9 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
                 raise ValueError(f"expected the columns {', '.join(names)}")
             for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
                 yield _typed([text(field) for field in fields], names)
+            # Otherwise a number that is cut short in the last column would be another number.
+            if not _ends_with_a_line(path):
+                raise ValueError("the last line has no end")
         except (ValueError, csv.Error) as error:
             raise _damaged(path, number, error) from error
         finally:
@@ -125,6 +129,12 @@ def _is_marked(path: Path) -> bool:
     mark = MARK.encode()
     with path.open("rb") as file:
         return file.read(len(mark)) == mark
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _typed(fields: Sequence[str], names: Sequence[str]) -> BatchRow:

@@ -265,6 +265,7 @@ class TestInTheBrowser:
     def test_the_csv_has_the_columns_of_a_batch_and_the_answers_of_the_service(
         self, tab: Tab, chips: list[Path], client: httpx.Client
     ) -> None:
+        tab.run("document.querySelector('#spacing').value = '13.93x3.87'")
         tab.choose("#files", chips)
         finished(tab, 3)
         tab.click("#csv")
@@ -274,9 +275,9 @@ class TestInTheBrowser:
         assert list(rows[0]) == COLUMNS
         assert [row["path"] for row in rows] == [path.name for path in chips]
         upload = [("files", (path.name, path.read_bytes())) for path in chips]
-        for row, answer in zip(
-            rows, client.post("/v1/classify", files=upload).json()["results"], strict=True
-        ):
+        given = {"pixel_spacing_m": "13.93x3.87"}
+        answers = client.post("/v1/classify", files=upload, data=given).json()["results"]
+        for row, answer in zip(rows, answers, strict=True):
             assert row["status"] == answer["status"]
             assert row["label"] == answer.get("label", "")
             assert row["error_code"] == answer.get("error", {}).get("code", "")

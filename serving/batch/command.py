@@ -23,11 +23,10 @@ from serving.batch.inputs import (
     label_of,
     stamp_of,
 )
-from serving.batch.outputs.formats import format_of
-from serving.batch.outputs.job import Job, hash_names, hash_stamps
-from serving.batch.outputs.merge import merge
-from serving.batch.outputs.pipe import PipeClosed, to_stdout
-from serving.batch.outputs.place import check_folder, check_place, make_folder
+from serving.batch.outputs.formats import PipeClosed, format_of, to_stdout
+from serving.batch.outputs.job import Job, hash_names, hash_stamps, merge
+from serving.batch.outputs.pictures import check_folder, make_folder
+from serving.batch.outputs.place import check_place
 from serving.batch.outputs.scores import Scores
 from serving.batch.outputs.staging import Staging
 from serving.batch.processes import WorkerDied, classify_in_processes

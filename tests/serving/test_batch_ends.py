@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from serving.batch.command import main
-from serving.batch.outputs.place import MARKER
+from serving.batch.outputs.pictures import MARKER
 from tests.serving.server import ROOT, environment
 
 pytestmark = pytest.mark.slow

@@ -96,7 +96,7 @@ def test_without_pyarrow_parquet_says_what_to_install(
 def test_pyarrow_is_imported_only_when_asked_for() -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "import serving.batch.outputs.merge, serving.batch.outputs.staging;"
+        "import serving.batch.outputs.job, serving.batch.outputs.staging;"
         "import serving.batch.outputs.formats as f;"
         "f.format_of(Path('a.csv')); print('pyarrow' in sys.modules)"
     )

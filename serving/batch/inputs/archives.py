@@ -17,7 +17,7 @@ from pathlib import Path
 
 from serving.batch.inputs.entries import ChipEntry, Fault, tidy, without_copies
 from serving.batch.inputs.tars import TarStore, read_span, tar_members
-from serving.batch.outputs.place import MARKER
+from serving.batch.outputs.pictures import MARKER
 from shipchip.chip import DecodeLimits
 from shipchip.errors import (
     ChipError,

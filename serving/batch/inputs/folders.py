@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving.batch.inputs.entries import InputError
-from serving.batch.outputs.place import MARKER, is_beside_output, is_output
+from serving.batch.outputs.pictures import MARKER
+from serving.batch.outputs.place import is_beside_output, is_output
 from shipchip.files import is_sidecar
 from shipchip.opensarship import CHIP_FOLDER, scene_of
 

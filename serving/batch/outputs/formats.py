@@ -1,6 +1,7 @@
-"""The formats of an output, by its ending: rows -> file, and the same rows back.
+"""The formats of an output: rows -> a file, and the same rows back; or rows -> standard output.
 
-pyarrow is an extra, and is imported only when a Parquet file is asked for.
+pyarrow is an extra, and is imported only when a Parquet file is asked for. Standard output is for
+other programs: nothing is staged or resumed.
 """
 
 import csv
@@ -8,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -215,3 +217,42 @@ _FORMATS = {
 }
 _PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
 ENDINGS = tuple(_FORMATS)
+
+
+class PipeClosed(Exception):
+    """The reader of standard output has closed it, as `head` does: no error, end quietly."""
+
+
+def to_stdout(
+    names: Sequence[str], kind: TextFormat = "csv"
+) -> Callable[[Sequence[BatchRow]], None]:
+    """Write the header now; returns a function that writes rows at once.
+
+    Both raise PipeClosed if the reader is gone, and OutputError for any other error. After that,
+    standard output leads to /dev/null, so that Python's own flush at exit cannot fail again.
+    """
+    render = Renderer(kind, names)
+    _send(render(()))
+    return lambda rows: _send(render(rows))
+
+
+def _send(content: bytes) -> None:
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    try:
+        left = memoryview(content)
+        while left:  # with PYTHONUNBUFFERED, as in containers, a write may take a part only
+            left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        _lead_nowhere()
+        raise PipeClosed from error
+    except OSError as error:
+        _lead_nowhere()
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _lead_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

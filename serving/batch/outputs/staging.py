@@ -27,8 +27,14 @@ from serving.batch.outputs.job import (
     read_output_record,
     write_output_record,
 )
-from serving.batch.outputs.locks import open_locked, write_locked
-from serving.batch.outputs.place import Existing, check_place, job_path, output_errors
+from serving.batch.outputs.place import (
+    Existing,
+    check_place,
+    job_path,
+    open_locked,
+    output_errors,
+    write_locked,
+)
 from serving.batch.rows import BatchRow, OutputError, partial_of, readable
 from shipchip.atomic import sync_folder
 

@@ -24,6 +24,8 @@ _DIGITS = 6
 
 MARK = "\ufeff"
 
+FAILED = "failed"  # in the place of a label, in tables and folders
+
 # With any apostrophes before it: otherwise the names '=a and =a would be the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.batch.outputs.place import output_errors
-from serving.batch.outputs.scores import FAILED
-from serving.batch.rows import OutputError
+from serving.batch.rows import FAILED, OutputError
 from serving.pictures import chip_grey, lay_over
 from shipchip.atomic import replacing
 

@@ -172,7 +172,7 @@ def model_name(ships: ShipClassifier) -> ModelName:
 
 
 def model_info(ships: ShipClassifier, settings: Settings) -> ModelInfo:
-    """The model as GET /v1/model tells of it."""
+    """The model as GET /v1/model answers."""
     return ModelInfo(
         card=ships.card,
         sha256=ships.sha256,

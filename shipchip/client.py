@@ -165,10 +165,10 @@ class Client:
             yield from self._classified(batch, boundary, tail)
 
     def _ask_limits(self) -> _Limits:
-        told = self.model().get("limits")
-        if not isinstance(told, dict):
-            raise ServiceError("GET /v1/model tells no limits; expected a shipchip of this version")
-        return _Limits(told["max_files"], told["max_request_bytes"], told["max_bytes"])
+        limits = self.model().get("limits")
+        if not isinstance(limits, dict):
+            raise ServiceError("GET /v1/model gives no limits; expected a shipchip of this version")
+        return _Limits(limits["max_files"], limits["max_request_bytes"], limits["max_bytes"])
 
     def _classified(
         self, batch: Sequence[_Part | Failure], boundary: str, tail: bytes

@@ -177,7 +177,7 @@ def _spread(
             yield _first(ahead)
     except BrokenProcessPool as error:
         raise WorkerDied(
-            "a worker process has died, perhaps for want of memory: give fewer --workers"
+            "a worker process died, perhaps because memory ran out: use fewer --workers"
         ) from error
     except BaseException:
         # Their rows are not needed any more: do not wait for them.

@@ -56,7 +56,7 @@ def _run_until_interrupted(request: BatchRequest, console: Console) -> int:
     try:
         return run_batch(request, console)
     except KeyboardInterrupt as interrupt:
-        hint = "" if request.out is None else "; --resume goes on with it"
+        hint = "" if request.out is None else "; continue with --resume"
         console.print(f"serving.batch: interrupted; {request.out or '-'} is not finished{hint}")
         return status_of(interrupt)
 

@@ -52,7 +52,7 @@ function cells(result, classes) {
   const bars = element("ul", { class: "bars" }, ...classes.map((name, k) => bar(name, k, result)));
   const set = result.prediction_set.flatMap((name) => [element("span", {}, name), " "]);
   const known = result.in_distribution;
-  const mark = element("span", { class: known ? "known" : "strange" }, known ? "yes" : "⚠ unlike");
+  const mark = element("span", { class: known ? "known" : "strange" }, known ? "yes" : "⚠ no");
   const score = element("span", { class: "quiet" }, `score ${result.ood_score.toFixed(2)}`);
   const verdict = element("span", { class: `verdict ${result.verdict}` }, result.verdict);
   return [

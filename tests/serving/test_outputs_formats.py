@@ -117,7 +117,7 @@ def test_other_columns_are_not_read(tmp_path: Path, ending: str) -> None:
 def test_damage_is_told_with_its_file(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"out{ending}", rows_of(names_of(30)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 3])
-    with pytest.raises(OutputError, match=rf"out{ending}.*make the file anew"):
+    with pytest.raises(OutputError, match=rf"out{ending}.*write the file again"):
         list(format_of(path).read(path, COLUMNS))
 
 

@@ -178,7 +178,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, 
     if size == 100:
         assert list(tmp_path.iterdir()) == []
     else:
-        assert "rows are kept, and --resume goes on after them" in done.stderr
+        assert "rows are kept; continue with --resume" in done.stderr
         kept = partial_of(out).read_bytes().count(b"\n")
         assert run(out, names, job_for(names, chunk=32), existing="resume") == 7 - kept // 32 < 7
     run(out, names, job_for(names, chunk=32), existing="resume")

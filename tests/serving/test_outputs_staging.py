@@ -156,7 +156,7 @@ def test_rows_of_an_unfinished_run_are_given_up_only_when_asked(tmp_path: Path) 
     out = tmp_path / "out.csv"
     run(out, names, job_for(names), most=2)
     rows = partial_of(out).read_bytes()
-    with pytest.raises(OutputError, match=r"rows of an unfinished run; --resume .* --overwrite"):
+    with pytest.raises(OutputError, match=r"unfinished run; .* --resume, .* --overwrite"):
         run(out, names, job_for(names))
     assert partial_of(out).read_bytes() == rows
     assert run(out, names, job_for(names), existing="overwrite") == 3
@@ -204,7 +204,7 @@ def test_another_run_cannot_be_resumed_and_the_difference_is_named(
     out = tmp_path / "out.csv"
     run(out, names, job_for(names), most=4 if finished else 2)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(OutputError, match="begin anew with --overwrite") as raised:
+    with pytest.raises(OutputError, match="start again with --overwrite") as raised:
         Staging.open(out, job_for(names, **changes), names, existing="resume")
     assert told in str(raised.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

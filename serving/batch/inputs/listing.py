@@ -196,8 +196,8 @@ def _check_only(source: str) -> None:
     except FileNotFoundError as error:
         raise InputError(f"nothing at {source}; {_EXPECTED}") from error
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot look at {source}: {told}; {_EXPECTED}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot look at {source}: {reason}; {_EXPECTED}") from error
 
 
 def _refuse_fault(entry: ChipEntry) -> None:

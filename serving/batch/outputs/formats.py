@@ -115,7 +115,7 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
         try:
             if next(reader, None) != list(names):
                 raise ValueError(f"expected the columns {', '.join(names)}")
-            for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
+            for number, fields in enumerate(reader, 1):  # noqa: B007 (for the error)
                 yield _typed([text(field) for field in fields], names)
             # Otherwise a number that is cut short in the last column would be another number.
             if not _ends_with_a_line(path):
@@ -179,7 +179,7 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
             for batch in file.iter_batches(_PARQUET_GROUP):
                 yield from batch.to_pylist()
     except arrow.ArrowInvalid as error:
-        raise OutputError(f"{path}: damaged ({error}); make the file anew") from error
+        raise OutputError(f"{path}: damaged ({error}); write the file again") from error
 
 
 def _parquet_schema(arrow: Any, names: Sequence[str]) -> Any:
@@ -201,7 +201,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _damaged(path: Path, row: int, error: Exception) -> OutputError:
-    return OutputError(f"{path}, row {row}: no row of this run ({error}); make the file anew")
+    return OutputError(f"{path}, row {row}: no row of this run ({error}); write the file again")
 
 
 _FLAGS = {"true": True, "false": False}

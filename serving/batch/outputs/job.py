@@ -156,11 +156,11 @@ def read_output_record(out: Path) -> OutputRecord:
     except OSError as error:
         raise OutputError(
             f"{out} is no finished output of a known run: {path.name} beside it: {error.strerror}; "
-            "make it anew"
+            "write it again"
         ) from error
     except ValidationError as error:
         raise OutputError(
-            f"{path} is no record of a run by this version; make the output anew"
+            f"{path} is no record of a run by this version; write the output again"
         ) from error
 
 
@@ -174,7 +174,7 @@ def check_content(out: Path, record: OutputRecord) -> None:
     if digest != record.sha256:
         raise OutputError(
             f"{out} is not what its run has written: its sha256 is not the one in "
-            f"{record_path(out).name}; make it anew"
+            f"{record_path(out).name}; write it again"
         )
 
 

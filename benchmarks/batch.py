@@ -55,7 +55,7 @@ class _Bench:
         self.options, self.folder, self.table = options, folder, table
         self.ships = ShipClassifier(options.model)
         self.small = draw_chips(_KINDS)
-        chips = [self.ships.prepare(decode(file)) for file in self.small[:BATCH]]
+        chips = [self.ships.prepare(decode(file)).input for file in self.small[:BATCH]]
         self.batch = np.stack(chips)
         self.seconds = 0.0
 

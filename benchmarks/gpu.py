@@ -130,7 +130,7 @@ def compare_answers(options: Options) -> str:
         raise NotRun(f"ONNX Runtime {ort.__version__} has no CUDA provider: see onnxruntime-gpu")
     here, there = (ShipClassifier(MODEL, device=device) for device in ("cpu", "cuda"))
     source = SimulatedSource({"Cargo": 60, "Fishing": 60, "Tanker": 60}, seed=5)
-    inputs = np.stack([here.prepare(source.read(record)) for record in source.index()])
+    inputs = np.stack([here.prepare(source.read(record)).input for record in source.index()])
     inputs = np.concatenate([inputs] * 4)
     rows, rates = [], []
     for ships in (here, there):

@@ -1,6 +1,6 @@
 """What int8 gains, both files measured in turns: `python -m benchmarks.quantisation --help`.
 
-speed    chips a second of ShipClassifier.predict, batches of 32, and their ratio
+speed    chips a second of ShipClassifier.run, batches of 32, and their ratio
 kernels  which operations ONNX Runtime really runs, because an int8 file whose convolutions it
          turns back into fp32 is small and slow
 

@@ -76,7 +76,7 @@ class Bench:
         self.rounds = rounds
         self.litserve = litserve
         self.files = draw_chips(256)
-        chips = [self.ships.prepare(decode(file)) for file in self.files[:BATCH]]
+        chips = [self.ships.prepare(decode(file)).input for file in self.files[:BATCH]]
         self.batch: NDArray[np.float32] = np.stack(chips)
 
     def limit(self) -> tuple[float, float]:

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from serving.chips import ChipFailure, Outcome, PreparedChip
+from serving.chips import ChipFailure, Outcome
 from serving.metrics import ModelMetrics
 from serving.refusals import Refused
 from serving.sessions import ModelRun, ModelSessions
+from shipchip import PreparedChip
 
 _AHEAD = 32  # full batches submitted while all slots are busy: about a second of work
 _RATE_MEMORY = 0.8  # weight of earlier measurements in the running average of chips per second
@@ -116,7 +117,7 @@ class MicroBatcher:
     async def predict(
         self, inputs: Sequence[PreparedChip], places: Places, *, explain: bool
     ) -> list[Outcome]:
-        """Results of prepared inputs (1, S, S), in order; each uses one of `places`.
+        """Results of prepared chips, in order; each uses one of `places`.
 
         If cancelled, chips that are not in a run yet leave the queue.
         """

@@ -5,14 +5,11 @@ The service and batch runs share this code, so a chip gets the same answer in bo
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shipchip import ChipError, DecodeLimits, Prediction, ShipClassifier, decode
+from shipchip import ChipError, DecodeLimits, Prediction, PreparedChip, ShipClassifier, decode
 from shipchip.card import InputSpec
 from shipchip.chip import Quantity
 from shipchip.prepare import prepare
@@ -26,12 +23,14 @@ log = logging.getLogger(__name__)
 class ChipOptions:
     """What the caller knows about the chips; the meanings are those of shipchip.decode.
 
-    pixel_spacing_m  (row, column) metres on the ground
+    pixel_spacing_m     (row, column) metres on the ground
+    pixel_spacing_from  "file" if the spacing is that of the chip's scene
     """
 
     polarisation: Polarisation | None = None
     pixel_spacing_m: tuple[float, float] | None = None
     quantity: Quantity = "auto"
+    pixel_spacing_from: Literal["request", "file"] = "request"
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,13 @@ class ChipFailure:
     message: str
 
 
-PreparedChip = NDArray[np.float32]
 Outcome = Prediction | ChipFailure
 
 
 def prepare_chip(
     source: bytes | Path, options: ChipOptions, spec: InputSpec, limits: DecodeLimits
 ) -> PreparedChip | ChipFailure:
-    """The model input (1, S, S) of one chip, or why there is none. Raises nothing."""
+    """One chip as the model takes it, or why it cannot be. Raises nothing."""
     try:
         chip = decode(
             source,
@@ -58,6 +56,8 @@ def prepare_chip(
             quantity=options.quantity,
             limits=limits,
         )
+        if options.pixel_spacing_m is not None:
+            chip = replace(chip, pixel_spacing_from=options.pixel_spacing_from)
         return prepare(chip, spec)
     except ChipError as error:
         return ChipFailure(error.code, str(error))
@@ -71,13 +71,13 @@ def prepare_chip(
 def predict_each(
     ships: ShipClassifier, batch: Sequence[PreparedChip], explain: bool
 ) -> list[Outcome]:
-    """Results of prepared inputs (1, S, S), in order.
+    """Results of prepared chips, in order.
 
     If the run fails, its chips are run one by one: the chip that fails again is a ChipFailure
     `internal_error`, and the error is logged.
     """
     try:
-        return list(ships.predict(np.stack(batch), explain=explain))
+        return list(ships.predict(batch, explain=explain))
     # ONNX Runtime's exceptions have no common base class. Whatever the run raises must not cost
     # other requests their answers; it is logged below, chip by chip.
     except Exception:

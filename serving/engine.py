@@ -12,13 +12,13 @@ from contextvars import copy_context
 from typing import Any
 
 from serving.batching import MicroBatcher, Places
-from serving.chips import ChipFailure, ChipOptions, Outcome, PreparedChip, prepare_chip
+from serving.chips import ChipFailure, ChipOptions, Outcome, prepare_chip
 from serving.metrics import ModelMetrics
 from serving.pictures import explain_chips
 from serving.refusals import Refused
 from serving.sessions import open_sessions
 from serving.settings import Settings
-from shipchip import ShipClassifier
+from shipchip import PreparedChip, ShipClassifier
 
 # Files decoded in one call on a thread. The call costs as much as decoding a small chip; larger
 # parts would keep the model idle until the last file of a long request is decoded.

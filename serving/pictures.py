@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from serving.chips import ChipFailure, PreparedChip
-from shipchip import Prediction
+from serving.chips import ChipFailure
+from shipchip import Prediction, PreparedChip
 
 Pixels = NDArray[np.uint8]
 
@@ -55,7 +55,7 @@ def explain_chips(
     results: Sequence[Prediction | ChipFailure],
     db_scale: float,
 ) -> list[Prediction | ChipFailure]:
-    """Results with their pictures, of prepared chips (1, S, S); `db_scale` as in the card.
+    """Results with their pictures, of prepared chips; `db_scale` as in the card.
 
     What has failed, or has no activation map, stays as it is.
     """
@@ -70,7 +70,7 @@ def explain_chips(
 def _explained(chip: PreparedChip, prediction: Prediction, db_scale: float) -> Prediction:
     if prediction.activation_map is None:
         return prediction
-    grey = chip_grey(chip[0] * db_scale)
+    grey = chip_grey(chip.input[0] * db_scale)
     heated = lay_over(grey, prediction.activation_map)
     return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(heated))
 

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from serving.chips import ChipFailure
 from serving.pictures import ExplainedPrediction
 from serving.settings import Settings
 from shipchip import ModelCard, Prediction, ShipClassifier
+from shipchip.answer import SpacingOrigin, Verdict
+from shipchip.chip import ReadQuantity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 # The data alone, without `data:image/png;base64,` before it.
@@ -16,11 +18,35 @@ Base64Png = Annotated[
 ]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class ErrorDetail(BaseModel):
     """Programs branch on `code`, which is stable; people read `message`."""
 
     code: str
     message: str
+
+
+class ChipUsed(BaseModel):
+    """What was assumed of a chip."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    pixel_spacing_m: tuple[float, float] = Field(description="row, column: metres on the ground")
+    pixel_spacing_from: SpacingOrigin = Field(
+        description="the request, the file, or a rule of the model card: a guess"
+    )
+    polarisation: Literal["VV", "VH", "HH", "HV", "unknown"] = Field(
+        description="of the plane that the model saw"
+    )
+    quantity: ReadQuantity = Field(description="what the samples were read as")
+    clipped: Probability | None = Field(
+        default=None,
+        exclude_if=_is_none,
+        description="share of the samples that were clipped; absent if none were",
+    )
 
 
 class ChipOk(BaseModel):
@@ -38,13 +64,24 @@ class ChipOk(BaseModel):
         description="false: unlike the training chips, doubt every number here"
     )
     ood_score: float = Field(description="about 1 for chips like the training chips, then higher")
+    verdict: Verdict = Field(
+        description="sure: the label is the only class in the prediction set; undecided: there are "
+        "several; unlike: out of distribution"
+    )
+    used: ChipUsed = Field(description="what was assumed of the chip")
+    lon: float | None = Field(
+        description="degrees (WGS 84) of the chip's centre; null unless the file is georeferenced"
+    )
+    lat: float | None = Field(description="the same")
     preview: Base64Png | None = Field(
         default=None,
+        exclude_if=_is_none,
         description="with `explain`: the chip as the model saw it, black at 6 dB below clutter and "
         "white at 36 dB above",
     )
     activation_map: Base64Png | None = Field(
         default=None,
+        exclude_if=_is_none,
         description="with `explain`: `preview` with the label's class activation map over it, in "
         "colours of its share of the map's highest value; no colour where the map is nothing",
     )
@@ -120,6 +157,10 @@ def chip_result(filename: str, result: Prediction | ChipFailure) -> ChipOk | Chi
         prediction_set=list(result.prediction_set),
         in_distribution=result.in_distribution,
         ood_score=result.ood_score,
+        verdict=result.verdict,
+        used=ChipUsed.model_validate(result.used),
+        lon=result.lon,
+        lat=result.lat,
         preview=drawn.preview if drawn else None,
         activation_map=drawn.overlay if drawn else None,
     )
@@ -131,7 +172,7 @@ def model_name(ships: ShipClassifier) -> ModelName:
 
 
 def model_info(ships: ShipClassifier, settings: Settings) -> ModelInfo:
-    """The model as GET /v1/model tells of it."""
+    """The model as GET /v1/model answers."""
     return ModelInfo(
         card=ships.card,
         sha256=ships.sha256,

@@ -158,4 +158,4 @@ class Shipchip:
         failed = sum(result.status == "error" for result in told.results)
         logs.note(chips=len(form.files), failed=failed)
         status = HTTPStatus.OK if failed < len(form.files) else HTTPStatus.UNPROCESSABLE_ENTITY
-        return json_response(told.model_dump_json(exclude_none=True), status)
+        return json_response(told.model_dump_json(), status)

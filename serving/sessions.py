@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.chips import Outcome, PreparedChip, predict_each
+from serving.chips import Outcome, predict_each
 from serving.settings import Settings
-from shipchip import ShipClassifier
+from shipchip import PreparedChip, ShipClassifier
 
 # On one core a larger run is no faster per chip (docs/performance.md) and needs more memory.
 _CHIPS_A_CORE = 16
@@ -50,7 +50,7 @@ class ModelSessions:
         """Run both sessions once; blocks."""
         size = self._all_cores.card.input.size
         for ships in (self._all_cores, self._one_core):
-            ships.predict(np.zeros((1, 1, size, size), np.float32), explain=True)
+            ships.run(np.zeros((1, 1, size, size), np.float32), maps=True)
 
     async def predict(
         self,
@@ -60,7 +60,7 @@ class ModelSessions:
         explain: bool,
         alone: bool,
     ) -> ModelRun | None:
-        """Results of prepared inputs (1, S, S), in order; a chip that fails in a run fails alone.
+        """Results of prepared chips, in order; a chip that fails in a run fails alone.
 
         `alone` uses all cores. Calls beyond `count` wait for a free slot, and return None if their
         chips are no longer `wanted` by then. RuntimeError or CancelledError after `close`.

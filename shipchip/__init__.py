@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from shipchip.answer import Used
     from shipchip.card import InputSpec, ModelCard
     from shipchip.chip import Chip, DecodeLimits
     from shipchip.classifier import Prediction, ShipClassifier
     from shipchip.decode import decode
     from shipchip.errors import ChipError, ModelError, ShipchipError
-    from shipchip.prepare import prepare
+    from shipchip.prepare import PreparedChip, prepare
 
 __version__ = "0.1.0"
 
@@ -36,8 +37,10 @@ __all__ = [
     "ModelCard",
     "ModelError",
     "Prediction",
+    "PreparedChip",
     "ShipClassifier",
     "ShipchipError",
+    "Used",
     "decode",
     "prepare",
 ]
@@ -50,8 +53,10 @@ _MODULES = {
     "ModelCard": "card",
     "ModelError": "errors",
     "Prediction": "classifier",
+    "PreparedChip": "prepare",
     "ShipClassifier": "classifier",
     "ShipchipError": "errors",
+    "Used": "answer",
     "decode": "decode",
     "prepare": "prepare",
 }

@@ -10,12 +10,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from shipchip.answer import Used, Verdict, verdict_of
 from shipchip.card import ModelCard, card_from_metadata
 from shipchip.chip import Chip, DecodeLimits, Quantity
 from shipchip.decode import decode
 from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
 from shipchip.model_file import DEFAULT_MODEL, read_model
-from shipchip.prepare import prepare
+from shipchip.prepare import PreparedChip, prepare
 from shipchip.trust import Trust
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -32,6 +33,8 @@ class Prediction:
     prediction_set   classes that contain the true one with the card's coverage (conformal)
     in_distribution  False: the chip is unlike the training chips, do not rely on the numbers
     ood_score        >= 0, about 1 for chips like the training chips, higher for others
+    used             what was assumed of the chip: pixel spacing, polarisation, quantity
+    lon, lat         of the chip's centre, degrees (WGS 84); None unless the file is georeferenced
     activation_map   float32 (h, w) class activation of `label`; None if not requested
     """
 
@@ -41,7 +44,15 @@ class Prediction:
     prediction_set: tuple[str, ...]
     in_distribution: bool
     ood_score: float
+    used: Used
+    lon: float | None = None
+    lat: float | None = None
     activation_map: NDArray[np.float32] | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """How far to rely on `label`: see shipchip.answer.verdict_of."""
+        return verdict_of(self.in_distribution, self.prediction_set)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +98,8 @@ class ShipClassifier:
         """The class names, in the order of the logits."""
         return self.card.classes
 
-    def prepare(self, chip: Chip) -> NDArray[np.float32]:
-        """The model input (1, S, S) of one chip, by the card's InputSpec."""
+    def prepare(self, chip: Chip) -> PreparedChip:
+        """One chip as the model takes it, by the card's InputSpec."""
         return prepare(chip, self.card.input)
 
     def classify_file(
@@ -113,19 +124,22 @@ class ShipClassifier:
 
     def classify(self, chips: Sequence[Chip], *, explain: bool = False) -> list[Prediction]:
         """Predictions for decoded chips, in order; one batch."""
-        if not chips:
-            return []
-        return self.predict(np.stack([self.prepare(chip) for chip in chips]), explain=explain)
+        return self.predict([self.prepare(chip) for chip in chips], explain=explain)
 
-    def predict(self, inputs: NDArray[np.float32], *, explain: bool = False) -> list[Prediction]:
-        """Predictions for prepared inputs (N, 1, S, S), in order; one batch."""
-        outputs = self.run(inputs, maps=explain)
+    def predict(
+        self, prepared: Sequence[PreparedChip], *, explain: bool = False
+    ) -> list[Prediction]:
+        """Predictions for prepared chips, in order; one batch."""
+        if not prepared:
+            return []
+        outputs = self.run(np.stack([chip.input for chip in prepared]), maps=explain)
         probs = self.trust.probabilities(outputs.logits)
         member = self.trust.prediction_sets(probs)
         scores = self.trust.score_ood(outputs.embedding)
         known = self.trust.score_ood.in_distribution(scores)
         best = probs.argmax(axis=1)
         maps = outputs.activation_map
+        positions = [chip.position or (None, None) for chip in prepared]
         return [
             Prediction(
                 label=self.classes[k],
@@ -136,6 +150,9 @@ class ShipClassifier:
                 ),
                 in_distribution=bool(known[i]),
                 ood_score=float(scores[i]),
+                used=prepared[i].used,
+                lon=positions[i][0],
+                lat=positions[i][1],
                 activation_map=None if maps is None else maps[i, k],
             )
             for i, k in enumerate(best)

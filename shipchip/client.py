@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
+from shipchip.answer import Used, Verdict
 from shipchip.errors import ChipError, ServiceError, TooLarge
 from shipchip.files import read_chip_file
 from shipchip.spacing import Spacing, spacing_text
@@ -32,7 +33,7 @@ _MAX_NAME = 200  # characters; the service takes 255
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """One chip's answer; the numbers are those of shipchip.Prediction.
+    """One chip's answer; the fields are those of shipchip.Prediction.
 
     name            the path as it was given, or "#N" if the Nth source was bytes
     preview         with `explain`: a PNG file, the chip as the model saw it; else None
@@ -46,6 +47,10 @@ class Answer:
     prediction_set: tuple[str, ...]
     in_distribution: bool
     ood_score: float
+    verdict: Verdict
+    used: Used
+    lon: float | None
+    lat: float | None
     preview: bytes | None = None
     activation_map: bytes | None = None
     ok: Literal[True] = field(default=True, init=False)
@@ -160,10 +165,10 @@ class Client:
             yield from self._classified(batch, boundary, tail)
 
     def _ask_limits(self) -> _Limits:
-        told = self.model().get("limits")
-        if not isinstance(told, dict):
-            raise ServiceError("GET /v1/model tells no limits; expected a shipchip of this version")
-        return _Limits(told["max_files"], told["max_request_bytes"], told["max_bytes"])
+        limits = self.model().get("limits")
+        if not isinstance(limits, dict):
+            raise ServiceError("GET /v1/model gives no limits; expected a shipchip of this version")
+        return _Limits(limits["max_files"], limits["max_request_bytes"], limits["max_bytes"])
 
     def _classified(
         self, batch: Sequence[_Part | Failure], boundary: str, tail: bytes
@@ -241,5 +246,20 @@ def _result(name: str, result: dict[str, Any]) -> Answer | Failure:
         prediction_set=tuple(result["prediction_set"]),
         in_distribution=result["in_distribution"],
         ood_score=result["ood_score"],
+        verdict=result["verdict"],
+        used=_used(result["used"]),
+        lon=result["lon"],
+        lat=result["lat"],
         **{key: png and base64.b64decode(png) for key, png in pictures.items()},
+    )
+
+
+def _used(used: dict[str, Any]) -> Used:
+    row, column = used["pixel_spacing_m"]
+    return Used(
+        pixel_spacing_m=(row, column),
+        pixel_spacing_from=used["pixel_spacing_from"],
+        polarisation=used["polarisation"],
+        quantity=used["quantity"],
+        clipped=used.get("clipped"),
     )

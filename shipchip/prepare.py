@@ -8,11 +8,13 @@ sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shipchip.answer import SpacingOrigin, Used
 from shipchip.card import InputSpec
 from shipchip.chip import Chip
 from shipchip.errors import Blank, NoData, PolarisationMissing
@@ -26,24 +28,37 @@ _MOST_MISSING = 0.5
 _MOST_POWER = 1e30  # times the clutter: 300 dB, and still far from float32's end when summed
 
 
-def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
-    """The model input of one chip: float32 (1, S, S), clutter at 0, a ship near 1.
+@dataclass(frozen=True, eq=False)
+class PreparedChip:
+    """A model input, and what its answer has to say about it.
+
+    input     float32 (1, S, S), clutter at 0, a ship near 1
+    used      what it was made with
+    position  (lon, lat) of the chip's centre in degrees (WGS 84), None if unknown
+    """
+
+    input: NDArray[np.float32]
+    used: Used
+    position: tuple[float, float] | None = None
+
+
+def prepare(chip: Chip, spec: InputSpec) -> PreparedChip:
+    """One chip as the model takes it.
 
     Raises PolarisationMissing if the chip has none of the spec's polarisations, Blank if the plane
     is constant (decode refuses a chip only if all its planes are), NoData if more than half of what
     the model would see of it is missing.
     """
     number = _plane_number(chip, spec)
-    plane = chip.amplitude[number]
+    name, plane = chip.polarisations[number], chip.amplitude[number]
     lowest, highest = plane.min(), float(plane.max())
     if lowest == highest:
-        name = chip.polarisations[number]
         raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
     if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
-    rows, columns = spacing_of(chip, spec)
+    (rows, columns), origin = spacing_of(chip, spec)
     row_zoom, column_zoom = rows / spec.spacing_m, columns / spec.spacing_m
     if chip.valid is not None:
         _check_missing(chip.valid[number], row_zoom, column_zoom, spec.size)
@@ -53,7 +68,8 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
         decibels, spec.db_min, spec.db_max
     ).astype(np.float32)
-    return scaled[None]
+    used = Used((rows, columns), origin, name, chip.quantity, chip.clipped or None)
+    return PreparedChip(scaled[None], used, chip.position)
 
 
 def clutter_power(power: NDArray[np.floating]) -> float:
@@ -85,13 +101,16 @@ def _clutter_of_levels(plane: NDArray[np.float32]) -> float:
     return float(counts[: level + 1] @ squares / upto[level])
 
 
-def spacing_of(chip: Chip, spec: InputSpec) -> tuple[float, float]:
-    """(row, column) metres: the chip's own, else the first spacing rule that applies."""
+def spacing_of(chip: Chip, spec: InputSpec) -> tuple[tuple[float, float], SpacingOrigin]:
+    """(row, column) metres and where they come from: the chip, else the first rule that applies.
+
+    If a chip was made by hand and does not say, its spacing is the caller's: "request".
+    """
     if chip.pixel_spacing_m is not None:
-        return chip.pixel_spacing_m
+        return chip.pixel_spacing_m, chip.pixel_spacing_from or "request"
     side = max(chip.amplitude.shape[1:])
     rule = next(rule for rule in spec.spacing_rules if rule.applies(chip.encoding, side))
-    return rule.spacing_m
+    return rule.spacing_m, "rule"
 
 
 def _plane_number(chip: Chip, spec: InputSpec) -> int:

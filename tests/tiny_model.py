@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from shipchip import PreparedChip, Used
 from shipchip.card import CARD_KEY, InputSpec, ModelCard, OodSpec, SpacingRule, TrustSpec
 
 SIZE = 32
@@ -23,6 +24,11 @@ SIDES = {"Fishing": 3, "Tanker": 9, "Cargo": 20}
 # it; the lines cross at 0.04 and at 0.2.
 _SLOPES = {"Fishing": 0.0, "Tanker": 50.0, "Cargo": 100.0}
 _OFFSETS = {"Fishing": 0.0, "Tanker": -2.0, "Cargo": -12.0}
+
+
+def prepared_of(model_input: NDArray[np.float32]) -> PreparedChip:
+    """An input (1, S, S) that was made without decode and prepare."""
+    return PreparedChip(model_input, Used((10.0, 10.0), "request", "VV", "amplitude"))
 
 
 def tiny_card(**changes: object) -> ModelCard:

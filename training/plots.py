@@ -217,7 +217,7 @@ def draw_answers(ships: ShipClassifier, chips: list[tuple[str, Chip]], path: Pat
     for axis in axes.flat:
         axis.axis("off")
     for axis, (truth, chip), answer in zip(axes.flat, chips, answers, strict=False):
-        axis.imshow(ships.prepare(chip)[0], cmap="gray", vmin=-0.5, vmax=1.8)
+        axis.imshow(ships.prepare(chip).input[0], cmap="gray", vmin=-0.5, vmax=1.8)
         mark = "" if answer.in_distribution else ", unlike training"
         axis.set_title(
             f"{answer.label} {answer.confidence:.0%}{mark}\nset: {', '.join(answer.prediction_set)}"

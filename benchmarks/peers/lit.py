@@ -9,12 +9,8 @@ import sys
 from typing import Any
 
 import litserve
-import numpy as np
-from numpy.typing import NDArray
 
-from shipchip import Prediction, ShipClassifier, decode
-
-Chip = NDArray[np.float32]
+from shipchip import Prediction, PreparedChip, ShipClassifier, decode
 
 
 class ShipApi(litserve.LitAPI):  # type: ignore[misc]  # litserve is not installed where mypy runs
@@ -27,14 +23,14 @@ class ShipApi(litserve.LitAPI):  # type: ignore[misc]  # litserve is not install
 
     # LitServe reads the annotation of `request`: with none, it gives the form.
     def decode_request(self, request):  # type: ignore[no-untyped-def]
-        """An uploaded file, prepared: float32 (1, S, S)."""
+        """An uploaded file, prepared."""
         return self.ships.prepare(decode(request["image"].file.read()))
 
-    def batch(self, inputs: list[Chip]) -> Chip:
-        """Prepared chips as one array."""
-        return np.stack(inputs)
+    def batch(self, inputs: list[PreparedChip]) -> list[PreparedChip]:
+        """The classifier joins them itself."""
+        return inputs
 
-    def predict(self, x: Chip) -> list[Prediction]:
+    def predict(self, x: list[PreparedChip]) -> list[Prediction]:
         """A run."""
         return self.ships.predict(x)
 

@@ -1,26 +1,37 @@
-"""A chunk of entries -> its rows, wherever it is computed.
+"""A chunk of entries -> its rows, wherever that is computed; and all chunks, over local processes.
 
 The chips of a chunk are one model run on one core (or one GPU). So a chip gets the same digits in
 one process or many, when resumed, in a shard and on a cluster.
+
+On CPUs each process decodes its chunks and runs its own copy of the model on one core: only names
+and rows pass between processes. With a GPU the processes decode, and this process runs the model.
 """
 
-from collections.abc import Sequence
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import chain, islice
+from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from serving.batch.inputs import ChipEntry, options_of, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
 from serving.batch.rows import BatchRow, to_row
 from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
-from shipchip import DecodeLimits, ShipClassifier
+from shipchip import DecodeLimits, PreparedChip, ShipClassifier
 from shipchip.card import InputSpec
 from shipchip.classifier import Device
 from shipchip.errors import ChipError
 
-PreparedOrFailure = NDArray[np.float32] | ChipFailure
+PreparedOrFailure = PreparedChip | ChipFailure
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Work:
         return ShipClassifier(self.model, device=self.device, threads=1, sha256=self.sha256)
 
     def prepare(self, chunk: Chunk, spec: InputSpec) -> list[PreparedOrFailure]:
-        """Model inputs (1, S, S), or why there is none. Raises nothing."""
+        """Each chip as the model takes it, or why it cannot be. Raises nothing."""
         return [self._prepare(entry, spec) for entry in chunk.entries]
 
     def classify(
@@ -95,7 +106,7 @@ class Work:
         if self.maps is None or isinstance(item, ChipFailure) or isinstance(result, ChipFailure):
             return
         if result.activation_map is not None:
-            png = draw_map(item, result.activation_map, ships.card.input.db_scale)
+            png = draw_map(item.input, result.activation_map, ships.card.input.db_scale)
             write_map(self.maps, index, entry.name, png)
 
     def _sort_crop(self, index: int, entry: ChipEntry, result: Outcome) -> None:
@@ -109,3 +120,127 @@ class Work:
             except ChipError:
                 return  # its row says why
         sort_crop(self.crops, label, index, entry.name, chip, copy=self.copy)
+
+
+Done = TypeVar("Done")
+
+
+class WorkerDied(Exception):
+    """A worker process died, most likely because memory ran out."""
+
+
+def classify_in_processes(
+    chunks: Iterable[Chunk], work: Work, ships: ShipClassifier, workers: int
+) -> Iterator[list[BatchRow]]:
+    """The rows of each chunk, in order; memory is bounded for any number of chunks.
+
+    work     with the SHA-256 of the model, which the processes open as well
+    ships    the model of `work`, open
+    workers  processes; with one, or with one chunk, this process does everything
+
+    Raises WorkerDied, and ModelError if the model file was replaced since `ships` was opened.
+    """
+    remaining = iter(chunks)
+    first = list(islice(remaining, 2))
+    spec = ships.card.input
+    if workers == 1 or len(first) < 2:
+        for chunk in (*first, *remaining):
+            yield work.classify(chunk, work.prepare(chunk, spec), ships)
+        return
+    todo = chain(first, remaining)
+    if ships.provider == "CPUExecutionProvider":
+        for _, rows in _spread(_classify, todo, workers, partial(_hold, work, spec)):
+            yield rows
+    else:
+        for chunk, prepared in _spread(_prepare, todo, workers, partial(_hold, work, spec)):
+            yield work.classify(chunk, prepared, ships)
+
+
+def _spread(
+    task: Callable[[Chunk], Done],
+    chunks: Iterator[Chunk],
+    workers: int,
+    begin: Callable[[], None],
+) -> Iterator[tuple[Chunk, Done]]:
+    """`task` of each chunk, in order; at most two chunks per worker are in flight."""
+    # Forked processes would share ONNX Runtime's threads and locks.
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(begin,))
+    ahead: deque[tuple[Chunk, Future[Done]]] = deque()
+    try:
+        for chunk in chunks:
+            with _signals_held():
+                ahead.append((chunk, pool.submit(task, chunk)))
+            if len(ahead) > 2 * workers:
+                yield _first(ahead)
+        while ahead:
+            yield _first(ahead)
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a worker process died, perhaps because memory ran out: use fewer --workers"
+        ) from error
+    except BaseException:
+        # Their rows are not needed any more: do not wait for them.
+        for worker in active_children():
+            worker.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold back interrupts until the block ends, while worker processes are created.
+
+    The workers inherit the blocked signals. Ctrl-C goes to all processes of a terminal, but only
+    this process may act on it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _first(ahead: deque[tuple[Chunk, Future[Done]]]) -> tuple[Chunk, Done]:
+    chunk, future = ahead.popleft()
+    return chunk, future.result()
+
+
+# State of a worker process.
+_work: Work
+_spec: InputSpec
+
+
+def _begin(begin: Callable[[], None]) -> None:
+    """First call in a worker process: it can be terminated, and does not outlive its parent."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _hold(work: Work, spec: InputSpec) -> None:
+    global _work, _spec
+    _work, _spec = work, spec
+
+
+@cache
+def _ships() -> ShipClassifier:
+    """The model of this process, opened with the first chunk: then an error reaches the parent,
+    which can report it; an error at process start would not."""
+    return _work.open()
+
+
+def _classify(chunk: Chunk) -> list[BatchRow]:
+    return _work.classify(chunk, _work.prepare(chunk, _spec), _ships())
+
+
+def _prepare(chunk: Chunk) -> list[PreparedOrFailure]:
+    return _work.prepare(chunk, _spec)

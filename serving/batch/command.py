@@ -5,7 +5,7 @@ not (their rows say why), 2 could not run (one line says why), 130 interrupted (
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
@@ -14,27 +14,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from serving.batch.chunks import Chunk, Work
+from serving.batch.chunks import Chunk, Work, WorkerDied, classify_in_processes
 from serving.batch.ending import CANNOT_RUN, PROG, name_of, status_of
 from serving.batch.inputs import (
     ChipEntry,
     InputError,
     TarStore,
-    label_of,
+    list_entries,
+    read_list,
     stamp_of,
 )
-from serving.batch.outputs.formats import format_of
-from serving.batch.outputs.job import Job, hash_names, hash_stamps
-from serving.batch.outputs.merge import merge
-from serving.batch.outputs.pipe import PipeClosed, to_stdout
-from serving.batch.outputs.place import check_folder, check_place, make_folder
-from serving.batch.outputs.scores import Scores
+from serving.batch.outputs.formats import PipeClosed, format_of, to_stdout
+from serving.batch.outputs.job import Job, hash_names, hash_stamps, merge
+from serving.batch.outputs.pictures import check_folder, make_folder
+from serving.batch.outputs.place import check_place, own_files
 from serving.batch.outputs.staging import Staging
-from serving.batch.processes import WorkerDied, classify_in_processes
-from serving.batch.progress import Tally, progress
 from serving.batch.request import BatchRequest, CannotRun, parse_merge, parse_request
 from serving.batch.rows import BatchRow, OutputError, columns, readable
-from serving.batch.sources import entries_of
+from serving.batch.summary import Summary, progress
 from shipchip import ModelError, ShipClassifier, __version__
 
 ClassifyChunks = Callable[[Iterable[Chunk]], Iterator[list[BatchRow]]]
@@ -60,7 +57,7 @@ def _run_until_interrupted(request: BatchRequest, name: str, console: Console) -
     try:
         return run_batch(request, console)
     except KeyboardInterrupt as interrupt:
-        hint = "" if request.out is None else "; --resume goes on with it"
+        hint = "" if request.out is None else "; continue with --resume"
         console.print(f"{name}: interrupted; {request.out or '-'} is not finished{hint}")
         return status_of(interrupt)
 
@@ -72,7 +69,7 @@ def run_batch(request: BatchRequest, console: Console) -> int:
     for folder in request.picture_folders:
         check_folder(folder)
     work, ships = open_work(request)
-    summary = _Summary(ships.classes if request.labelled else None)
+    summary = Summary(ships.classes if request.labelled else None)
     with ExitStack() as stack:
         store = stack.enter_context(TarStore(work.limits, named=request.engine == "ray"))
         entries = entries_of(request, store, console)
@@ -89,18 +86,49 @@ def run_batch(request: BatchRequest, console: Console) -> int:
     return 1 if summary.tally.failed else 0
 
 
-class _Summary:
-    """What the console says at the end."""
+def entries_of(request: BatchRequest, store: TarStore, console: Console) -> list[ChipEntry]:
+    """The sorted entries. CannotRun if there are none, InputError if they cannot be listed."""
+    sources, listed = list(request.sources), _listed(request.list_name)
+    if request.expand_list:
+        sources, listed = [*sources, *listed], []
+    own = () if request.out is None else own_files(request.out)
+    left_out: list[str] = []
+    entries = list_entries(
+        sources,
+        listed=listed,
+        patterns=request.patterns,
+        without=[*request.picture_folders, *own],
+        left_out=left_out.append,
+        store=store,
+    )
+    outputs = _few(dict.fromkeys(left_out))
+    if not entries:
+        other = f" but what earlier runs wrote ({outputs})" if outputs else ""
+        asked = _few([*sources, *listed])
+        raise CannotRun(f"no files in {asked}{other}; expected chips (PNG, JPEG, TIFF or .npy)")
+    if outputs:
+        console.print(f"left out, because earlier runs wrote it: {outputs}")
+    return entries
 
-    def __init__(self, classes: Sequence[str] | None) -> None:
-        self.tally = Tally()
-        self.scores = None if classes is None else Scores(classes)
 
-    def add(self, rows: Iterable[BatchRow], entries: Iterable[ChipEntry]) -> None:
-        for row, entry in zip(rows, entries, strict=True):
-            self.tally.add(row)
-            if self.scores is not None:
-                self.scores.add(label_of(entry, self.scores.classes), row)
+def _few(names: Collection[str]) -> str:
+    """The first names in one line."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return readable(" ".join(f"{', '.join(islice(names, 3))}{more}".split()))
+
+
+def _listed(place: str | None) -> list[str]:
+    if place is None:
+        return []
+    if place == "-":
+        if sys.stdin is None:
+            raise CannotRun("cannot read the list: standard input is closed")
+        return read_list(sys.stdin.buffer)
+    try:
+        with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
+            return read_list(file)
+    except OSError as error:
+        raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
 
 
 def _stream(
@@ -108,7 +136,7 @@ def _stream(
     job: Job,
     entries: Sequence[ChipEntry],
     classify: ClassifyChunks,
-    summary: _Summary,
+    summary: Summary,
     console: Console,
 ) -> None:
     write = to_stdout(job.columns, request.text_format)

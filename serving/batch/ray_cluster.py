@@ -17,8 +17,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
-from serving.batch.chunks import Chunk, Work
-from serving.batch.processes import WorkerDied
+from serving.batch.chunks import Chunk, Work, WorkerDied
 from serving.batch.request import CannotRun
 from serving.batch.rows import BatchRow
 from shipchip.card import InputSpec

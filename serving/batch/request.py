@@ -185,9 +185,7 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
     add("--plain-csv", action="store_true", help="no byte order mark, no apostrophe before = + - @")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        "--resume", action="store_true", help="go on where a run that was killed has ended"
-    )
+    existing.add_argument("--resume", action="store_true", help="continue a run that was killed")
     existing.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_chips(parser)
     _add_more(parser)

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 from serving.chips import ChipFailure
 from shipchip import ModelCard, Prediction
@@ -24,6 +24,8 @@ _DIGITS = 6
 
 MARK = "\ufeff"
 
+FAILED = "failed"  # in the place of a label, in tables and folders
+
 # With any apostrophes before it: otherwise the names '=a and =a would be the same cell.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
@@ -32,30 +34,68 @@ class OutputError(Exception):
     """The output cannot be written where it was asked for."""
 
 
-def columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of all columns, in order; `p_<class>` follows the card's classes."""
-    return (
-        "path",
-        "status",
-        "label",
-        "confidence",
-        *(f"p_{name.lower()}" for name in classes),
+class Column(NamedTuple):
+    """A column: its name, the kind of its values, and what they mean (docs/batch.md)."""
+
+    name: str
+    kind: ColumnKind
+    meaning: str
+
+
+_BEFORE_CLASSES = (
+    Column("path", "text", "the name of the chip, as found"),
+    Column("status", "text", "`ok` or `error`"),
+    Column("label", "text", "the most probable class"),
+    Column("confidence", "number", "calibrated probability of the label"),
+)
+_AFTER_CLASSES = (
+    Column(
         "prediction_set",
+        "set",
+        "the classes that cannot be excluded; joined by a vertical bar in CSV, a list elsewhere",
+    ),
+    Column(
         "in_distribution",
-        "ood_score",
-        "model_version",
-        "error_code",
-        "error_message",
+        "flag",
+        "false: unlike the training chips, so doubt every number in this row",
+    ),
+    Column("ood_score", "number", "about 1 for chips like the training chips, higher for others"),
+    Column("model_version", "text", "the version of the model that answered"),
+    Column("error_code", "text", "the [code](api.md#codes) of a chip that failed"),
+    Column("error_message", "text", "what was found, what was expected, what to do"),
+    Column("verdict", "text", "`sure`, `undecided` or `unlike` ([meaning](api.md#answers))"),
+    Column("pixel_spacing_row_m", "number", "metres on the ground between rows, as used"),
+    Column("pixel_spacing_column_m", "number", "metres on the ground between columns, as used"),
+    Column(
+        "pixel_spacing_from",
+        "text",
+        "`request`, `file` or `rule`: a rule of the model card is a guess",
+    ),
+    Column("polarisation", "text", "of the plane that was used; `unknown` if the file has none"),
+    Column("quantity", "text", "what the samples were read as: `amplitude`, `sigma0`, `complex`"),
+    Column("lon", "number", "longitude of the centre in degrees (WGS 84), if georeferenced"),
+    Column("lat", "number", "its latitude"),
+)
+_KINDS = {column.name: column.kind for column in (*_BEFORE_CLASSES, *_AFTER_CLASSES)}
+
+
+def column_list(classes: Sequence[str]) -> tuple[Column, ...]:
+    """All columns, in order; `p_<class>` follows the card's classes."""
+    shares = (
+        Column(f"p_{name.lower()}", "number", f"calibrated probability of {name}")
+        for name in classes
     )
+    return (*_BEFORE_CLASSES, *shares, *_AFTER_CLASSES)
+
+
+def columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of all columns, in order."""
+    return tuple(column.name for column in column_list(classes))
 
 
 def column_kind(name: str) -> ColumnKind:
-    """The type of a column's values, if it has one: str, float, bool, or a list of str."""
-    if name in ("confidence", "ood_score") or name.startswith("p_"):
-        return "number"
-    if name == "in_distribution":
-        return "flag"
-    return "set" if name == "prediction_set" else "text"
+    """The kind of a column's values: str, float, bool, or a list of str."""
+    return _KINDS[name] if name in _KINDS else "number" if name.startswith("p_") else "text"
 
 
 def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> BatchRow:
@@ -68,6 +108,7 @@ def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> Batc
             "error_code": result.code,
             "error_message": readable(result.message),
         }
+    spacing = result.used.pixel_spacing_m
     shares = {f"p_{k.lower()}": round(p, _DIGITS) for k, p in result.probabilities.items()}
     return row | {
         "status": "ok",
@@ -77,6 +118,14 @@ def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> Batc
         "prediction_set": list(result.prediction_set),
         "in_distribution": result.in_distribution,
         "ood_score": round(result.ood_score, _DIGITS),
+        "verdict": result.verdict,
+        "pixel_spacing_row_m": spacing[0],
+        "pixel_spacing_column_m": spacing[1],
+        "pixel_spacing_from": result.used.pixel_spacing_from,
+        "polarisation": result.used.polarisation,
+        "quantity": result.used.quantity,
+        "lon": result.lon,
+        "lat": result.lat,
     }
 
 

@@ -52,14 +52,22 @@ function cells(result, classes) {
   const bars = element("ul", { class: "bars" }, ...classes.map((name, k) => bar(name, k, result)));
   const set = result.prediction_set.flatMap((name) => [element("span", {}, name), " "]);
   const known = result.in_distribution;
-  const mark = element("span", { class: known ? "known" : "strange" }, known ? "yes" : "⚠ unlike");
+  const mark = element("span", { class: known ? "known" : "strange" }, known ? "yes" : "⚠ no");
   const score = element("span", { class: "quiet" }, `score ${result.ood_score.toFixed(2)}`);
+  const verdict = element("span", { class: `verdict ${result.verdict}` }, result.verdict);
   return [
-    element("td", { class: "c-label" }, element("strong", {}, result.label)),
+    element("td", { class: "c-label" }, element("strong", {}, result.label), " ", verdict, ...assumed(result.used)),
     element("td", { class: "c-bars" }, bars),
     element("td", { class: "c-set" }, ...set),
     element("td", { class: "c-ood" }, mark, " ", score),
   ];
+}
+
+/** A warning where the chip has no pixel spacing and a rule of the model guessed one. */
+function assumed({ pixel_spacing_m: spacing, pixel_spacing_from: origin }) {
+  if (origin !== "rule") return [];
+  const metres = spacing.map((metre) => Number(metre.toFixed(2))).join("x");
+  return [" ", element("span", { class: "assumed" }, `⚠ pixel spacing ${metres} m assumed`)];
 }
 
 function bar(name, k, { probabilities, label }) {
@@ -117,21 +125,25 @@ export function csv(items, classes) {
   const columns = [
     "path", "status", "label", "confidence", ...classes.map((name) => `p_${name.toLowerCase()}`),
     "prediction_set", "in_distribution", "ood_score", "model_version", "error_code", "error_message",
+    "verdict", "pixel_spacing_row_m", "pixel_spacing_column_m", "pixel_spacing_from", "polarisation", "quantity",
+    "lon", "lat",
   ];
   const rows = items.filter(({ result }) => result).map((item) => values(item, classes));
   return `\ufeff${[columns, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("")}`;
 }
 
 function values({ path, result }, classes) {
-  const { status, version = "" } = result;
+  const { status, version = "", used } = result;
   if (status !== HTTP_OK) {
     const nothing = Array(classes.length + 5).fill("");
-    return [path, status, ...nothing, version, result.error.code, result.error.message];
+    return [path, status, ...nothing, version, result.error.code, result.error.message, ...Array(8).fill("")];
   }
   return [
     path, status, result.label, rounded(result.confidence),
     ...classes.map((name) => rounded(result.probabilities[name])),
     result.prediction_set.join("|"), result.in_distribution, rounded(result.ood_score), version, "", "",
+    result.verdict, ...used.pixel_spacing_m, used.pixel_spacing_from, used.polarisation, used.quantity,
+    result.lon ?? "", result.lat ?? "",
   ];
 }
 

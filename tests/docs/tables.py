@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from serving.batch.rows import column_list
 from serving.refusals import REFUSALS
 from serving.settings import PROJECT, Settings
 from shipchip import ShipClassifier, errors
@@ -87,6 +88,15 @@ def training_codes() -> str:
     return markdown(("code", "meaning"), code_rows(below(TrainingError)))
 
 
+def columns() -> str:
+    """Columns of a batch run, with the default model's classes."""
+    rows = [
+        (f"`{name}`", kind, meaning)
+        for name, kind, meaning in column_list(("Cargo", "Fishing", "Tanker"))
+    ]
+    return markdown(("column", "holds", "meaning"), rows)
+
+
 def scores() -> str:
     """Figures of the default model on the test side, from its card."""
     metrics: Mapping[str, Any] = ShipClassifier(ROOT / "models" / "ship.onnx").card.metrics
@@ -126,6 +136,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "request codes": request_codes,
     "other codes": other_codes,
     "training codes": training_codes,
+    "columns": columns,
     "scores": scores,
 }
 PAPERS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from serving.batch.command import main as batch
-from serving.batch.rows import column_kind, columns
 from serving.refusals import REFUSALS, Refused
 from serving.schema import ClassifyResponse, ErrorEnvelope
 from shipchip.command import COMMANDS as COMMANDS_OF_SHIPCHIP
@@ -48,14 +47,6 @@ def test_the_service_cannot_refuse_with_a_code_that_is_not_documented() -> None:
         Refused(500, "no_files", "why")
 
 
-def test_the_columns_of_a_batch_are_documented_in_order_with_their_kind() -> None:
-    (part,) = re.findall(r"\| column \|.*?\n\n", BATCH, re.S)
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in part.split("\n")[2:-2]]
-    told = {row[0].strip("`"): row[1] for row in rows}
-    names = columns(("Cargo", "Fishing", "Tanker"))
-    assert list(told.items()) == [(name, column_kind(name)) for name in names]
-
-
 def options_of(help_text: str) -> set[str]:
     return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_text)) - {"--help"}
 
@@ -94,4 +85,4 @@ def test_the_answers_shown_are_answers(block: Block) -> None:
     shown = json.loads(block.text)
     model = ErrorEnvelope if "error" in shown else ClassifyResponse
     read = model.model_validate(shown)
-    assert json.loads(read.model_dump_json(exclude_none=True)) == shown
+    assert json.loads(read.model_dump_json()) == shown

@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from serving.batching import MicroBatcher
-from serving.chips import ChipFailure, Outcome, PreparedChip
-from shipchip import Prediction, ShipClassifier
-from tests.tiny_model import SIZE
+from serving.chips import ChipFailure, Outcome
+from shipchip import Prediction, PreparedChip, ShipClassifier
+from tests.tiny_model import SIZE, prepared_of
 
 
 class Gated(ShipClassifier):
@@ -26,18 +27,20 @@ class Gated(ShipClassifier):
         self.seconds = 0.0
         self.runs: list[int] = []
 
-    def predict(self, inputs: PreparedChip, *, explain: bool = False) -> list[Prediction]:
-        self.runs.append(len(inputs))
+    def predict(
+        self, prepared: Sequence[PreparedChip], *, explain: bool = False
+    ) -> list[Prediction]:
+        self.runs.append(len(prepared))
         self.began.set()
         assert self.gate.wait(10)
         time.sleep(self.seconds)
-        if np.isnan(inputs).any():
+        if any(np.isnan(chip.input).any() for chip in prepared):
             raise RuntimeError("a chip that the model fails on")
-        return super().predict(inputs, explain=explain)
+        return super().predict(prepared, explain=explain)
 
 
 def chip(brightness: float) -> PreparedChip:
-    return np.full((1, SIZE, SIZE), brightness, np.float32)
+    return prepared_of(np.full((1, SIZE, SIZE), brightness, np.float32))
 
 
 BRIGHTNESS = {"Fishing": 0.0, "Tanker": 0.1, "Cargo": 0.5}

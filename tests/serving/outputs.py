@@ -46,6 +46,14 @@ def row_of(index: int, name: str) -> BatchRow:
         "prediction_set": list(CLASSES[: index % 4]),
         "in_distribution": index % 7 != 0,
         "ood_score": round(index * 1.000001, 6),
+        "verdict": ("sure", "undecided", "unlike")[index % 3],
+        "pixel_spacing_row_m": 13.93,
+        "pixel_spacing_column_m": share,
+        "pixel_spacing_from": "rule",
+        "polarisation": "VV",
+        "quantity": "sigma0",
+        "lon": -share if index % 2 else None,
+        "lat": 40 + share if index % 2 else None,
     }
 
 

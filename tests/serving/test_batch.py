@@ -29,6 +29,14 @@ COLUMNS = [
     "model_version",
     "error_code",
     "error_message",
+    "verdict",
+    "pixel_spacing_row_m",
+    "pixel_spacing_column_m",
+    "pixel_spacing_from",
+    "polarisation",
+    "quantity",
+    "lon",
+    "lat",
 ]
 
 

@@ -209,7 +209,7 @@ def test_nothing_is_left_of_a_compressed_tar_however_the_run_ends(
     if stop is not signal.SIGKILL:
         assert process.returncode == 128 + stop
         assert said == (
-            f"serving.batch: interrupted; {out} is not finished; --resume goes on with it\n"
+            f"serving.batch: interrupted; {out} is not finished; continue with --resume\n"
         )
 
 

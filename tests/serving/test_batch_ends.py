@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from serving.batch.command import main
-from serving.batch.outputs.place import MARKER
+from serving.batch.outputs.pictures import MARKER
 from tests.serving.server import ROOT, environment
 
 pytestmark = pytest.mark.slow
@@ -154,7 +154,7 @@ def test_interrupted_it_says_how_to_go_on(
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the workers, too
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == f"serving.batch: interrupted; {out} is not finished; --resume goes on with it\n"
+    assert said == f"serving.batch: interrupted; {out} is not finished; continue with --resume\n"
     assert run(many, model, out, "--resume").wait(60) == 1
     assert out.read_bytes() == whole
 
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_is_one_line_and_loses_no_row(
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"serving.batch: cannot write {out}: File too large; ")
-    assert done.stderr.endswith(" rows are kept, and --resume goes on after them\n")
+    assert done.stderr.endswith(" rows are kept; continue with --resume\n")
     assert not out.exists()
     assert run(many, model, out, "--resume").wait(60) == 1
     assert out.read_bytes() == whole

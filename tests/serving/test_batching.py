@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from serving.batching import MicroBatcher
-from serving.chips import Outcome, PreparedChip
+from serving.chips import Outcome
 from serving.metrics import ModelMetrics
 from serving.refusals import Refused
 from serving.sessions import ModelSessions
-from shipchip import Prediction
+from shipchip import Prediction, PreparedChip
 from tests.serving.gated import BRIGHTNESS, BROKEN, Gated, ask, begun, chip, labels
 
 

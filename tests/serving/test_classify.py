@@ -44,6 +44,15 @@ def test_one_file_gets_the_answer_that_the_library_gives(
             "prediction_set": list(expected.prediction_set),
             "in_distribution": True,
             "ood_score": pytest.approx(expected.ood_score, abs=1e-5),
+            "verdict": "sure",
+            "used": {
+                "pixel_spacing_m": [10, 10],
+                "pixel_spacing_from": "rule",
+                "polarisation": "unknown",
+                "quantity": "amplitude",
+            },
+            "lon": None,
+            "lat": None,
         }
     ]
 

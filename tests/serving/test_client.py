@@ -305,6 +305,6 @@ def test_an_address_of_no_service_is_refused_at_once(url: str) -> None:
 def test_what_answers_but_is_no_shipchip_is_a_service_error(client: httpx.Client) -> None:
     with (
         in_front_of(client, Reply(200, {}, b"[]"), path="/v1/model") as other,
-        pytest.raises(ServiceError, match="tells no limits"),
+        pytest.raises(ServiceError, match="gives no limits"),
     ):
         list(Client(other.url).classify(PNG))

@@ -29,6 +29,15 @@ def member(name: str, content: bytes) -> bytes:
     return header(name, len(content)) + content + bytes(-len(content) % BLOCK)
 
 
+def sparse_back(size: int) -> bytes:
+    """A sparse member whose true size is positive, while the next header is `size` bytes away."""
+    head = bytearray(header("sparse", size, tarfile.GNUTYPE_SPARSE))
+    head[483:495] = b"00000000010\0"
+    head[148:156] = b" " * 8
+    head[148:156] = f"{sum(head):06o}\0 ".encode()
+    return bytes(head)
+
+
 def told(entries: list[ChipEntry]) -> dict[str | None, str]:
     """By member, what it holds or the code of its failure."""
     result = {}
@@ -81,6 +90,10 @@ UNSOUND: dict[str, tuple[bytes, dict[str | None, str]]] = {
     "an extended header of a terabyte": (
         GOOD + header("a", 2**40, tarfile.XHDTYPE) + END,
         {"good.png": "good", None: "corrupt"},
+    ),
+    "a sparse member that points back": (
+        GOOD + header("b.png", 0) + sparse_back(-2 * BLOCK) + END,
+        {"good.png": "good", "b.png": "", "sparse": "unreadable", None: "corrupt"},
     ),
     "long names without end": (
         GOOD + (header("a", 1, tarfile.GNUTYPE_LONGNAME) + bytes(BLOCK)) * 5000,

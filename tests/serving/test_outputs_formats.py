@@ -96,7 +96,7 @@ def test_without_pyarrow_parquet_says_what_to_install(
 def test_pyarrow_is_imported_only_when_asked_for() -> None:
     script = (
         "import sys; from pathlib import Path;"
-        "import serving.batch.outputs.merge, serving.batch.outputs.staging;"
+        "import serving.batch.outputs.job, serving.batch.outputs.staging;"
         "import serving.batch.outputs.formats as f;"
         "f.format_of(Path('a.csv')); print('pyarrow' in sys.modules)"
     )
@@ -117,7 +117,7 @@ def test_other_columns_are_not_read(tmp_path: Path, ending: str) -> None:
 def test_damage_is_told_with_its_file(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"out{ending}", rows_of(names_of(30)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 3])
-    with pytest.raises(OutputError, match=rf"out{ending}.*make the file anew"):
+    with pytest.raises(OutputError, match=rf"out{ending}.*write the file again"):
         list(format_of(path).read(path, COLUMNS))
 
 
@@ -150,6 +150,15 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
     assert render(()).decode() == MARK + ",".join(COLUMNS) + "\r\n"
 
 
+def test_a_last_number_that_is_cut_short_is_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.csv", [rows_of(names_of(2))[1] | {"lat": 40.25}])
+    content = path.read_bytes()
+    assert content.endswith(b"40.25\r\n")
+    path.write_bytes(content[:-3])
+    with pytest.raises(OutputError, match="the last line has no end"):
+        list(format_of(path).read(path, COLUMNS))
+
+
 def test_every_column_has_a_kind() -> None:
     kinds = {name: column_kind(name) for name in COLUMNS}
     assert {name for name, kind in kinds.items() if kind == "number"} == {
@@ -158,6 +167,10 @@ def test_every_column_has_a_kind() -> None:
         "p_fishing",
         "p_tanker",
         "ood_score",
+        "pixel_spacing_row_m",
+        "pixel_spacing_column_m",
+        "lon",
+        "lat",
     }
     assert kinds["in_distribution"] == "flag"
     assert kinds["prediction_set"] == "set"

@@ -13,10 +13,9 @@ from typing import get_args
 
 import pytest
 
-from serving.batch.outputs import locks
+from serving.batch.outputs import place as place_module
 from serving.batch.outputs import staging as staging_module
-from serving.batch.outputs.locks import open_locked
-from serving.batch.outputs.place import Existing, job_path
+from serving.batch.outputs.place import Existing, job_path, open_locked
 from serving.batch.outputs.staging import Staging
 from serving.batch.rows import OutputError, partial_of
 from tests.serving.outputs import job_for, names_of, row_of, run, undisturbed
@@ -41,7 +40,7 @@ def test_a_lock_on_a_file_that_is_gone_is_none(
     """The run before ended between our opening of its staging and our locking of it."""
     path = tmp_path / "staging"
     path.write_text("old")
-    taken, flock = [], locks.fcntl.flock
+    taken, flock = [], place_module.fcntl.flock
 
     def late(descriptor: int, how: int) -> None:
         if not taken:
@@ -49,7 +48,7 @@ def test_a_lock_on_a_file_that_is_gone_is_none(
         taken.append(descriptor)
         flock(descriptor, how)
 
-    monkeypatch.setattr(locks.fcntl, "flock", late)
+    monkeypatch.setattr(place_module.fcntl, "flock", late)
     descriptor = open_locked(path)
     assert len(taken) == 2
     with os.fdopen(descriptor, "rb") as file:
@@ -161,7 +160,7 @@ def _small_disk(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", [100, 15000, 30000])
+@pytest.mark.parametrize("size", [100, 20_000, 40_000])
 def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, size: int) -> None:
     """At the job, which is not half written then, and at the rows."""
     names = names_of(200)
@@ -179,7 +178,7 @@ def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, 
     if size == 100:
         assert list(tmp_path.iterdir()) == []
     else:
-        assert "rows are kept, and --resume goes on after them" in done.stderr
+        assert "rows are kept; continue with --resume" in done.stderr
         kept = partial_of(out).read_bytes().count(b"\n")
         assert run(out, names, job_for(names, chunk=32), existing="resume") == 7 - kept // 32 < 7
     run(out, names, job_for(names, chunk=32), existing="resume")
@@ -195,7 +194,7 @@ def test_a_disk_that_fills_up_at_the_end_keeps_all_rows(
         for first in (0, 4, 8):
             staging.write([row_of(i, names[i]) for i in range(first, min(first + 4, 10))])
         with monkeypatch.context() as patch:
-            patch.setattr(locks.os, "fsync", _full)
+            patch.setattr(place_module.os, "fsync", _full)
             with pytest.raises(OutputError, match="No space left on device; 10 rows are kept"):
                 staging.finish()
     assert not out.exists()

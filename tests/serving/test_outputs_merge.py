@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from serving.batch.command import main
-from serving.batch.outputs.job import read_output_record, record_path, shard_range
-from serving.batch.outputs.merge import merge
+from serving.batch.outputs.job import merge, read_output_record, record_path, shard_range
 from serving.batch.outputs.staging import Staging
 from serving.batch.request import parse_shard
 from serving.batch.rows import OutputError

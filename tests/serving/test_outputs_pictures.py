@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.batch.outputs.pictures import draw_map, file_name, sort_crop, write_map
-from serving.batch.outputs.place import LONGEST_NAME
+from serving.batch.outputs.pictures import LONGEST_NAME, draw_map, file_name, sort_crop, write_map
 from serving.batch.rows import OutputError
 
 NAMES = [

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from serving.batch.outputs.pipe import to_stdout
+from serving.batch.outputs.formats import to_stdout
 from serving.batch.rows import MARK, OutputError
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 from tests.serving.server import ROOT
@@ -16,7 +16,7 @@ from tests.serving.server import ROOT
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 SCRIPT = """
 import itertools, sys
-from serving.batch.outputs.pipe import PipeClosed, to_stdout
+from serving.batch.outputs.formats import PipeClosed, to_stdout
 from serving.batch.rows import OutputError
 from tests.serving.outputs import COLUMNS, names_of, rows_of
 rows = rows_of(names_of(3))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from serving.batch.outputs.scores import Scores
 from serving.batch.rows import BatchRow
+from serving.batch.summary import Scores
 from tests.serving.outputs import CLASSES
 from training.evaluation import metrics
 

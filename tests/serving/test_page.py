@@ -175,7 +175,7 @@ class TestInTheBrowser:
         tab.drop("#drop", chips)
         finished(tab, 3)
         assert tab.text("tbody .c-file") == [HOSTILE, "boat.npy", "notes, old.txt"]
-        assert tab.text("tbody .c-label") == ["Cargo", "Fishing"]
+        assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
         assert tab.text("tr.error code") == ["unsupported_format"]
         assert tab.text("#totals .total") == [
             "Cargo\n1", "Fishing\n1", "Tanker\n0", "unlike training\n0", "failed\n1",
@@ -199,7 +199,7 @@ class TestInTheBrowser:
         tab.drop("#drop", [tmp_path / "scene"])
         finished(tab, 2)
         assert tab.text("tbody .c-file") == ["scene/a.png", "scene/deep/b.png"]
-        assert tab.text("tbody .c-label") == ["Cargo", "Tanker"]
+        assert tab.text("tbody .c-label strong") == ["Cargo", "Tanker"]
 
     def test_a_chosen_folder_over_the_limit_of_files_goes_in_several_requests(
         self, tab: Tab, tmp_path: Path, png: dict[str, bytes]
@@ -265,6 +265,7 @@ class TestInTheBrowser:
     def test_the_csv_has_the_columns_of_a_batch_and_the_answers_of_the_service(
         self, tab: Tab, chips: list[Path], client: httpx.Client
     ) -> None:
+        tab.run("document.querySelector('#spacing').value = '13.93x3.87'")
         tab.choose("#files", chips)
         finished(tab, 3)
         tab.click("#csv")
@@ -274,9 +275,9 @@ class TestInTheBrowser:
         assert list(rows[0]) == COLUMNS
         assert [row["path"] for row in rows] == [path.name for path in chips]
         upload = [("files", (path.name, path.read_bytes())) for path in chips]
-        for row, answer in zip(
-            rows, client.post("/v1/classify", files=upload).json()["results"], strict=True
-        ):
+        given = {"pixel_spacing_m": "13.93x3.87"}
+        answers = client.post("/v1/classify", files=upload, data=given).json()["results"]
+        for row, answer in zip(rows, answers, strict=True):
             assert row["status"] == answer["status"]
             assert row["label"] == answer.get("label", "")
             assert row["error_code"] == answer.get("error", {}).get("code", "")
@@ -284,6 +285,12 @@ class TestInTheBrowser:
             if answer["status"] == "ok":
                 assert float(row["ood_score"]) == pytest.approx(answer["ood_score"], abs=1e-6)
                 assert row["in_distribution"] == str(answer["in_distribution"]).lower()
+                used = answer["used"]
+                spacing = [float(row[f"pixel_spacing_{axis}_m"]) for axis in ("row", "column")]
+                assert spacing == used["pixel_spacing_m"]
+                for name in ("pixel_spacing_from", "polarisation", "quantity"):
+                    assert row[name] == used[name]
+                assert (row["verdict"], row["lon"], row["lat"]) == (answer["verdict"], "", "")
                 for name, p in answer["probabilities"].items():
                     assert float(row[f"p_{name.lower()}"]) == pytest.approx(p, abs=1e-6)
             assert row["model_version"] == "0.0.1-test"
@@ -305,7 +312,7 @@ class TestInTheBrowser:
         tab.tab_to("th button[data-key=label]")
         tab.press("Enter")
         tab.press("Enter")
-        assert tab.text("tbody .c-label") == ["Fishing", "Cargo"]
+        assert tab.text("tbody .c-label strong") == ["Fishing", "Cargo"]
         assert tab.run("document.activeElement.dataset.key") == "label", "the focus stays"
 
     def test_progress_and_names_are_told_to_who_cannot_see(
@@ -368,8 +375,20 @@ class TestInTheBrowser:
         given = {"pixel_spacing_m": "13.93x3.9", "polarisation": "VH"}
         upload = [("files", (path.name, path.read_bytes()))]
         expected = client.post("/v1/classify", files=upload, data=given).json()["results"][0]
-        assert tab.text("tbody .c-label") == [expected["label"]]
+        assert tab.text("tbody .c-label strong") == [expected["label"]]
         assert tab.text("tbody .c-ood .quiet") == [f"score {expected['ood_score']:.2f}"]
+
+    def test_a_row_warns_if_a_rule_of_the_model_gave_the_spacing(
+        self, tab: Tab, chips: list[Path]
+    ) -> None:
+        tab.choose("#files", chips[:1])
+        finished(tab, 1)
+        assert tab.text("tbody .verdict") == ["sure"]
+        assert tab.text("tbody .assumed") == ["⚠ pixel spacing 10x10 m assumed"]
+        tab.run("document.querySelector('#spacing').value = '7'")
+        tab.click("#again")
+        finished(tab, 1)
+        assert tab.text("tbody .assumed") == []
 
     def test_a_spacing_that_cannot_be_is_told_before_anything_is_sent(
         self, tab: Tab, chips: list[Path]
@@ -386,13 +405,13 @@ class TestInTheBrowser:
         tab.click("#again")
         finished(tab, 3)
         assert sum(address.endswith("/v1/classify") for address in tab.addresses) == 2
-        assert tab.text("tbody .c-label") == ["Cargo", "Fishing"]
+        assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
         tab.click("#clear")
         tab.wait("document.querySelector('#answers').hidden")
         assert tab.text("tbody tr") == []
         tab.choose("#files", chips[:1])
         finished(tab, 1)
-        assert tab.text("tbody .c-label") == ["Cargo"]
+        assert tab.text("tbody .c-label strong") == ["Cargo"]
 
     def test_a_busy_server_is_asked_again_after_the_time_that_it_tells(
         self, browser: Browser, client: httpx.Client, chips: list[Path], tmp_path: Path
@@ -405,7 +424,7 @@ class TestInTheBrowser:
             tab.choose("#files", chips)
             tab.wait("document.querySelector('#status').textContent.includes('asking again')")
             finished(tab, 3)
-            assert tab.text("tbody .c-label") == ["Cargo", "Fishing"]
+            assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
             assert len(front.asked) == 4
             assert front.times[1] - front.times[0] > 1
 
@@ -437,7 +456,7 @@ class TestInTheBrowser:
             assert tab.text("tr.error .c-wide") == ["timeout not done <b>in time</b>"] * 3
             tab.click("#again")
             finished(tab, 3)
-            assert tab.text("tbody .c-label") == ["Cargo", "Fishing"]
+            assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
 
     def test_where_the_service_wants_a_key_the_page_asks_for_it(
         self, browser: Browser, model: Path, chips: list[Path], tmp_path: Path
@@ -452,7 +471,7 @@ class TestInTheBrowser:
             tab.wait("document.querySelector('#model').textContent !== ''")
             tab.choose("#files", chips)
             finished(tab, 3)
-            assert tab.text("tbody .c-label") == ["Cargo", "Fishing"]
+            assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
             stored = tab.run("localStorage.length + sessionStorage.length + document.cookie.length")
             assert stored == 0
 

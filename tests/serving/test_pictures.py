@@ -19,7 +19,7 @@ from serving.engine import Engine
 from serving.pictures import ExplainedPrediction, chip_grey, explain_chips, lay_over
 from serving.settings import Settings
 from shipchip import ShipClassifier
-from tests.tiny_model import SIZE
+from tests.tiny_model import SIZE, prepared_of
 
 
 def pixels(png: str) -> NDArray[np.uint8]:
@@ -112,10 +112,10 @@ def test_the_colours_are_those_of_plasma() -> None:
 def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
     seen = np.zeros((1, SIZE, SIZE), np.float32)
     seen[0, 4:8, 20:24] = 1  # 20 dB
-    prediction = ships.predict(seen[None], explain=True)[0]
+    prediction = ships.predict([prepared_of(seen)], explain=True)[0]
     failure = ChipFailure("empty", "0 bytes")
     drawn, untouched = explain_chips(
-        [seen, failure], [prediction, failure], ships.card.input.db_scale
+        [prepared_of(seen), failure], [prediction, failure], ships.card.input.db_scale
     )
     assert untouched is failure
     assert isinstance(drawn, ExplainedPrediction)
@@ -129,8 +129,8 @@ def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
 
 def test_a_prediction_without_a_map_stays_as_it_is(ships: ShipClassifier) -> None:
     seen = np.zeros((1, SIZE, SIZE), np.float32)
-    prediction = ships.predict(seen[None])[0]
-    assert explain_chips([seen], [prediction], 20) == [prediction]
+    prediction = ships.predict([prepared_of(seen)])[0]
+    assert explain_chips([prepared_of(seen)], [prediction], 20) == [prediction]
 
 
 def test_drawing_never_blocks_the_event_loop(

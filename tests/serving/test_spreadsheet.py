@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.batch.outputs.formats import format_of
-from serving.batch.outputs.merge import merge
+from serving.batch.outputs.job import merge
 from serving.batch.rows import MARK, BatchRow, guarded, unguarded
 from tests.serving.outputs import COLUMNS, job_for, names_of, rows_of, run, undisturbed
 

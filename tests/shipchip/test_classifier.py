@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from shipchip import ChipError, ModelError, Prediction, ShipClassifier, decode, prepare
+from shipchip.answer import verdict_of
 from shipchip.card import CARD_KEY, ModelCard
 from shipchip.trust import probabilities
 from tests.shipchip.inputs import KINDS, npy, picture
@@ -42,7 +43,7 @@ def test_the_answer_is_the_models_output_through_the_cards_constants(
     ships: ShipClassifier,
 ) -> None:
     chip = decode(picture(draw_chip("Tanker")))
-    out = ships.run(prepare(chip, ships.card.input)[None])
+    out = ships.run(prepare(chip, ships.card.input).input[None])
     answer = ships.classify([chip])[0]
     expected = probabilities(out.logits, 1.5)[0]
     assert list(answer.probabilities.values()) == pytest.approx(list(expected))
@@ -90,7 +91,7 @@ def test_options_reach_decode(ships: ShipClassifier) -> None:
 def test_explain_gives_the_labels_map(ships: ShipClassifier) -> None:
     chip = decode(picture(draw_chip("Tanker")))
     answer = ships.classify([chip], explain=True)[0]
-    all_maps = ships.run(ships.prepare(chip)[None], maps=True).activation_map
+    all_maps = ships.run(ships.prepare(chip).input[None], maps=True).activation_map
     assert answer.activation_map is not None
     assert all_maps is not None
     assert answer.activation_map.shape == (8, 8)
@@ -206,3 +207,19 @@ def test_a_graph_of_another_form_than_the_card_says_is_invalid(
     change: Callable[[onnx.ModelProto], None], tmp_path: Path
 ) -> None:
     assert spoil(change, tmp_path) == "card_invalid"
+
+
+@pytest.mark.parametrize(
+    ("in_distribution", "prediction_set", "verdict"),
+    [
+        (True, ("Cargo",), "sure"),
+        (True, ("Cargo", "Tanker"), "undecided"),
+        (True, (), "undecided"),
+        (False, ("Cargo",), "unlike"),
+        (False, ("Cargo", "Tanker"), "unlike"),
+    ],
+)
+def test_a_verdict_needs_a_known_chip_and_a_single_class(
+    in_distribution: bool, prediction_set: tuple[str, ...], verdict: str
+) -> None:
+    assert verdict_of(in_distribution, prediction_set) == verdict

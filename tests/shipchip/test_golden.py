@@ -20,7 +20,7 @@ MAX_BYTES = 200 * 1024
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_input_is_the_golden_one(kind: str, accept_golden: bool) -> None:
-    given = prepare(decode(KINDS[kind]()), spec())
+    given = prepare(decode(KINDS[kind]()), spec()).input
     path = GOLDEN / f"{kind}.npy"
     if accept_golden:
         GOLDEN.mkdir(exist_ok=True)

@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from shipchip import ShipClassifier
+from tests.tiny_model import prepared_of
 
 MODEL = Path(__file__).parents[2] / "models" / "ship.onnx"
 
@@ -25,7 +26,8 @@ def test_the_gpu_gives_the_cpus_answers() -> None:
     here, there = (ShipClassifier(MODEL, device=device) for device in ("cpu", "cuda"))
     size = here.card.input.size
     inputs = np.random.default_rng(0).normal(0, 0.4, (64, 1, size, size)).astype(np.float32)
-    one, other = here.predict(inputs, explain=True), there.predict(inputs, explain=True)
+    chips = [prepared_of(one) for one in inputs]
+    one, other = here.predict(chips, explain=True), there.predict(chips, explain=True)
     for ours, theirs in zip(one, other, strict=True):
         # Two classes that differ by less than the arithmetic does may swap places.
         ties = np.ptp(sorted(ours.probabilities.values())[-2:]) < 1e-3

@@ -57,7 +57,7 @@ def check(content: bytes) -> None:
     """decode gives a chip as its docstring promises, or raises a ChipError."""
     try:
         chip = decode(content)
-        seen = prepare(chip, spec())
+        seen = prepare(chip, spec()).input
     except ChipError:
         return
     assert isinstance(chip, Chip)

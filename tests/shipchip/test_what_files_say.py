@@ -180,7 +180,7 @@ def test_bright_no_data_of_integers_is_masked() -> None:
 def test_no_data_does_not_move_the_clutter() -> None:
     """The sea is at 0 whether a fifth of the chip is missing or not."""
     missing = tiff(bordered(VV, 99999), extratags=gdal_tags(nodata="99999"))
-    plain, masked = (prepare(decode(content), spec()) for content in (tiff(VV), missing))
+    plain, masked = (prepare(decode(content), spec()).input for content in (tiff(VV), missing))
     assert np.abs(plain - masked)[0, :, 16:].max() < 0.05
 
 
@@ -456,13 +456,14 @@ def test_a_chip_is_the_same_however_it_is_written(
         tiff(shaped, planarconfig=layout, extratags=tags, **encoding),
         pixel_spacing_m=10.0 if crs == "none" else None,
     )
-    expected = prepare(decode(tiff(VV), pixel_spacing_m=10.0), spec())
-    given_input = prepare(chip, spec(polarisations=("VV",)))
+    expected = prepare(decode(tiff(VV), pixel_spacing_m=10.0), spec()).input
+    given_input = prepare(chip, spec(polarisations=("VV",))).input
     inner = np.s_[:, :, 4:] if border else np.s_[:, :, :]
     np.testing.assert_allclose(given_input[inner], expected[inner], atol=0.02)
 
 
 def test_a_picture_and_a_tiff_of_one_chip_are_one_input() -> None:
     np.testing.assert_array_equal(
-        prepare(decode(picture(grey8())), spec()), prepare(decode(tiff(grey8())), spec())
+        prepare(decode(picture(grey8())), spec()).input,
+        prepare(decode(tiff(grey8())), spec()).input,
     )

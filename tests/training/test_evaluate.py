@@ -225,7 +225,7 @@ def test_ood_chips_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, to
     assert {kind: len(chips) for kind, chips in found.items()} == {"cars": 2, "sea": 3}
     ships = ShipClassifier(write_tiny_model(tmp_path / "tiny.onnx"), device="cpu")
     # 10 m by the card's rule: 32 samples of noise fill all of the input.
-    assert np.array_equal(found["sea"][1], ships.prepare(decode(tiff(1))))
+    assert np.array_equal(found["sea"][1], ships.prepare(decode(tiff(1))).input)
     (kept,) = (tmp_path / "store").glob("chips-*.npy")
     written = kept.stat().st_mtime_ns
     again = load_ood_chips(path, spec, Workspace(tmp_path / "store", QUIET))
@@ -305,12 +305,12 @@ def test_both_files_take_turns(tiny_model_file: Path) -> None:
     asked = []
 
     class Counting(ShipClassifier):
-        def predict(self, inputs, *, explain=False):  # type: ignore[no-untyped-def]
+        def run(self, inputs, *, maps=False):  # type: ignore[no-untyped-def]
             asked.append((id(self), inputs.shape))
-            return super().predict(inputs, explain=explain)
+            return super().run(inputs, maps=maps)
 
     files = [Counting(tiny_model_file, device="cpu") for _ in range(2)]
-    taken = time_in_turns(files, ships.prepare(drawn("Cargo", 0))[None], rounds=3)
+    taken = time_in_turns(files, ships.prepare(drawn("Cargo", 0)).input[None], rounds=3)
     assert taken.shape == (2, 3)
     assert (taken > 0).all()
     one, two = (id(file) for file in files)

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from shipchip import ModelCard, ShipClassifier
 from shipchip.card import CARD_KEY
 from shipchip.trust import OodScorer
+from tests.tiny_model import prepared_of
 from training.config import DEFAULT_INPUT, ModelConfig
 from training.data.record import CLASSES
 from training.errors import ExportMismatch
@@ -70,8 +71,10 @@ def test_logits_of_the_file_are_the_models(exported: Path, model: ChipNet) -> No
 
 def test_any_number_of_chips_may_be_asked_at_once(exported: Path) -> None:
     ships = ShipClassifier(exported)
-    alone = [ships.predict(CHIPS[i : i + 1])[0].confidence for i in range(3)]
-    assert [p.confidence for p in ships.predict(CHIPS[:3])] == pytest.approx(alone, abs=1e-5)
+    alone = [ships.predict([prepared_of(CHIPS[i])])[0].confidence for i in range(3)]
+    assert [p.confidence for p in ships.predict([*map(prepared_of, CHIPS[:3])])] == pytest.approx(
+        alone, abs=1e-5
+    )
 
 
 def test_a_planted_weight_change_is_refused(exported: Path, model: ChipNet, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from shipchip import Chip, ShipClassifier, decode
-from tests.tiny_model import CLASSES, draw_chip
+from tests.tiny_model import CLASSES, draw_chip, prepared_of
 from training.data.record import Record
 from training.evaluation.calibration import calibration_floor, reliability_of, reliability_record
 from training.evaluation.figures import (
@@ -83,11 +83,11 @@ def test_answers_are_those_of_the_file_chip_by_chip_over_all_batches(
 ) -> None:
     ships = ShipClassifier(tiny_model_file, device="cpu")
     labels = [CLASSES[i % 3] for i in range(70)]
-    inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(labels)])
+    inputs = np.stack([ships.prepare(drawn(label, i)).input for i, label in enumerate(labels)])
     found = predict_chips(ships, inputs)
     assert [CLASSES[k] for k in found.predicted] == labels
     for i in (0, 31, 32, 69):
-        (one,) = ships.predict(inputs[i : i + 1])
+        (one,) = ships.predict([prepared_of(inputs[i])])
         assert found.probabilities[i] == pytest.approx([one.probabilities[c] for c in CLASSES])
         assert found.confidence[i] == pytest.approx(one.confidence)
         held = {c for c, inside in zip(CLASSES, found.member[i], strict=True) if inside}

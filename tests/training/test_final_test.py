@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shipchip import ShipClassifier
-from tests.tiny_model import CLASSES
+from tests.tiny_model import CLASSES, prepared_of
 from tests.training.test_figures import drawn
 from tests.training.test_stages import chips, network
 from training.data.dataset import SealedTest
@@ -40,7 +40,7 @@ def ships(tiny_model_file: Path) -> ShipClassifier:
 def sealed_chips(ships: ShipClassifier) -> SealedTest:
     """A Cargo, a Fishing and a Tanker of two sources; the second's Tanker looks like Cargo."""
     shown = [*CLASSES, "Cargo", "Fishing", "Cargo"]
-    inputs = np.stack([ships.prepare(drawn(label, i)) for i, label in enumerate(shown)])
+    inputs = np.stack([ships.prepare(drawn(label, i)).input for i, label in enumerate(shown)])
     names = ["fusar"] * 3 + ["own"] * 3
     records = tuple(Record(s, str(i), "", f"ship {i}", str(i)) for i, s in enumerate(names))
     return SealedTest(PreparedChips(inputs, np.array([0, 1, 2] * 2), records, CLASSES))
@@ -62,7 +62,7 @@ def test_chips_that_show_no_ship_are_asked_about_by_kind(ships: ShipClassifier) 
     told = measure_file(ships, sealed_chips(ships), others, 0)["out_of_distribution"]
     assert {kind: one["chips"] for kind, one in told["kinds"].items()} == {"noise": 4, "black": 2}
     for kind, inputs in others.items():
-        refused = [not one.in_distribution for one in ships.predict(inputs)]
+        refused = [not one.in_distribution for one in ships.predict([*map(prepared_of, inputs)])]
         assert told["kinds"][kind]["refused"]["value"] == np.mean(refused), kind
 
 

@@ -21,7 +21,7 @@ from benchmarks import quantisation
 from benchmarks.quantisation import kernels
 from shipchip import ShipClassifier
 from shipchip.card import CARD_KEY
-from tests.tiny_model import CLASSES, SIZE, draw_chip, tiny_card
+from tests.tiny_model import CLASSES, SIZE, draw_chip, prepared_of, tiny_card
 from tests.training.archives import write_folder
 from tests.training.test_figures import npy
 from tests.training.test_stages import chips
@@ -311,7 +311,8 @@ def test_the_comparison_is_of_what_both_files_answer(fp32: Path, tmp_path: Path)
     held = replace(HELD, inputs=HELD.inputs[::-1], labels=HELD.labels[::-1])  # not TRAIN's order
     found = export_int8(fp32, replace(SIDES, validation=held), tmp_path / "q.onnx", seed=0)
     pair = [ShipClassifier(p, device="cpu") for p in (fp32, tmp_path / "q.onnx")]
-    told = [ships.predict(np.concatenate([TRAIN.inputs, held.inputs])) for ships in pair]
+    chips = [prepared_of(one) for one in (*TRAIN.inputs, *held.inputs)]
+    told = [ships.predict(chips) for ships in pair]
     labels = [np.array([CLASSES.index(one.label) for one in side]) for side in told]
     probs = [np.array([list(one.probabilities.values()) for one in side]) for side in told]
     assert found.agreement == np.mean(labels[0] == labels[1])

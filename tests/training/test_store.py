@@ -76,7 +76,7 @@ def test_two_commands_at_once_prepare_each_chip_once(tmp_path: Path) -> None:
     assert all(out.endswith("empty 0\n") for out, _ in told)
     prepared = prepare_all([SOURCE], SOURCE.index(), SPEC, store).inputs
     for row, record in enumerate(SOURCE.index()[::20]):
-        assert np.array_equal(prepared[20 * row], prepare(SOURCE.read(record), SPEC))
+        assert np.array_equal(prepared[20 * row], prepare(SOURCE.read(record), SPEC).input)
 
 
 def test_a_disk_without_room_is_reported_before_anything_is_decoded(tmp_path: Path) -> None:

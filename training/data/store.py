@@ -141,7 +141,7 @@ def _write_chips(
         _allocate(file.fileno(), file.tell() + 4 * int(np.prod(shape)), temporary)
         for record in records:
             try:
-                chip = prepare(by_name[record.source].read(record), spec)
+                chip = prepare(by_name[record.source].read(record), spec).input
                 file.write(np.ascontiguousarray(chip, dtype="<f4").data)
             except ChipError as error:
                 failures.append(f"{record.source} {record.key}: {error.code}: {error}")

@@ -95,18 +95,17 @@ class LabelledPredictions:
 
 def predict_chips(ships: ShipClassifier, inputs: NDArray[np.float32]) -> ModelPredictions:
     """A file's predictions for prepared chips (N, 1, S, S), in batches of BATCH."""
-    predictions = [
-        one
-        for start in range(0, len(inputs), BATCH)
-        for one in ships.predict(np.array(inputs[start : start + BATCH]))
+    runs = [
+        ships.run(np.array(inputs[start : start + BATCH])) for start in range(0, len(inputs), BATCH)
     ]
-    names = ships.classes
+    probabilities = ships.trust.probabilities(np.concatenate([run.logits for run in runs]))
+    scores = ships.trust.score_ood(np.concatenate([run.embedding for run in runs]))
     return ModelPredictions(
-        np.array([[one.probabilities[name] for name in names] for one in predictions]),
-        np.array([names.index(one.label) for one in predictions], dtype=np.int64),
-        np.array([[name in one.prediction_set for name in names] for one in predictions]),
-        np.array([one.ood_score for one in predictions]),
-        np.array([one.in_distribution for one in predictions]),
+        probabilities,
+        probabilities.argmax(axis=1),
+        ships.trust.prediction_sets(probabilities),
+        scores,
+        ships.trust.score_ood.in_distribution(scores),
     )
 
 

@@ -1,11 +1,18 @@
-"""Folders, chips, archives and lists -> the sorted entries of a run; an entry -> its bytes."""
+"""Folders, chips, archives and lists -> the sorted entries of a run; an entry -> its bytes.
 
+A list of names may be written by `find`, text editors, PowerShell or this program.
+"""
+
+import codecs
+import csv
+import io
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from serving.batch.inputs.archives import (
     Keep,
@@ -15,9 +22,9 @@ from serving.batch.inputs.archives import (
     read_member,
 )
 from serving.batch.inputs.entries import ChipEntry, Fault, InputError, sort_key, tidy
-from serving.batch.inputs.folders import OutputFilter, check_listable, slashed, walk
-from serving.batch.inputs.globs import matcher
+from serving.batch.inputs.folders import OutputFilter, check_listable, matcher, slashed, walk
 from serving.batch.inputs.tars import TarStore
+from serving.batch.rows import columns, unguarded
 from shipchip.chip import DecodeLimits
 from shipchip.errors import NotFound, Unreadable, UnsupportedFormat
 from shipchip.files import read_chip_file
@@ -39,7 +46,7 @@ def list_entries(
     sources   folders, chips, archives, members of archives (scenes.zip/Patch/a.tif)
     listed    chips and members of archives; a folder or an archive here is an entry that fails,
               because a list in the wrong encoding may name / or .
-    patterns  globs (see globs.py), matched against paths below a folder or in an archive, where
+    patterns  globs (see folders.py), matched against paths below a folder or in an archive, where
               an archive in a folder counts as a folder; what is named itself needs no match
     without   outputs of this run, which are never entries
     left_out  is called with each output of another run that is met, which is no entry either: a
@@ -189,8 +196,8 @@ def _check_only(source: str) -> None:
     except FileNotFoundError as error:
         raise InputError(f"nothing at {source}; {_EXPECTED}") from error
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot look at {source}: {told}; {_EXPECTED}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot look at {source}: {reason}; {_EXPECTED}") from error
 
 
 def _refuse_fault(entry: ChipEntry) -> None:
@@ -208,3 +215,68 @@ def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
     if isinstance(entry.where, Fault):
         raise entry.where.kind(entry.where.message)
     return read_chip_file(Path(entry.path), limits.max_bytes)
+
+
+# How each CSV of a batch begins.
+_OUTPUT = ",".join(columns(())[:3]).encode() + b","
+
+# UTF-32 before UTF-16: its mark begins with the other's.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def read_list(stream: BinaryIO) -> list[str]:
+    """Names from a list: one per line, or separated by NUL if it contains a NUL.
+
+    Blank lines and Windows carriage returns are ignored. A byte order mark decides the encoding
+    (UTF-8, UTF-16 or UTF-32); otherwise bytes that are not UTF-8 are kept as os.fsdecode returns
+    them. Of a CSV that a batch has written, the column `path` is read. Raises InputError if the
+    content contradicts the beginning of the list.
+    """
+    content = stream.read()
+    data = _unmarked(content)
+    if data.startswith(_OUTPUT):
+        return list(_paths(data, marked=data is not content))
+    if b"\0" in data:
+        return [os.fsdecode(name) for name in _split(data, b"\0") if name]
+    lines = (line.removesuffix(b"\r") for line in _split(data, b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _unmarked(data: bytes) -> bytes:
+    """A list's content without its byte order mark, in UTF-8 if it has one."""
+    mark = next((mark for mark in _MARKS if data.startswith(mark)), None)
+    if mark is None:
+        return data
+    encoding = _MARKS[mark]
+    try:
+        return data[len(mark) :].decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the list begins with the byte order mark of {encoding}, but is not in it "
+            f"({error.reason} at byte {len(mark) + error.start}); write it in UTF-8"
+        ) from error
+
+
+def _paths(data: bytes, *, marked: bool) -> Iterator[str]:
+    """The first column of a CSV, without its header; `marked` as `csv_writer` marks it."""
+    try:
+        text = io.StringIO(data.decode(), newline="")
+        for fields in islice(csv.reader(text, strict=True), 1, None):
+            yield os.fsdecode((unguarded(fields[0]) if marked else fields[0]).encode())
+    except (ValueError, csv.Error, IndexError) as error:
+        raise InputError(f"the list begins as a CSV of a batch, but is damaged: {error}") from error
+
+
+def _split(data: bytes, separator: bytes) -> Iterator[bytes]:
+    """bytes.split as an iterator: a list of millions is in memory only once."""
+    start = 0
+    while (end := data.find(separator, start)) >= 0:
+        yield data[start:end]
+        start = end + 1
+    yield data[start:]

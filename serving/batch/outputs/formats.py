@@ -1,12 +1,15 @@
-"""The formats of an output, by its ending: rows -> file, and the same rows back.
+"""The formats of an output: rows -> a file, and the same rows back; or rows -> standard output.
 
-pyarrow is an extra, and is imported only when a Parquet file is asked for.
+pyarrow is an extra, and is imported only when a Parquet file is asked for. Standard output is for
+other programs: nothing is staged or resumed.
 """
 
 import csv
 import importlib
 import io
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -112,8 +115,11 @@ def _read_csv(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
         try:
             if next(reader, None) != list(names):
                 raise ValueError(f"expected the columns {', '.join(names)}")
-            for number, fields in enumerate(reader, 1):  # noqa: B007 (the error tells it)
+            for number, fields in enumerate(reader, 1):  # noqa: B007 (for the error)
                 yield _typed([text(field) for field in fields], names)
+            # Otherwise a number that is cut short in the last column would be another number.
+            if not _ends_with_a_line(path):
+                raise ValueError("the last line has no end")
         except (ValueError, csv.Error) as error:
             raise _damaged(path, number, error) from error
         finally:
@@ -125,6 +131,12 @@ def _is_marked(path: Path) -> bool:
     mark = MARK.encode()
     with path.open("rb") as file:
         return file.read(len(mark)) == mark
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _typed(fields: Sequence[str], names: Sequence[str]) -> BatchRow:
@@ -167,7 +179,7 @@ def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
             for batch in file.iter_batches(_PARQUET_GROUP):
                 yield from batch.to_pylist()
     except arrow.ArrowInvalid as error:
-        raise OutputError(f"{path}: damaged ({error}); make the file anew") from error
+        raise OutputError(f"{path}: damaged ({error}); write the file again") from error
 
 
 def _parquet_schema(arrow: Any, names: Sequence[str]) -> Any:
@@ -189,7 +201,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _damaged(path: Path, row: int, error: Exception) -> OutputError:
-    return OutputError(f"{path}, row {row}: no row of this run ({error}); make the file anew")
+    return OutputError(f"{path}, row {row}: no row of this run ({error}); write the file again")
 
 
 _FLAGS = {"true": True, "false": False}
@@ -205,3 +217,42 @@ _FORMATS = {
 }
 _PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
 ENDINGS = tuple(_FORMATS)
+
+
+class PipeClosed(Exception):
+    """The reader of standard output has closed it, as `head` does: no error, end quietly."""
+
+
+def to_stdout(
+    names: Sequence[str], kind: TextFormat = "csv"
+) -> Callable[[Sequence[BatchRow]], None]:
+    """Write the header now; returns a function that writes rows at once.
+
+    Both raise PipeClosed if the reader is gone, and OutputError for any other error. After that,
+    standard output leads to /dev/null, so that Python's own flush at exit cannot fail again.
+    """
+    render = Renderer(kind, names)
+    _send(render(()))
+    return lambda rows: _send(render(rows))
+
+
+def _send(content: bytes) -> None:
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output: it is closed")
+    try:
+        left = memoryview(content)
+        while left:  # with PYTHONUNBUFFERED, as in containers, a write may take a part only
+            left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        _lead_nowhere()
+        raise PipeClosed from error
+    except OSError as error:
+        _lead_nowhere()
+        raise OutputError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _lead_nowhere() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

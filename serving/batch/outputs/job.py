@@ -1,21 +1,28 @@
-"""What a run is: two runs with equal jobs give equal rows. And the record of a finished output.
+"""What a run is, the record of a finished output, and the outputs of all shards -> one output.
 
-The record is `NAME.job.json` beside the output. Resuming and merging do not rely on file names: the
-record says which run, or which shard of a run, the rows belong to, and the SHA-256 of the output
-shows that they are all there as they were written.
+Two runs with equal jobs give equal rows. The record is `NAME.job.json` beside the output. Resuming
+and merging do not rely on file names: the record says which run, or which shard of a run, the rows
+belong to, and the SHA-256 of the output shows that they are all there as they were written.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from serving.batch.outputs.locks import write_locked
-from serving.batch.outputs.place import record_path
-from serving.batch.rows import OutputError
+from serving.batch.outputs.formats import format_of
+from serving.batch.outputs.place import (
+    Existing,
+    check_place,
+    output_errors,
+    record_path,
+    write_locked,
+)
+from serving.batch.rows import BatchRow, OutputError, partial_of
 
 Shard = tuple[int, int]
 
@@ -149,11 +156,11 @@ def read_output_record(out: Path) -> OutputRecord:
     except OSError as error:
         raise OutputError(
             f"{out} is no finished output of a known run: {path.name} beside it: {error.strerror}; "
-            "make it anew"
+            "write it again"
         ) from error
     except ValidationError as error:
         raise OutputError(
-            f"{path} is no record of a run by this version; make the output anew"
+            f"{path} is no record of a run by this version; write the output again"
         ) from error
 
 
@@ -167,5 +174,89 @@ def check_content(out: Path, record: OutputRecord) -> None:
     if digest != record.sha256:
         raise OutputError(
             f"{out} is not what its run has written: its sha256 is not the one in "
-            f"{record_path(out).name}; make it anew"
+            f"{record_path(out).name}; write it again"
         )
+
+
+class _Part(NamedTuple):
+    path: Path
+    record: OutputRecord
+
+
+def merge(out: Path, shards: Sequence[Path], existing: Existing = "refuse") -> int:
+    """Write `out` and its record from the outputs of all shards; returns the number of rows.
+
+    Keeps a bounded number of rows in memory. Raises OutputError, and leaves `out` as it was, if the
+    output exists and may not be overwritten, and if shards are missing, given twice, unfinished,
+    damaged or of another run (another model, say); the message names them.
+    """
+    if out.resolve() in {path.resolve() for path in shards}:
+        raise OutputError(f"the output {out} is one of the shards; give another --out")
+    check_place(out, existing)
+    parts = [_Part(path, read_output_record(path)) for path in shards]
+    ordered = _in_order(parts)
+    for part in ordered:
+        _check_whole(part)
+    job = _common(ordered[0])
+    target = format_of(out, plain_csv=job.plain_csv)
+    with output_errors(out):
+        digest = write_locked(out, lambda file: target.write(file, job.columns, _rows(ordered)))
+        write_output_record(out, job, digest)
+    return sum(part.record.rows for part in ordered)
+
+
+def _in_order(parts: Sequence[_Part]) -> list[_Part]:
+    """The shards by number; OutputError unless each shard of one run is given once."""
+    first = parts[0]
+    of_number: defaultdict[int, list[_Part]] = defaultdict(list)
+    total = _shard(first)[1]
+    for part in parts:
+        changed = differences(_common(part), _common(first))
+        if changed:
+            raise OutputError(
+                f"{part.path} is of another run than {first.path}: {'; '.join(changed)}"
+            )
+        i, n = _shard(part)
+        if n != total:
+            raise OutputError(f"{part.path} is shard {i}/{n}, but {first.path} one of {total}")
+        of_number[i].append(part)
+    twice = [
+        f"{i} ({' and '.join(str(p.path) for p in of_number[i])})"
+        for i in sorted(of_number)
+        if len(of_number[i]) > 1
+    ]
+    if twice:
+        raise OutputError(f"more than once there: shard {', '.join(twice)}; give each once")
+    missing = [str(i) for i in range(1, total + 1) if i not in of_number]
+    if missing:
+        raise OutputError(
+            f"missing of {total} shards: {', '.join(missing)}; run them, or give them too"
+        )
+    return [of_number[i][0] for i in range(1, total + 1)]
+
+
+def _check_whole(part: _Part) -> None:
+    if partial_of(part.path).exists():
+        raise OutputError(f"shard {part.path} is not finished; run it again with --resume")
+    check_content(part.path, part.record)
+
+
+def _rows(parts: Sequence[_Part]) -> Iterator[BatchRow]:
+    for path, record in parts:
+        count = 0
+        for row in format_of(path).read(path, record.job.columns):
+            count += 1
+            yield row
+        if count != record.rows:
+            raise OutputError(f"shard {path} has {count} rows; expected {record.rows}")
+
+
+def _common(part: _Part) -> Job:
+    """The part of a job that all shards of a run share."""
+    return part.record.job.model_copy(update={"shard": None, "chips_sha256": None})
+
+
+def _shard(part: _Part) -> Shard:
+    if part.record.job.shard is None:
+        raise OutputError(f"{part.path} is the output of a whole run; expected one of --shard")
+    return part.record.job.shard

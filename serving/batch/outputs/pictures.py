@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,42 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from serving.batch.outputs.place import output_errors
-from serving.batch.outputs.scores import FAILED
-from serving.batch.rows import OutputError
+from serving.batch.rows import FAILED, OutputError
 from serving.pictures import chip_grey, lay_over
 from shipchip.atomic import replacing
 
 _LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
+
+# The mark of folders that a batch made for its pictures (--maps, --crops-by-label). Files in a
+# marked folder are not chips, even if a later run reads the folder. Only a new or an empty folder
+# is marked, so a mark never hides chips that were there before.
+MARKER = ".shipchip-pictures"
+
+LONGEST_NAME = 134  # of temporary files here, in bytes
+
+_MARKER_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
+
+
+def check_folder(folder: Path) -> None:
+    """Raises OutputError if `folder` cannot hold pictures, or holds files and is not marked."""
+    with output_errors(folder), suppress(FileNotFoundError):
+        (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
+    with output_errors(folder), suppress(FileNotFoundError):
+        content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
+        if content and not (folder / MARKER).exists():
+            raise OutputError(
+                f"{folder} holds files that no batch wrote, such as {sorted(content)[0]}; give a "
+                "new or an empty folder for pictures"
+            )
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for pictures, or reuse a marked one. Raises OutputError."""
+    check_folder(folder)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (folder / MARKER).open("xb") as file:
+            file.write(_MARKER_TEXT)
 
 
 def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: float) -> bytes:

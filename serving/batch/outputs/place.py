@@ -1,15 +1,17 @@
-"""Where outputs are: the file itself, the files beside it, and marked folders of pictures."""
+"""Where an output is, the files beside it, and the lock that keeps two runs from writing it."""
 
+import fcntl
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from serving.batch.outputs.formats import ENDINGS, format_of
 from serving.batch.rows import OutputError, partial_of
-from shipchip.atomic import temporary_of
+from shipchip.atomic import sync_folder, temporary_of
 
 # What to do if an output, or the rows of an unfinished run, already exist.
 Existing = Literal["refuse", "resume", "overwrite"]
@@ -19,15 +21,6 @@ _ENDING = "(?i:" + "|".join(re.escape(ending) for ending in ENDINGS) + ")"
 _BESIDE = re.compile(
     rf"\..+{_ENDING}(\.job|\.job\.json)?\.(partial|job|new)|.+{_ENDING}\.job\.json"
 )
-
-# The mark of folders that a batch made for its pictures (--maps, --crops-by-label). Files in a
-# marked folder are not chips, even if a later run reads the folder. Only a new or an empty folder
-# is marked, so a mark never hides chips that were there before.
-MARKER = ".shipchip-pictures"
-
-LONGEST_NAME = 134  # of the temporary files of serving.batch.outputs.pictures, in bytes
-
-_MARKER_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
 
 
 def job_path(out: Path) -> Path:
@@ -87,23 +80,56 @@ def output_errors(out: Path, hint: str = "") -> Iterator[None]:
         raise OutputError(f"cannot write {out}: {error.strerror or error}{hint}") from error
 
 
-def check_folder(folder: Path) -> None:
-    """Raises OutputError if `folder` cannot hold pictures, or holds files and is not marked."""
-    with output_errors(folder), suppress(FileNotFoundError):
-        (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
-    with output_errors(folder), suppress(FileNotFoundError):
-        content = os.listdir(folder)  # noqa: PTH208 (names, not paths)
-        if content and not (folder / MARKER).exists():
+def write_locked(path: Path, write: Callable[[BinaryIO], object]) -> str:
+    """Write `path` atomically and synced to disk; returns its SHA-256.
+
+    If `write` fails, whatever was at `path` stays. Raises OutputError if another run is writing the
+    same file, OSError, and what `write` raises.
+    """
+    temporary = temporary_of(path)
+    with open(open_locked(temporary), "r+b") as file:
+        try:
+            file.truncate(0)
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    sync_folder(path.parent)
+    return digest
+
+
+def open_locked(path: Path) -> int:
+    """A locked descriptor of the file at `path`, which is created if it does not exist.
+
+    Existing content is kept. The lock lasts until the descriptor is closed or its process ends; but
+    children created by `fork` while it is open keep it as well. Raises OutputError if another run
+    holds the lock, OSError if the file cannot be opened.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
             raise OutputError(
-                f"{folder} holds files that no batch wrote, such as {sorted(content)[0]}; give a "
-                "new or an empty folder for pictures"
-            )
+                f"another run is writing: {path} is locked; wait for its end, or give another --out"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The previous owner renamed or removed the file between opening and locking.
+        os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder for pictures, or reuse a marked one. Raises OutputError."""
-    check_folder(folder)
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), (folder / MARKER).open("xb") as file:
-            file.write(_MARKER_TEXT)
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -27,8 +27,14 @@ from serving.batch.outputs.job import (
     read_output_record,
     write_output_record,
 )
-from serving.batch.outputs.locks import open_locked, write_locked
-from serving.batch.outputs.place import Existing, check_place, job_path, output_errors
+from serving.batch.outputs.place import (
+    Existing,
+    check_place,
+    job_path,
+    open_locked,
+    output_errors,
+    write_locked,
+)
 from serving.batch.rows import BatchRow, OutputError, partial_of, readable
 from shipchip.atomic import sync_folder
 
@@ -133,9 +139,7 @@ class Staging:
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        with output_errors(
-            self.out, f"; {self.done} rows are kept, and --resume goes on after them"
-        ):
+        with output_errors(self.out, f"; {self.done} rows are kept; continue with --resume"):
             yield
 
 
@@ -157,8 +161,8 @@ def _refuse_existing(file: BinaryIO, out: Path) -> None:
     output between our first check and our lock."""
     if os.fstat(file.fileno()).st_size:
         raise OutputError(
-            f"{partial_of(out)} holds rows of an unfinished run; --resume goes on with it, "
-            "--overwrite begins anew, or give another --out"
+            f"{partial_of(out)} holds rows of an unfinished run; continue it with --resume, "
+            "replace it with --overwrite, or give another --out"
         )
     try:
         check_place(out, "refuse")
@@ -230,4 +234,4 @@ def _check_name(out: Path, number: int, row: BatchRow, name: str) -> None:
         )
 
 
-_ANEW = "begin anew with --overwrite, or give another --out"
+_ANEW = "start again with --overwrite, or give another --out"

@@ -24,7 +24,7 @@ _GAOFEN3 = Sensor(
     resolution_m=(3.9, 4.4),
     hamming=0.75,
     looks=1,
-    sea_db=-11.0,
+    sea_db=-10.0,
     noise_db=-32.0,
     smear_m=30.0,
     smear_share=1.0,
@@ -62,13 +62,11 @@ class Kind:
     """One kind of file.
 
     name    in the file's name, as is `suffix`
-    labels  the classes that real chips of this kind show
     write   a ship's chip as bytes, drawn from a generator
     """
 
     name: str
     suffix: str
-    labels: tuple[str, ...]
     write: Callable[[Ship, np.random.Generator], bytes]
 
 
@@ -109,13 +107,10 @@ def _grd_png(ship: Ship, rng: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-# Real Fishing chips come from Gaofen-3: Sentinel-1 shows such boats as a blob of a few pixels.
-KINDS = (
-    Kind("gaofen3", ".tiff", ("Cargo", "Fishing", "Tanker"), _gaofen3),
-    Kind("sentinel1-sigma0", ".tif", ("Cargo", "Tanker"), _grd_sigma0),
-    Kind("sentinel1-slc", ".npy", ("Cargo", "Tanker"), _slc),
-    Kind("sentinel1-grd", ".png", ("Cargo", "Tanker"), _grd_png),
-)
+GAOFEN3 = Kind("gaofen3", ".tiff", _gaofen3)
+SIGMA0 = Kind("sentinel1-sigma0", ".tif", _grd_sigma0)
+SLC = Kind("sentinel1-slc", ".npy", _slc)
+GRD = Kind("sentinel1-grd", ".png", _grd_png)
 
 
 def _grd_side(ship: Ship) -> int:

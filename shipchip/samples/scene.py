@@ -10,8 +10,8 @@ layover      what stands h metres high appears h / tan(incidence) closer to the 
 smear        the part of an echo that loses coherence within the aperture spreads along azimuth as a
              Lorentzian (Raney 1980, IEEE Trans. Antennas and Propagation 28)
 hull         hull and water form a corner on the side that faces the radar, strongest broadside on
-wake         a strip of calmed water astern; a ship that moves along range appears beside it, shifted
-             along azimuth (Raney 1971, IEEE Trans. Aerospace and Electronic Systems 7)
+wake         a strip of calmed water astern; a ship that moves along range appears beside it,
+             shifted along azimuth (Raney 1971, IEEE Trans. Aerospace and Electronic Systems 7)
 sway         what stands high on a rolling ship moves along range, so it is shifted too
 looks        each has its own speckle, and the scatterers add with other phases
 """
@@ -112,7 +112,7 @@ def observe(
 
     The ship's middle is at the middle of the picture.
     """
-    margin = math.ceil(0.18 * size) if sensor.turn_degrees else 4
+    margin = 16 * math.ceil(0.18 * size / 16) if sensor.turn_degrees else 0
     shape = size + 2 * margin
     at, rcs, loose = _echoes(ship, pose)
     loose = loose * sensor.smear_share
@@ -225,19 +225,20 @@ def _speckle(sensor: Sensor, shape: int, rng: np.random.Generator) -> Field:
     noise = rng.standard_normal((2, shape, shape))
     field = (noise[0] + 1j * noise[1]) / math.sqrt(2)
     for axis in (0, 1):
-        centred = np.fft.fftfreq(shape, 1 / shape)
+        centred = np.asarray(np.fft.fftfreq(shape, 1 / shape), np.float64)
         spectrum = np.fft.fft(_point(centred, sensor, axis))
         spectrum /= np.sqrt(np.mean(np.abs(spectrum) ** 2))
         along = spectrum[:, None] if axis == 0 else spectrum
         field = np.fft.ifft(np.fft.fft(field, axis=axis) * along, axis=axis)
-    return field
+    smooth: Field = field
+    return smooth
 
 
 def _turned(field: Field, sensor: Sensor, margin: int) -> Field:
     """The middle of the field, turned clockwise in metres by the sensor's angle."""
     size = len(field) - 2 * margin
     if not sensor.turn_degrees:
-        return field[margin:-margin, margin:-margin]
+        return field
     angle = math.radians(sensor.turn_degrees)
     down, right = sensor.pixel_m
     middle, source = (size - 1) / 2, (len(field) - 1) / 2

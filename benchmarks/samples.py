@@ -21,7 +21,7 @@ from shipchip import Prediction, ShipClassifier, decode
 from shipchip.samples import Sample, draw_samples
 
 FRESH_SEEDS = range(1000, 1017)  # a dozen chips each
-_COLUMNS, _TILE, _TEXT = 4, 192, 58
+_COLUMNS, _TILE, _TEXT = 5, 192, 58
 _VERDICTS = ("sure", "undecided", "unlike")
 _FONT = ImageFont.load_default(15)
 _BLACK, _GREY, _GREEN, _RED = "#1a1a1a", "#595959", "#1a6b37", "#a5281b"

@@ -134,15 +134,6 @@ def observe(
     return np.stack(looks)
 
 
-def outline(ship: Ship, pose: Pose, sensor: Sensor, size: int) -> Floats:
-    """The corners of the hull's box (4, 2) as (row, column) of the picture, without layover."""
-    half = np.array([ship.length_m, ship.beam_m]) / 2
-    corners = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)]) * half
-    turned = _rotation(pose.heading_degrees + sensor.turn_degrees)
-    places: Floats = corners @ turned / np.array(sensor.pixel_m) + (size - 1) / 2
-    return places
-
-
 def _rotation(degrees: float) -> Floats:
     """Takes (ahead, starboard) to (down, right), with ahead turned clockwise from up."""
     angle = math.radians(degrees)

@@ -16,8 +16,8 @@ import tifffile
 from PIL import Image
 
 from shipchip.opensarship import GRD_SPACING_M, MEAN_INCIDENCE_DEGREES, slc_spacing
-from shipchip.samples.scene import Field, Floats, Sensor, draw_pose, observe
-from shipchip.samples.ship import Ship
+from shipchip.samples.scene import Field, Sensor, draw_pose, observe
+from shipchip.samples.ship import Floats, Ship
 
 _GAOFEN3 = Sensor(
     pixel_m=(1.72, 1.91),
@@ -62,55 +62,61 @@ class Kind:
     """One kind of file.
 
     name    in the file's name, as is `suffix`
-    write   a ship's chip as bytes, drawn from a generator
+    sensor  that took it
+    store   a ship as that sensor sees it, as the bytes of a file
     """
 
     name: str
     suffix: str
-    write: Callable[[Ship, np.random.Generator], bytes]
+    sensor: Sensor
+    store: Callable[[Ship, Sensor, np.random.Generator], bytes]
+
+    def write(self, ship: Ship, rng: np.random.Generator) -> bytes:
+        """A chip of this ship, drawn from a generator."""
+        return self.store(ship, self.sensor, rng)
 
 
-def _gaofen3(ship: Ship, rng: np.random.Generator) -> bytes:
+def _gaofen3(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """512 x 512 amplitude in 8 bits: the sea at about a tenth of white, much of a ship clipped."""
     pose = draw_pose(ship, 0.0, rng)
-    amplitude = np.abs(observe(ship, pose, _GAOFEN3, 512, rng)[0])
+    amplitude = np.abs(observe(ship, pose, sensor, 512, rng)[0])
     level = _SEA_LEVEL * rng.lognormal(0, _SEA_SPREAD) / _median_rms(amplitude)
     return _tiff(np.clip(np.rint(level * amplitude), 0, 255).astype(np.uint8))
 
 
-def _slc(ship: Ship, rng: np.random.Generator) -> bytes:
+def _slc(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """64 x 64 complex samples, 13.93 m in azimuth by 2.33 m in slant range."""
     pose = draw_pose(ship, 90.0, rng)
     file = io.BytesIO()
-    np.save(file, (_DN * observe(ship, pose, _SLC, 64, rng)[0]).astype(np.complex64))
+    np.save(file, (_DN * observe(ship, pose, sensor, 64, rng)[0]).astype(np.complex64))
     return file.getvalue()
 
 
-def _grd_sigma0(ship: Ship, rng: np.random.Generator) -> bytes:
+def _grd_sigma0(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """sigma0 of VH and VV in a map projection, 10 m."""
     pose = draw_pose(ship, 0.0, rng)
     planes = [
-        _intensity(observe(ship, pose, _GRD, _grd_side(ship), rng, cross))
+        _intensity(observe(ship, pose, sensor, _grd_side(ship), rng, cross))
         for cross in (True, False)
     ]
     corner = 500_000.0 + 10 * rng.integers(-9999, 9999), 4_000_000.0 + 10 * rng.integers(9999)
     return _tiff(np.stack(planes).astype(np.float32), corner)
 
 
-def _grd_png(ship: Ship, rng: np.random.Generator) -> bytes:
+def _grd_png(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """Amplitude at VV as 16-bit digital numbers, 10 m."""
     pose = draw_pose(ship, 0.0, rng)
-    amplitude = np.sqrt(_intensity(observe(ship, pose, _GRD, _grd_side(ship), rng)))
+    amplitude = np.sqrt(_intensity(observe(ship, pose, sensor, _grd_side(ship), rng)))
     file = io.BytesIO()
     levels = np.clip(np.rint(_DN * amplitude), 0, 65535).astype(np.uint16)
     Image.fromarray(levels).save(file, "PNG")
     return file.getvalue()
 
 
-GAOFEN3 = Kind("gaofen3", ".tiff", _gaofen3)
-SIGMA0 = Kind("sentinel1-sigma0", ".tif", _grd_sigma0)
-SLC = Kind("sentinel1-slc", ".npy", _slc)
-GRD = Kind("sentinel1-grd", ".png", _grd_png)
+GAOFEN3 = Kind("gaofen3", ".tiff", _GAOFEN3, _gaofen3)
+SIGMA0 = Kind("sentinel1-sigma0", ".tif", _GRD, _grd_sigma0)
+SLC = Kind("sentinel1-slc", ".npy", _SLC, _slc)
+GRD = Kind("sentinel1-grd", ".png", _GRD, _grd_png)
 
 
 def _grd_side(ship: Ship) -> int:

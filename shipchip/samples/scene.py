@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shipchip.samples.ship import Ship
+from shipchip.samples.ship import Floats, Ship
 
-Floats = NDArray[np.float64]
 Field = NDArray[np.complex128]
 
 _TEXTURE_M = 30.0  # how far apart the sea's texture varies

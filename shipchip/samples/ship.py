@@ -3,7 +3,7 @@
 At C band a ship is a cloud of corners: rails, hatch coamings, cranes, pipes, the superstructure,
 and the angle between hull and water. Which of them a class has, and how long its ships are, is all
 that tells the classes apart. Lengths and slenderness of Cargo and Tanker follow the AIS reports in
-OpenSARShip (Huang et al. 2017, doi 10.1109/JSTARS.2017.2755672).
+OpenSARShip (Huang et al. 2017, doi 10.1109/JSTARS.2017.2755672); those of Fishing are estimates.
 """
 
 import math

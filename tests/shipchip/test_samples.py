@@ -10,8 +10,9 @@ import tifffile
 
 from shipchip import Chip, ShipClassifier, decode
 from shipchip.errors import FolderNotEmpty
-from shipchip.opensarship import slc_spacing
+from shipchip.prepare import spacing_of
 from shipchip.samples import Sample, draw_samples, main, write_samples
+from shipchip.samples.kinds import GAOFEN3, GRD, SLC
 from shipchip.samples.scene import Pose, Sensor, observe
 from shipchip.samples.ship import draw_ship
 
@@ -83,12 +84,10 @@ def test_what_names_no_spacing_gets_the_right_one_by_the_models_rules(
     samples: list[Sample],
 ) -> None:
     spec = ShipClassifier(MODEL, device="cpu").card.input
-    expected = {"tiff": (1.72, 1.91), ".npy": slc_spacing(None), ".png": (10.0, 10.0)}
-    for ending, spacing in expected.items():
-        for chip in chips(samples, ending):
-            side = max(chip.amplitude.shape[1:])
-            rule = next(r for r in spec.spacing_rules if r.applies(chip.encoding, side))
-            assert rule.spacing_m == pytest.approx(spacing, abs=0.005)
+    for kind in (GAOFEN3, SLC, GRD):
+        for chip in chips(samples, f"{kind.name}{kind.suffix}"):
+            assert chip.pixel_spacing_m is None
+            assert spacing_of(chip, spec) == pytest.approx(kind.sensor.pixel_m)
 
 
 def test_a_seed_gives_the_same_bytes(samples: list[Sample]) -> None:
@@ -119,7 +118,7 @@ def test_the_command_writes_into_a_new_folder(
 
 
 @pytest.mark.parametrize("label", ["Cargo", "Fishing", "Tanker"])
-@pytest.mark.parametrize("turn", [0.0, 8.0])
+@pytest.mark.parametrize("turn", [0.0, 30.0])
 def test_a_ship_is_as_long_in_the_picture_as_it_was_drawn(label: str, turn: float) -> None:
     """Along azimuth, where layover does not change it; to within two resolution cells."""
     rng = np.random.default_rng(3)

@@ -56,7 +56,9 @@ def write_samples(folder: Path, seed: int = 0) -> list[Path]:
 
     Returns the paths of the chips, in the folders Cargo, Fishing and Tanker.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise FolderNotEmpty(f"{folder} is a file; give a new folder or an empty one")
+    if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmpty(f"{folder} is not empty; give a new folder or an empty one")
     paths = []
     for sample in draw_samples(seed):
@@ -88,8 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _seed(text: str) -> int:
-    """A whole number of at least 0."""
-    seed = int(text)
-    if seed < 0:
-        raise ValueError
-    return seed
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 0")
+    return int(text)

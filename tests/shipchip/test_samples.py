@@ -106,6 +106,8 @@ def test_a_folder_that_is_not_empty_is_refused_untouched(
         f"shipchip samples: {tmp_path} is not empty; give a new folder or an empty one"
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with pytest.raises(FolderNotEmpty, match="is a file"):
+        write_samples(tmp_path / "mine.txt")
 
 
 def test_the_command_writes_into_a_new_folder(
@@ -114,7 +116,8 @@ def test_the_command_writes_into_a_new_folder(
     assert main([str(tmp_path / "a" / "demo"), "--seed", "3"]) == 0
     assert "12 simulated chips" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main([str(tmp_path / "b"), "--seed", "-1"])
+        main([str(tmp_path / "b"), "--seed", "x1"])
+    assert "expected a whole number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("label", ["Cargo", "Fishing", "Tanker"])

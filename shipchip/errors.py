@@ -29,6 +29,7 @@ message says what was found, what was expected and what to do.
     │   ├── CardMissing                  card_missing
     │   ├── CardInvalid                  card_invalid
     │   └── ProviderUnavailable          provider_unavailable
+    ├── FolderNotEmpty                   folder_not_empty
     └── ServiceError                     service_error
         ├── ServiceUnavailable           service_unavailable
         └── ServiceRefused               service_refused
@@ -205,6 +206,12 @@ class ProviderUnavailable(ModelError):
     """A GPU was required, but ONNX Runtime cannot use one. Install what it needs, or use `auto`."""
 
     code = "provider_unavailable"
+
+
+class FolderNotEmpty(ShipchipError):
+    """Samples are written into a new or empty folder only. Give another one, or empty it."""
+
+    code = "folder_not_empty"
 
 
 class ServiceError(ShipchipError):

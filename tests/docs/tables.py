@@ -78,8 +78,9 @@ def request_codes() -> str:
 
 
 def other_codes() -> str:
-    """Codes of model files and of the client."""
-    found = [*below(errors.ModelError), errors.ServiceError, *below(errors.ServiceError)]
+    """Codes of model files, of samples and of the client."""
+    found = [*below(errors.ModelError), errors.FolderNotEmpty]
+    found += [errors.ServiceError, *below(errors.ServiceError)]
     return markdown(("code", "meaning"), code_rows(found))
 
 

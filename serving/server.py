@@ -110,7 +110,9 @@ def forget_dead_workers() -> None:
 
     Such gauges, as the number of waiting chips, are added up over the files of all workers.
     """
-    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if folder == Path():  # one process keeps its figures to itself
+        return
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists():

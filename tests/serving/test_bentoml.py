@@ -1,36 +1,30 @@
 """The service as people who know BentoML meet it: its metrics, its clients, its own ways."""
 
-import asyncio
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bentoml
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from shipchip import ShipClassifier
 from shipchip.errors import BadPixelSpacing
-from tests.serving.server import ROOT, serving
-
-# BentoML's client uses deprecated functions of pathspec and pydantic, and leaves its temporary
-# folder to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+from tests.serving.server import ROOT, environment, serving
 
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"pixel_spacing_m": (13.93, 3.9)},
+    {"pixel_spacing_m": {"tuple": [13.93, 3.9]}},  # JSON has no tuples
     {"pixel_spacing_m": [10, 10]},
     {"pixel_spacing_m": "10"},
     {"quantity": "sigma0"},
     {"explain": True},
-    {"pixel_spacing_m": (3.0, 4.0), "quantity": "amplitude", "explain": False},
+    {"pixel_spacing_m": [3.0, 4.0], "quantity": "amplitude", "explain": False},
 ]
 
 
@@ -76,49 +70,87 @@ def test_bentomls_counters_agree_with_ours(own: httpx.Client, png: dict[str, byt
     assert ours == by_status
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_method_of_the_api_does_the_work(model: Path, png: dict[str, bytes]) -> None:
+    """Without HTTP and middleware it answers all the same."""
+    script = (
+        "import asyncio, sys; from serving.forms import Upload;"
+        "from serving.service import Shipchip; service = Shipchip.inner(); service.warm_up()\n"
+        "async def main():\n"
+        "    chip = Upload('a.png', sys.stdin.buffer.read())\n"
+        "    answer = await service.classify.local([chip], None, False, None, 'auto')\n"
+        "    await service.close()\n"
+        "    print(answer.body.decode())\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=ROOT,
+        env=environment(model),
+        input=png["Tanker"],
+        capture_output=True,
+        check=True,
+    )
+    (result,) = json.loads(done.stdout.splitlines()[-1])["results"]
+    assert (result["filename"], result["label"]) == ("a.png", "Tanker")
+
+
+# In a process of its own, as users have it: it warns of pathspec and pydantic.
+CLIENT = """
+import asyncio, json, sys
+from pathlib import Path
+import bentoml
+
+url, route = sys.argv[1:3]
+files, options = map(json.loads, sys.argv[3:])
+files = [Path(file) for file in files]
+
+async def ask(given):
+    async with bentoml.AsyncHTTPClient(url) as client:
+        return await getattr(client, route)(files=files, **given)
+
+for given in options:
+    if isinstance(given.get("pixel_spacing_m"), dict):
+        given["pixel_spacing_m"] = tuple(given["pixel_spacing_m"]["tuple"])
+    with bentoml.SyncHTTPClient(url) as client:
+        answers = [getattr(client, route)(files=files, **given), asyncio.run(ask(given))]
+    print(json.dumps([getattr(a, "model_dump", lambda a=a: a)() for a in answers]))
+"""
+
+
 @pytest.mark.parametrize("route", ["classify", "classify_base64"])
-def test_bentomls_client_gives_the_librarys_answers(
+def test_bentomls_clients_give_the_librarys_answers(
     own: httpx.Client,
     ships: ShipClassifier,
     png: dict[str, bytes],
     tmp_path: Path,
-    options: dict[str, Any],
     route: str,
 ) -> None:
-    files = []
     for label, content in png.items():
         (tmp_path / f"{label}.png").write_bytes(content)
-        files.append(tmp_path / f"{label}.png")
-    with bentoml.SyncHTTPClient(str(own.base_url)) as client:
-        answer = getattr(client, route)(files=files, **options)
-    assert_same(answer, ships, png, options)
-
-
-def test_bentomls_asynchronous_client_gives_the_librarys_answers(
-    own: httpx.Client, ships: ShipClassifier, png: dict[str, bytes], tmp_path: Path
-) -> None:
-    files = []
-    for label, content in png.items():
-        (tmp_path / f"{label}.png").write_bytes(content)
-        files.append(tmp_path / f"{label}.png")
-
-    async def ask() -> Any:
-        async with bentoml.AsyncHTTPClient(str(own.base_url)) as client:
-            return await client.classify(files=files, pixel_spacing_m=(13.93, 3.9))
-
-    assert_same(asyncio.run(ask()), ships, png, {"pixel_spacing_m": (13.93, 3.9)})
+    files = [str(tmp_path / f"{label}.png") for label in png]
+    words = [str(own.base_url), route, json.dumps(files), json.dumps(OPTIONS)]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CLIENT, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for options, line in zip(OPTIONS, done.stdout.splitlines(), strict=True):
+        for answer in json.loads(line):
+            assert_same(answer, ships, png, options)
 
 
 def assert_same(
     answer: Any, ships: ShipClassifier, png: dict[str, bytes], options: dict[str, Any]
 ) -> None:
     """The answer over HTTP is that of the library for the same chips."""
-    answer = answer.model_dump() if hasattr(answer, "model_dump") else answer
     given = {name: value for name, value in options.items() if name != "explain"}
     spacing = given.get("pixel_spacing_m")
     if spacing is not None:
-        given["pixel_spacing_m"] = float(spacing) if isinstance(spacing, str) else tuple(spacing)
+        pair = spacing["tuple"] if isinstance(spacing, dict) else spacing
+        given["pixel_spacing_m"] = float(pair) if isinstance(pair, str) else tuple(pair)
     for (label, content), result in zip(png.items(), answer["results"], strict=True):
         expected = ships.classify_file(content, **given)
         assert result["filename"] == f"{label}.png"

@@ -1,5 +1,6 @@
 """The parts of a request -> the checked form of POST /v1/classify."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -21,6 +22,8 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "polarisation": {name: name for name in get_args(Polarisation)},
     "quantity": {name: name for name in get_args(Quantity)},
 }
+# (13.93, 3.9) and [10, 10], as BentoML's clients send them.
+_JSON_PAIR = re.compile(r"\[\s*([^\s,\]]+)\s*,\s*([^\s,\]]+)\s*\]")
 _FIELDS = ("pixel_spacing_m", *_CHOICES)
 # What `_choice` folds, so that vv and True are understood too.
 _FOLD = {"explain": str.lower, "polarisation": str.upper, "quantity": str.lower}
@@ -115,8 +118,9 @@ def _field(part: Part) -> Any:
     if text in ("", "null"):
         return None
     if part.name == "pixel_spacing_m":
+        pair = _JSON_PAIR.fullmatch(text)
         try:
-            return parse_spacing(text)
+            return parse_spacing(f"{pair[1]}x{pair[2]}" if pair else text)
         except BadPixelSpacing as error:
             raise Refused(400, error.code, str(error)) from error
     return _choice(part.name, text)

@@ -1,8 +1,9 @@
-"""The front door: ASGI middleware around everything that BentoML serves.
+"""The front door: ASGI middleware before BentoML's router (`Service.add_asgi_middleware`).
 
-It checks the API key, reads the form of POST /v1/classify (and the JSON form) and has it answered,
-enforces the time limit, and gives every error the same shape: a response of status >= 400 without
-our request id header comes from BentoML or Starlette, and is replaced.
+It checks the API key, reads the bounded body of a classification into a form, enforces the time
+limit, and gives every error the same shape: a response of status >= 400 without our request id
+header comes from BentoML or Starlette, and is replaced. The form is left in the request's scope,
+where the input spec of the API finds it (serving.openapi.ClassifyForm).
 """
 
 import asyncio
@@ -10,7 +11,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access import KeyCheck
 from serving.forms import Form, read_form
-from serving.json_form import check_json_type, max_json_bytes, read_json_form
+from serving.json_form import is_json, max_json_bytes, read_json_form
 from serving.metrics import RequestMetrics
 from serving.multipart import boundary_of, split_parts
 from serving.refusals import (
@@ -33,7 +33,9 @@ from serving.settings import Settings
 
 CLASSIFY = "/v1/classify"
 CLASSIFY_BASE64 = "/v1/classify_base64"
-_FORMS = (CLASSIFY, CLASSIFY_BASE64)
+FORMS = (CLASSIFY, CLASSIFY_BASE64)
+_WITH_SLASH = ("/", "/demo/")
+FORM = "shipchip.form"  # the key of the request's form in its ASGI scope
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()
 _FIELDS_BESIDE_FILES = 16
@@ -49,29 +51,19 @@ _FOREIGN = {
 log = logging.getLogger(__name__)
 
 
-class FormHandler(Protocol):
-    """Answers forms."""
-
-    def check_capacity(self) -> None:
-        """Refused if not even one chip would be accepted."""
-
-    async def answer(self, form: Form) -> Response:
-        """The response to a form."""
-
-
 class RequestMiddleware:
     """See the module.
 
-    app       serves all other requests
-    handler   returns the handler of forms, once the service has started
-    settings  the limits
+    app             what is behind it: BentoML's router
+    check_capacity  raises Refused if not even one chip would be accepted
+    settings        the limits
     """
 
     def __init__(
-        self, app: ASGIApp, handler: Callable[[], FormHandler], settings: Settings
+        self, app: ASGIApp, check_capacity: Callable[[], None], settings: Settings
     ) -> None:
         self.app = app
-        self.handler = handler
+        self.check_capacity = check_capacity
         self.settings = settings
         self._check_key = KeyCheck(settings)
         self._metrics = RequestMetrics()
@@ -86,15 +78,16 @@ class RequestMiddleware:
         try:
             async with deadline:
                 self._check_key(scope)
-                if scope["path"] in _FORMS and scope["method"] == "POST":
-                    form = await self._read(scope, receive)
+                if scope["path"].endswith("/") and scope["path"] not in _WITH_SLASH:
+                    # Starlette would redirect by an absolute address, of the scheme and path that
+                    # this process sees; a proxy may have changed both.
+                    raise _foreign(404)
+                if scope["path"] in FORMS and scope["method"] == "POST":
+                    scope[FORM] = await self._read(scope, receive)
                     async with _while_connected(receive, reply):
-                        response = await self.handler().answer(form)
-                        await response(scope, receive, reply.send)
+                        await self.app(scope, receive, reply.send)
                 else:
                     await self.app(scope, receive, reply.send)
-                    # BentoML answers in another task, whose context variables are not seen here.
-                    refusal_code.set(reply.code)
         except Refused as refused:
             await reply.refuse(refused)
         # Whatever failed, the client gets an answer and the log a traceback.
@@ -114,16 +107,15 @@ class RequestMiddleware:
         if headers.get("content-encoding", "identity") != "identity":
             raise Refused(400, "wrong_content_type", "a compressed body; send it as it is")
         kind = headers.get("content-type", "")
-        if scope["path"] == CLASSIFY_BASE64:
-            check_json_type(kind)
+        if is_json(kind):
             body = await self._body(headers, receive, max_json_bytes(self.settings))
-            self.handler().check_capacity()
+            self.check_capacity()
             # Always off the event loop: parsing creates many objects.
             return await asyncio.to_thread(read_json_form, body, self.settings)
         boundary = boundary_of(kind)
         body = await self._body(headers, receive, self.settings.max_request_bytes)
         # Under overload, parsing forms only to refuse them took a fifth of the event loop's time.
-        self.handler().check_capacity()
+        self.check_capacity()
         if len(body) <= _AT_ONCE_BYTES:
             return self._form(body, boundary)
         return await asyncio.to_thread(self._form, body, boundary)
@@ -160,7 +152,7 @@ class _Reply:
         self._began = time.perf_counter()
         self._asgi = scope, receive, send
         self._replaced = False
-        self._metrics = metrics if scope["path"] in _FORMS else None
+        self._metrics = metrics if scope["path"] in FORMS else None
 
     def _start(self, status: int) -> None:
         self.started = True

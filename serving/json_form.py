@@ -71,15 +71,9 @@ class Base64Form(BaseModel):
     )
 
 
-def check_json_type(content_type: str) -> None:
-    """Refused (400) for any other Content-Type than application/json."""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise Refused(
-            400,
-            "wrong_content_type",
-            f"Content-Type {content_type[:80]!r}; expected application/json with the chips in "
-            "base64, or send multipart/form-data to /v1/classify",
-        )
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type announces JSON."""
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def max_json_bytes(settings: Settings) -> int:

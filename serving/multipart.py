@@ -44,7 +44,7 @@ def boundary_of(content_type: str) -> bytes:
             400,
             "wrong_content_type",
             f"Content-Type {content_type[:80]!r}; expected multipart/form-data with the chips as "
-            "`files` (curl -F files=@chip.tiff)",
+            "`files` (curl -F files=@chip.tiff), or application/json with the chips in base64",
         )
     boundary = parameters.get("boundary", "").encode("latin-1", "replace")
     if not boundary:

@@ -1,26 +1,27 @@
-"""What BentoML and clients are told of the API: the form it takes, and /docs.json.
+"""The input spec of the API, and its description at /docs.json.
 
-BentoML writes the document from its APIs alone: without GET routes, with error bodies that this
-service never sends, and without the statuses that it does send. So its paths are replaced here.
+BentoML's own description has no GET routes, errors that this service never sends, and lacks those
+that it does send. A route of ours comes before BentoML's (`bentoml.asgi_app`).
 """
 
+import json
 from typing import Annotated, Any
 
-import attrs
 import bentoml
 from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
 
 from serving.access import KEY_HEADER
 from serving.chips import Polarisation
-from serving.forms import Upload
-from serving.http import CLASSIFY, CLASSIFY_BASE64
+from serving.forms import Form, Upload
+from serving.http import CLASSIFY, CLASSIFY_BASE64, FORM
 from serving.json_form import Base64Form
 from serving.schema import ClassifyResponse, ErrorEnvelope, ModelInfo
 from shipchip import __version__
 from shipchip.chip import Quantity
 
-MODEL = "/v1/model"
+MODEL, DOCS = "/v1/model", "/docs.json"
 
 SpacingField = Annotated[
     tuple[float, float], WithJsonSchema({"type": "string", "examples": ["10", "13.93x3.87"]})
@@ -48,7 +49,7 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
     """The fields of POST /v1/classify.
 
     BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
-    every file to disk, lose its name, and answer 500 to a long name. serving.http reads the form.
+    every file to disk, lose its name, and answer 500 to a long name.
     """
 
     files: list[Upload] = Field(
@@ -69,36 +70,46 @@ class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK
         default="auto", description="what the samples are, where the files would be misread"
     )
 
-
-class DocumentedService(bentoml.Service[Any]):  # type: ignore[misc]  # BentoML's SDK is untyped
-    """A BentoML service that describes itself by the schemas of this package."""
-
-    @property
-    def openapi_spec(self) -> Any:
-        """BentoML's document, with our paths and schemas in the place of its own."""
-        spec = super().openapi_spec
-        theirs = spec.paths[CLASSIFY]
-        about = theirs.post["description"]
-        forms = {
-            CLASSIFY: _classify("classify", about, "multipart/form-data", "ClassifyForm"),
-            CLASSIFY_BASE64: _classify("classify_base64", about, "application/json", "Base64Form"),
-        }
-        ours = {
-            **{path: attrs.evolve(theirs, post=post) for path, post in forms.items()},
-            MODEL: attrs.evolve(theirs, post=None, get=_model()),
-        }
-        return attrs.evolve(
-            spec,
-            openapi="3.1.0",  # pydantic's schemas are JSON Schema 2020-12
-            info=attrs.evolve(
-                spec.info,
-                description=self.description,
-                version=__version__,
-                contact=attrs.evolve(spec.info.contact, name="The shipchip developers", email=None),
-            ),
-            paths={**spec.paths, **ours},
-            components={"schemas": _schemas(), "securitySchemes": _KEYS},
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: object) -> "ClassifyForm":
+        """The form that serving.http has read and checked, within its limits."""
+        del serde
+        form: Form = request.scope[FORM]
+        made: ClassifyForm = cls.model_construct(
+            files=list(form.files),
+            pixel_spacing_m=form.options.pixel_spacing_m,
+            explain=form.explain,
+            polarisation=form.options.polarisation,
+            quantity=form.options.quantity,
         )
+        return made
+
+
+def openapi_json() -> str:
+    """The description of the API, OpenAPI 3.1, from the models of forms and answers."""
+    about = "Classify one chip or many; 422 where not one of them could be."
+    spec = {
+        "openapi": "3.1.0",  # pydantic's schemas are JSON Schema 2020-12
+        "info": {
+            "title": "shipchip",
+            "version": __version__,
+            "description": "Tells Cargo, Fishing and Tanker apart on small SAR chips of one ship.",
+            "contact": {"name": "The shipchip developers"},
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "paths": {
+            CLASSIFY: {"post": _classify("classify", about)},
+            CLASSIFY_BASE64: {"post": _classify("classify_base64", about)},
+            MODEL: {"get": _model()},
+            "/livez": {"get": _check("livez", "Whether a worker runs.")},
+            "/readyz": {"get": _check("readyz", "Whether the model has answered.", 503)},
+            "/healthz": {"get": _check("healthz", "The same as /readyz; deprecated.", 503)},
+            "/metrics": {"get": _metrics()},
+        },
+        "components": {"schemas": _schemas(), "securitySchemes": _KEYS},
+    }
+    return json.dumps(spec, ensure_ascii=False)
 
 
 def _schemas() -> dict[str, Any]:
@@ -111,13 +122,17 @@ def _schemas() -> dict[str, Any]:
     return definitions
 
 
-def _classify(name: str, description: str, kind: str, form: str) -> dict[str, Any]:
+def _classify(name: str, description: str) -> dict[str, Any]:
+    content = {
+        "multipart/form-data": {"schema": _ref("ClassifyForm")},
+        "application/json": {"schema": _ref("Base64Form")},
+    }
     return {
         "operationId": name,
         "tags": ["Service APIs"],
         "description": description,
         "security": _ASKED,
-        "requestBody": {"required": True, "content": {kind: {"schema": _ref(form)}}},
+        "requestBody": {"required": True, "content": content},
         "responses": {
             "200": _answer("at least one chip was classified", "ClassifyResponse"),
             "422": _answer("not one chip could be classified", "ClassifyResponse"),
@@ -133,6 +148,28 @@ def _model() -> dict[str, Any]:
         "description": "The model that answers: card, sha256 of its file, what it runs on, limits.",
         "security": _ASKED,
         "responses": {"200": _answer("the model", "ModelInfo"), **_errors(401, 500, 503, 504)},
+    }
+
+
+def _check(name: str, description: str, *errors: int) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "tags": ["Infrastructure"],
+        "description": description,
+        "responses": {"200": {"description": "yes"}, **_errors(*errors)},
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    return {
+        "operationId": "metrics",
+        "tags": ["Infrastructure"],
+        "description": "Metrics of all workers, as Prometheus reads them.",
+        "security": _ASKED,
+        "responses": {
+            "200": {"description": "metrics", "content": {"text/plain": {}}},
+            **_errors(401),
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""What BentoML's server does not do by itself: own metrics, a port check, keep-alive, supervision.
+"""What BentoML's server does not do by itself: metrics of its own, a port check, keep-alive.
 
 - BentoML keeps the metrics of all workers in one folder below BENTOML_HOME and empties it at each
   start, so a second service would erase the figures of the first. Here each service has its own
@@ -7,23 +7,23 @@
   closes them earlier, a request that is on its way at that moment fails, and the proxy answers 502.
   uvicorn closes them after 5 s, and `bentoml serve` changes that by a hidden option only, which
   every place that starts the service would have to give. SHIPCHIP_KEEP_ALIVE_S sets it here.
-- BentoML checks on its workers every 10 seconds, and `bentoml serve` has no option for that. The
-  kernel sends SIGCHLD to the parent of a dead child; here that signal makes the supervisor (circus)
-  check a second later. It then deletes what a dead worker left among the metrics: the gauges of
-  live processes, such as the number of waiting chips.
+- BentoML starts a worker that died again within 10 seconds. The new one deletes the gauges that the
+  dead one left among the metrics.
+
+`bentoml._internal` is imported for two things that BentoML offers nowhere else: the folder of its
+metrics and the host and port that it is about to listen on. tests/serving/test_server.py tells when
+they change.
 """
 
 import atexit
 import ipaddress
 import logging
+import os
 import shutil
-import signal
 import socket
 import tempfile
 import uuid
-from collections.abc import Set
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -32,9 +32,6 @@ from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.preflight import CannotServe, cannot_serve_exits
-
-# A worker that dies as soon as it starts is restarted at most once in so many seconds.
-_PAUSE_S = 1
 
 log = logging.getLogger(__name__)
 
@@ -108,43 +105,15 @@ class KeepAlive:
         await self.app(scope, receive, send)
 
 
-def watch_workers() -> None:
-    """To be called in the process that starts the workers, in its main thread."""
-    signal.signal(signal.SIGCHLD, _child_changed)
+def forget_dead_workers() -> None:
+    """Delete the gauges of workers that are gone; a worker that takes the place of one calls it.
 
-
-def _child_changed(number: int, frame: FrameType | None) -> None:
-    """Let circus look after its workers soon; before it runs there is nothing to look after."""
-    del number, frame
-    # circus hands out its controller nowhere; it is the one that waits for SIGTERM.
-    waiting = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-    controller = getattr(waiting, "controller", None)
-    if controller is not None:
-        controller.loop.add_callback_from_signal(_look_soon, controller)
-
-
-def _look_soon(controller: Any) -> None:
-    controller.loop.call_later(_PAUSE_S, _look, controller)
-
-
-async def _look(controller: Any) -> None:
-    # Imported here: only the process that watches workers needs it.
-    from circus.exc import ConflictError  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    arbiter = controller.arbiter
-    try:
-        await arbiter.manage_watchers()
-    except ConflictError:
-        log.debug("the supervisor is starting or stopping workers already")
-        _look_soon(controller)
+    Such gauges, as the number of waiting chips, are added up over the files of all workers.
+    """
+    folder = Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""))
+    if folder == Path():  # one process keeps its figures to itself
         return
-    forget_dead(
-        metrics_folder(), {pid for watcher in arbiter.watchers for pid in watcher.processes}
-    )
-
-
-def forget_dead(folder: Path, alive: Set[int]) -> None:
-    """Delete the gauges in `folder` of processes other than `alive`; counters are kept."""
-    pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}
-    for pid in pids - alive:
-        mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

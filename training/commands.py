@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training.atomic import unfinished_path
-from training.card.record import dataset_of_card
+from training.card.record import dataset_of_card, figures_of_card, training_of_card
+from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig
 from training.data import splits
 from training.data.checks import notes, verify
@@ -84,7 +84,8 @@ def _train(request: TrainRequest, work: Workspace) -> None:
     ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
     start, pretraining = _features(request, config, items, work)
     recipe = {"name": name, "config": config.model_dump(mode="json")}
-    data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
+    learnt = pretraining.plain() if pretraining else None
+    data = {"manifest": splits.manifest_sha256(items), "pretraining": learnt}
     folder = request.runs / f"{name}-{identity(recipe | data)}"
     temporary = unfinished_path(folder)
     with locked(folder if team.agree(folder.exists) else temporary, team):
@@ -111,7 +112,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
 
 def _features(
     request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
-) -> tuple[Start, dict[str, object] | None]:
+) -> tuple[Start, FeaturesRecord | None]:
     """What builds a network with its first weights, and the card's record of its features."""
     pretrained = request.pretrained
     if request.pretrain:
@@ -122,7 +123,7 @@ def _features(
         check_unseen(features.learnt_on, items, config)
     start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
-    return start, dict(features.record) if features else None
+    return start, features.record if features else None
 
 
 def learn_unseen_features(
@@ -140,14 +141,14 @@ def learn_unseen_features(
 def _complete(
     folder: Path,
     dataset: Dataset,
-    record: dict[str, Any],
+    record: TrainingRecord,
     ood: Mapping[str, NDArray[np.float32]] | None,
     console: Console,
 ) -> None:
     """Measure a finished run on chips of --ood that it was not measured on yet."""
     clear_stages(folder)
     card = ShipClassifier(folder / "ship.onnx", device="cpu").card
-    if ood is None or card.training["ood_sha256"] == record["ood_sha256"]:
+    if ood is None or training_of_card(card).ood_sha256 == record.ood_sha256:
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
     console.print(f"{folder} is finished already; measuring it on the chips of --ood")
@@ -155,7 +156,7 @@ def _complete(
 
 
 def _print_model(card: ModelCard, folder: Path, console: Console) -> None:
-    Console().print(scores_table(card.metrics["sources"]))
+    Console().print(scores_table(figures_of_card(card).sources))
     console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}", soft_wrap=True)
 
 
@@ -199,7 +200,7 @@ def evaluate(request: EvaluateRequest, console: Console) -> None:
     found = evaluate_file(request.model, request.sources(), work, request.ood, request.int8)
     print_evaluation(found, Console())
     if request.json:
-        write_text(request.json, json.dumps(found, indent=2))
+        write_text(request.json, json.dumps(found.plain(), indent=2))
     check_card(found)
 
 

@@ -16,6 +16,7 @@ matplotlib.use("Agg")  # before pyplot: a run has no screen
 import matplotlib.pyplot as plt
 
 from shipchip import Chip, ShipClassifier
+from training.card.schema import Interval
 from training.evaluation.metrics import Floats, Reliability
 from training.fit.progress import Epoch
 
@@ -42,10 +43,10 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Whiskers:
-    """One colour of a dot-and-whisker figure: {"value", "low", "high"}, or None, a row."""
+    """One colour of a dot-and-whisker figure: an interval, or None, a row."""
 
     label: str
-    figures: Sequence[Mapping[str, float] | None]
+    figures: Sequence[Interval | None]
 
 
 def confusion_grid(panels: Sequence[Confusion], columns: int) -> bytes:
@@ -103,10 +104,10 @@ def whisker_grid(
         for number, one in enumerate(dots):
             at = (number - (len(dots) - 1) / 2) * 0.7 / len(dots)
             held = [(i + at, f) for i, f in enumerate(one.figures) if f is not None]
-            y, value = [y for y, _ in held], np.array([f["value"] for _, f in held])
+            y, value = [y for y, _ in held], np.array([f.value for _, f in held])
             # Quantiles of draws need not hold the value itself: a whisker is not negative.
-            low = np.maximum(value - [f["low"] for _, f in held], 0)
-            high = np.maximum([f["high"] for _, f in held] - value, 0)
+            low = np.maximum(value - [f.low for _, f in held], 0)
+            high = np.maximum([f.high for _, f in held] - value, 0)
             axis.errorbar(value, y, xerr=[low, high], fmt="o", ms=3, lw=1, label=one.label)
         axis.axvline(0, color="0.6", lw=0.8)
         axis.set_title(title, fontsize=9)

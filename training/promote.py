@@ -7,11 +7,9 @@ from shipchip.atomic import write_text
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
 from training.card.page import card_pictures, model_card
-from training.card.record import metrics_are_its_own
-from training.errors import DataMissing
+from training.card.record import figures_of_card, metrics_are_its_own, training_of_card
+from training.errors import ConfigInvalid, DataMissing
 from training.evaluation.bars import MEGABYTE, SIZE
-
-_FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
 
 
 def promote_model(run: Path, models: Path) -> bool:
@@ -29,12 +27,7 @@ def promote_model(run: Path, models: Path) -> bool:
     if not SIZE.met(size / MEGABYTE):
         raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.text()}")
     ships = ShipClassifier(source, device="cpu")
-    missing = sorted(_FIGURES - set(ships.card.metrics))
-    if missing:
-        raise ModelError(
-            f"the card of {source} has no {', '.join(missing)}, as files of an earlier version "
-            "do not; train it again"
-        )
+    figures_of_card(ships.card)
     if not metrics_are_its_own(ships.card):
         raise ModelError(
             f"the card of {source} is of an int8 file and has the figures of the fp32 file; "
@@ -61,7 +54,7 @@ def _outdated(int8: Path, sha256: str) -> bool:
     if not int8.exists():
         return False
     try:
-        record = ShipClassifier(int8, device="cpu").card.training.get("quantisation", {})
-    except ModelError:
+        record = training_of_card(ShipClassifier(int8, device="cpu").card).quantisation
+    except (ModelError, ConfigInvalid):
         return True
-    return bool(record.get("of") != sha256)
+    return record is None or record.of != sha256

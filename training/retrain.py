@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training.atomic import write_tensors
 from training.card.record import RECORD
+from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig, StageConfig
 from training.data import splits
 from training.data.dataset import Dataset, Workspace
@@ -149,7 +149,7 @@ def finish_run(
     trained: TrainedRun,
     dataset: Dataset,
     config: RunConfig,
-    record: dict[str, Any],
+    record: TrainingRecord,
     folder: Path,
     name: str,
     ood: Mapping[str, NDArray[np.float32]] | None = None,
@@ -169,7 +169,9 @@ def finish_run(
         input=config.input,
         trust=fit_trust(trained.held_out, trained.embeddings, config.coverage),
         metrics={},
-        training=record | {"held_out": held_out_counts(trained.held_out, CLASSES)},
+        training=record.model_copy(
+            update={"held_out": held_out_counts(trained.held_out, CLASSES)}
+        ).plain(),
         terms=TERMS,
     )
     path = folder / "ship.onnx"
@@ -180,7 +182,7 @@ def finish_run(
 def measure_run(
     folder: Path,
     dataset: Dataset,
-    record: dict[str, Any],
+    record: TrainingRecord,
     ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> ModelCard:
     """Measure the file of a run on the test side, write the figures into its card, and return it.
@@ -191,11 +193,11 @@ def measure_run(
     """
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
-    metrics = measure_file(ships, dataset.test, ood, record["seed"])
-    write_makers(folder, record["made_by"])
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
-    training = ships.card.training | record  # keeps the counts of held-out ships
-    card = ships.card.model_copy(update={"metrics": metrics, "training": training})
+    metrics = measure_file(ships, dataset.test, ood, record.seed)
+    write_makers(folder, list(record.made_by))
+    write_text(folder / "metrics.json", json.dumps(metrics.plain(), indent=2))
+    training = ships.card.training | record.plain()  # keeps the counts of held-out ships
+    card = ships.card.model_copy(update={"metrics": metrics.plain(), "training": training})
     card = identified(card, path)
     write_card(card, path)
     return card
@@ -215,28 +217,28 @@ def training_record(
     items: list[Item],
     config: RunConfig,
     planned: StagePlan,
-    pretraining: dict[str, Any] | None,
+    pretraining: FeaturesRecord | None,
     makers: list[Maker],
     ood: Mapping[str, NDArray[np.float32]] | None,
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """The training record of a card: on what data, how, by which code.
 
     makers   the code and machines that trained the run, in order
     ood      as `finish_run` takes it
     """
-    return {
-        "record": RECORD,
-        "sources": splits.counts(items),
-        "manifest_sha256": splits.manifest_sha256(items),
-        "split_version": splits.SPLIT_VERSION,
-        "config": config.model_dump(mode="json"),
-        "git_commit": makers[-1]["code"],
-        "made_by": makers,
-        "seed": config.seed,
-        "protocol": planned.protocol(config),
-        "pretraining": pretraining,
-        "ood_sha256": None if ood is None else arrays_sha256(ood),
-    }
+    return TrainingRecord(
+        record=RECORD,
+        sources=splits.counts(items),
+        manifest_sha256=splits.manifest_sha256(items),
+        split_version=splits.SPLIT_VERSION,
+        config=config.model_dump(mode="json"),
+        git_commit=makers[-1]["code"],
+        made_by=tuple(makers),
+        seed=config.seed,
+        protocol=planned.protocol(config),
+        pretraining=pretraining,
+        ood_sha256=None if ood is None else arrays_sha256(ood),
+    )
 
 
 def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[Maker]) -> None:

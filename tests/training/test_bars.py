@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from tests.training.test_figures import marked, metrics, records, said
+from training.card.schema import ModelFigures
 from training.evaluation import bars
 from training.evaluation.calibration import calibration_floor
 from training.evaluation.figures import measure
 
 
 def rows_of(**changes: object) -> dict[str, bars.BarRow]:
-    return {row.what: row for row in bars.rows(metrics() | changes, 2**20)}
+    return {
+        row.what: row for row in bars.rows(ModelFigures.model_validate(metrics() | changes), 2**20)
+    }
 
 
 def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
@@ -54,7 +57,11 @@ def test_a_card_without_coverage_by_ship_has_no_such_row() -> None:
     older = metrics()
     for share in older["sets"]["coverage"].values():
         del share["by_ship"]
-    assert not [row.what for row in bars.rows(older, 1) if "by ship" in row.what]
+    assert not [
+        row.what
+        for row in bars.rows(ModelFigures.model_validate(older), 1)
+        if "by ship" in row.what
+    ]
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.87, True), (0.95, True), (0.869, False), (1, False)])

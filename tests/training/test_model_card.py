@@ -15,6 +15,7 @@ from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_figures import marked, metrics, records, said
 from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
 from training.card.record import MEASURED, RECORD, config_of_card
+from training.card.schema import ModelFigures
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -96,7 +97,9 @@ HELD_OUT = {
 
 def test_the_page_says_coverage_by_ship_below_coverage_by_chip() -> None:
     ships = ["a", "a", "a", "b"]
-    told = measure(marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0)
+    told = measure(
+        marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0
+    ).plain()
     text = page(card(metrics=told))
     assert line_of(text, "all sources")[1].startswith("50.0% (")
     assert line_of(text, "all sources, by ship")[1].startswith("66.7% (")
@@ -126,7 +129,7 @@ def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
 
 def test_the_page_says_what_was_met_and_missed() -> None:
     text = page(card())
-    for row in bars.rows(metrics(), 3 * 2**20):
+    for row in bars.rows(ModelFigures.model_validate(metrics()), 3 * 2**20):
         cells = line_of(text, row.what.replace("*", "\\*"), row.value())
         assert cells[2] == row.interval()
         assert cells[4] == row.verdict

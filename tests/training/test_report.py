@@ -179,12 +179,12 @@ def test_figures_in_both_files_are_those_of_the_metrics(folder: Path, page: Page
     odds = np.exp(logits[:, :16].astype(float) / 1.5)
     probs = odds / odds.sum(axis=2, keepdims=True)
     score = scores(probs, SIDE.labels[:16], list(SIDE.groups[:16]), CLASSES)
-    expected = interval_text(score["headline"]["macro_f1"])
+    expected = interval_text(score.headline.macro_f1)
 
     titles = tables(comparison_section(MatrixScores.of(results), PublishedScores()))
     rows = {row[0].text: row for row in titles["vgg16: macro-F1 (95 %), weighted F1"].rows}
     assert rows["fusar → mix"][1].text == expected
-    weighted = f"weighted F1 {score['headline']['weighted_f1']['value']:.2f}"
+    weighted = f"weighted F1 {score.headline.weighted_f1.value:.2f}"
     assert weighted in rows["fusar → mix"][1].under
     assert any(cell.startswith(expected) and weighted in cell for cell in page.cells)
     assert f"| {expected}" in (folder / "report.md").read_text(encoding="utf-8")

@@ -7,13 +7,13 @@ apply. Pretraining on such chips is separate: training.pretrain.
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
 from shipchip.card import InputSpec
+from training.card.schema import FeaturesRecord
 from training.data.class_folders import FolderSource
 from training.data.dataset import Workspace
 from training.data.record import drop_repeats
@@ -48,17 +48,15 @@ def ood_kind(label: str) -> str:
     return label.split("/", maxsplit=1)[0]
 
 
-def seen_in_pretraining(training: dict[str, Any], kinds: Collection[str]) -> str:
-    """A sentence naming the kinds that the features were pretrained on; "" if there are none.
-
-    training  of a card; its "pretraining" names the class folders learnt on, if any
-    """
-    record = training.get("pretraining") or {}
-    trained = {part for label in record.get("classes", ()) for part in label.split("/")}
+def seen_in_pretraining(record: FeaturesRecord | None, kinds: Collection[str]) -> str:
+    """A sentence naming the kinds that the features were pretrained on; "" if there are none."""
+    if record is None:
+        return ""
+    trained = {part for label in record.classes for part in label.split("/")}
     known = sorted(trained & set(kinds))
     if not known:
         return ""
     return (
-        f"the features were pretrained on {record['chips']} chips of {record['source']}, so these "
+        f"the features were pretrained on {record.chips} chips of {record.source}, so these "
         f"kinds were seen before, though not as ships: {', '.join(known)}"
     )

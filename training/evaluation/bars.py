@@ -3,13 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
 
+from training.card.schema import (
+    Int8Figures,
+    Interval,
+    ModelFigures,
+    OodReport,
+    SetFigures,
+    SourceScore,
+    TargetRecord,
+)
 from training.evaluation.figures import POOLED
 
 MEGABYTE = 2**20
-
-Figure = Mapping[str, float]  # {"value"}, and "low" and "high" where there is an interval
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,14 @@ _SHARE, _PLAIN = "{:.1%}", "{:.3f}"
 class BarRow:
     """One line of the table.
 
-    figure   None if it was not measured
+    figure   a plain number if it has no interval, None if it was not measured
     form     the format of value and interval
     bar      None if there is no bar for it
     note     what else to read beside it
     """
 
     what: str
-    figure: Figure | None
+    figure: Interval | float | None
     form: str
     bar: Bar | None = None
     note: str = ""
@@ -73,33 +79,42 @@ class BarRow:
     @property
     def verdict(self) -> str:
         """ "met", "missed", or "" if there is no bar or no figure."""
-        if self.bar is None or self.figure is None:
+        value = self._value
+        if self.bar is None or value is None:
             return ""
-        return "met" if self.bar.met(self.figure["value"]) else "missed"
+        return "met" if self.bar.met(value) else "missed"
+
+    @property
+    def _value(self) -> float | None:
+        return self.figure.value if isinstance(self.figure, Interval) else self.figure
 
     def value(self) -> str:
         """The figure, "-" where it was not measured."""
-        return self.form.format(self.figure["value"]) if self.figure else "-"
+        return "-" if self._value is None else self.form.format(self._value)
 
     def interval(self) -> str:
         """Its 95 % interval, "" if there is none."""
-        if self.figure is None or "low" not in self.figure:
+        if not isinstance(self.figure, Interval):
             return ""
-        return " to ".join(self.form.format(self.figure[end]) for end in ("low", "high"))
+        return " to ".join(self.form.format(end) for end in (self.figure.low, self.figure.high))
 
-    def plain(self) -> dict[str, Any]:
-        """The row in plain values, as JSON takes them."""
-        limits = {"at_least": self.bar.low, "at_most": self.bar.high} if self.bar else {}
-        given = self.figure or {}
-        figure = {end: given[end] for end in ("value", "low", "high") if end in given}
-        return {"what": self.what, **figure, **limits, "verdict": self.verdict, "note": self.note}
+    def record(self) -> TargetRecord:
+        """The row as `evaluate --json` writes it."""
+        given: dict[str, float | None] = {}
+        if isinstance(self.figure, Interval):
+            given = {"value": self.figure.value, "low": self.figure.low, "high": self.figure.high}
+        elif self.figure is not None:
+            given = {"value": self.figure}
+        if self.bar:
+            given |= {"at_least": self.bar.low, "at_most": self.bar.high}
+        return TargetRecord(what=self.what, verdict=self.verdict, note=self.note, **given)
 
 
 def rows(
-    metrics: Mapping[str, Any],
+    metrics: ModelFigures,
     size: int,
-    speed: Figure | None = None,
-    int8: Mapping[str, Any] | None = None,
+    speed: Interval | None = None,
+    int8: Int8Figures | None = None,
     absent: str = "not given",
 ) -> list[BarRow]:
     """The rows of the table: every bar with the file's figure.
@@ -107,18 +122,18 @@ def rows(
     metrics  of evaluation.figures.measure
     size     bytes of the file
     speed    chips a second
-    int8     {"loss": comparison.macro_f1_loss, "times_as_fast": figure} of the int8 file
+    int8     of the int8 file that was made from it
     absent   the note where speed or int8 are None
     """
     return [
-        *_three_classes(metrics["sources"]),
+        *_three_classes(metrics.sources),
         *_two_classes(metrics),
-        *_other_sources(metrics["sources"]),
-        *_calibration(metrics["sources"]),
-        *_sets(metrics["sets"]),
-        *_out_of_distribution(metrics["out_of_distribution"]),
+        *_other_sources(metrics.sources),
+        *_calibration(metrics.sources),
+        *_sets(metrics.sets),
+        *_out_of_distribution(metrics.out_of_distribution),
         *_int8(int8, absent),
-        BarRow("size", {"value": size / MEGABYTE}, "{:.1f}", SIZE),
+        BarRow("size", size / MEGABYTE, "{:.1f}", SIZE),
         BarRow(
             "chips a second",
             speed,
@@ -129,73 +144,75 @@ def rows(
     ]
 
 
-def _three_classes(sources: Mapping[str, Any]) -> Iterator[BarRow]:
+def _three_classes(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
     for name in [name for name in sources if fnmatch(name, _THREE)] or [_THREE]:
-        lacks = sources[name]["absent"] if name in sources else ("such chips",)
-        for figure, words in (("macro_f1", "macro-F1"), ("balanced_accuracy", "balanced accuracy")):
-            value = None if lacks else sources[name]["headline"][figure]
-            note = f"no {', '.join(lacks)}" if lacks else "three classes"
-            yield BarRow(f"{words}, {name}", value, _PLAIN, THREE_CLASSES, note)
+        lacks = sources[name].absent if name in sources else ("such chips",)
+        macro_f1 = balanced = None
+        note = f"no {', '.join(lacks)}" if lacks else "three classes"
+        if not lacks:
+            headline = sources[name].headline
+            macro_f1, balanced = headline.macro_f1, headline.balanced_accuracy
+        yield BarRow(f"macro-F1, {name}", macro_f1, _PLAIN, THREE_CLASSES, note)
+        yield BarRow(f"balanced accuracy, {name}", balanced, _PLAIN, THREE_CLASSES, note)
 
 
-def _two_classes(metrics: Mapping[str, Any]) -> Iterator[BarRow]:
-    sources, one = metrics["sources"], metrics["pooled"]
-    figures = {n: s.get("cargo_and_tanker") for n, s in sources.items() if fnmatch(n, POOLED)}
-    figures[POOLED] = one["headline"]["macro_f1"] if one else None
+def _two_classes(metrics: ModelFigures) -> Iterator[BarRow]:
+    sources, one = metrics.sources, metrics.pooled
+    figures = {n: s.cargo_and_tanker for n, s in sources.items() if fnmatch(n, POOLED)}
+    figures[POOLED] = one.headline.macro_f1 if one else None
     for name, figure in figures.items():
         note = "pooled" if name == POOLED else "Cargo, Tanker"
         note = note if figure else "no such chips"
         yield BarRow(f"macro-F1, {name}", figure, _PLAIN, TWO_CLASSES, note)
 
 
-def _other_sources(sources: Mapping[str, Any]) -> Iterator[BarRow]:
+def _other_sources(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
     """Sources without a bar, such as a user's own."""
     for name, score in sources.items():
         if not fnmatch(name, _THREE) and not fnmatch(name, POOLED):
-            figure = score["headline"]["macro_f1"]
-            yield BarRow(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score["classes"]))
+            figure = score.headline.macro_f1
+            yield BarRow(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score.classes))
 
 
-def _calibration(sources: Mapping[str, Any]) -> Iterator[BarRow]:
+def _calibration(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
     for name, score in sources.items():
-        note = f"floor {score['ece_floor']:.3f}"
-        yield BarRow(f"ECE, {name}", score["headline"]["ece"], _PLAIN, ECE, note)
+        note = f"floor {score.ece_floor:.3f}"
+        yield BarRow(f"ECE, {name}", score.headline.ece, _PLAIN, ECE, note)
 
 
-def _sets(sets: Mapping[str, Any]) -> Iterator[BarRow]:
-    for name, share in sets["coverage"].items():
-        yield BarRow(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share['chips']} chips")
-        if "by_ship" in share:  # cards of earlier versions count chips alone
-            by_ship = share["by_ship"]
-            note = f"{by_ship['ships']} ships"
-            yield BarRow(f"sets hold {name}, by ship", by_ship, _SHARE, note=note)
-    yield BarRow("mean size of sets", sets["mean_size"], "{:.2f}", SET_SIZE)
+def _sets(sets: SetFigures) -> Iterator[BarRow]:
+    for name, share in sets.coverage.items():
+        yield BarRow(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share.chips} chips")
+        if share.by_ship:  # cards of earlier versions count chips alone
+            note = f"{share.by_ship.ships} ships"
+            yield BarRow(f"sets hold {name}, by ship", share.by_ship, _SHARE, note=note)
+    yield BarRow("mean size of sets", sets.mean_size, "{:.2f}", SET_SIZE)
 
 
-def _out_of_distribution(found: Mapping[str, Any] | None) -> Iterator[BarRow]:
+def _out_of_distribution(found: OodReport | None) -> Iterator[BarRow]:
     at_90 = "ships refused at 90 %"
     if found is None:
         yield BarRow("AUROC, OOD chips", None, _PLAIN, AUROC, "not given")
         yield BarRow(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
         return
-    kinds = {"all OOD chips": found["all"], **found["kinds"]}
+    kinds = {"all OOD chips": found.all, **found.kinds}
     for kind, one in kinds.items():
-        yield BarRow(f"AUROC, {kind}", one["auroc"], _PLAIN, AUROC, f"{one['chips']} chips")
-    yield BarRow(at_90, found["all"]["ships_refused_at_90"], _SHARE, SHIPS_REFUSED)
+        yield BarRow(f"AUROC, {kind}", one.auroc, _PLAIN, AUROC, f"{one.chips} chips")
+    yield BarRow(at_90, found.all.ships_refused_at_90, _SHARE, SHIPS_REFUSED)
     own = "own threshold"
-    yield BarRow("ships refused", found["all"]["ships_refused"], _SHARE, note=own)
+    yield BarRow("ships refused", found.all.ships_refused, _SHARE, note=own)
     for kind, one in kinds.items():
-        yield BarRow(f"refused, {kind}", one["refused"], _SHARE, note=own)
+        yield BarRow(f"refused, {kind}", one.refused, _SHARE, note=own)
 
 
-def _int8(found: Mapping[str, Any] | None, absent: str) -> Iterator[BarRow]:
+def _int8(found: Int8Figures | None, absent: str) -> Iterator[BarRow]:
     if found is None:
         yield BarRow("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
         yield BarRow("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
         return
-    loss = dict(found["loss"]["sources"])
-    if found["loss"]["pooled"]:
-        loss[POOLED] = found["loss"]["pooled"]
+    loss = dict(found.loss.sources)
+    if found.loss.pooled:
+        loss[POOLED] = found.loss.pooled
     for name, figure in loss.items():
         yield BarRow(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
-    yield BarRow("int8, times as fast", found["times_as_fast"], "{:.2f}", INT8_SPEED, "in turns")
+    yield BarRow("int8, times as fast", found.times_as_fast, "{:.2f}", INT8_SPEED, "in turns")

@@ -5,11 +5,10 @@ confidence by chance, and ECE adds the absolute differences. So an ECE is report
 perfectly calibrated model (Roelofs et al. 2022 on the bias of ECE).
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from training.card.schema import ReliabilityBins
 from training.evaluation.metrics import BINS, Floats, Reliability, reliability
 
 
@@ -35,27 +34,24 @@ def _mean_gap(chances: NDArray[np.float64]) -> float:
     return float(share @ np.abs(np.arange(len(share)) - chances.sum()))
 
 
-def reliability_record(probs: Floats, labels: NDArray[np.int64]) -> dict[str, list[Any]]:
-    """`metrics.reliability` of probs (N, K) as a card keeps it: three lists, an entry a bin.
-
-    confidence and accuracy are None in a bin without answers, for a card holds no NaN.
-    """
+def reliability_bins(probs: Floats, labels: NDArray[np.int64]) -> ReliabilityBins:
+    """`metrics.reliability` of probs (N, K) as a card keeps it."""
     table = reliability(probs, labels)
-    return {
-        "confidence": _without_nan(table.confidence),
-        "accuracy": _without_nan(table.accuracy),
-        "answers": [int(n) for n in table.answers],
-    }
-
-
-def reliability_of(record: dict[str, list[Any]]) -> Reliability:
-    """The inverse of `reliability_record`."""
-    confidence, accuracy = (
-        np.array([np.nan if value is None else value for value in record[name]])
-        for name in ("confidence", "accuracy")
+    return ReliabilityBins(
+        confidence=_without_nan(table.confidence),
+        accuracy=_without_nan(table.accuracy),
+        answers=tuple(int(n) for n in table.answers),
     )
-    return Reliability(confidence, accuracy, np.array(record["answers"]))
 
 
-def _without_nan(values: Floats) -> list[float | None]:
-    return [None if np.isnan(value) else float(value) for value in values]
+def reliability_of(bins: ReliabilityBins) -> Reliability:
+    """The inverse of `reliability_bins`."""
+    confidence, accuracy = (
+        np.array([np.nan if value is None else value for value in values])
+        for values in (bins.confidence, bins.accuracy)
+    )
+    return Reliability(confidence, accuracy, np.array(bins.answers))
+
+
+def _without_nan(values: Floats) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in values)

@@ -8,6 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
+from training.card.schema import (
+    ClassFigures,
+    ClassIntervals,
+    Headline,
+    HeadlineSpread,
+    Interval,
+    Score,
+    Spread,
+)
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
 DRAWS = 500
@@ -72,15 +82,13 @@ def balanced_nll(probs: Floats, labels: Ints, cells: Sequence[Any]) -> float:
 
 def scores(
     probs: Floats, labels: Ints, groups: Sequence[str], classes: Sequence[str], seed: int = 0
-) -> dict[str, Any]:
+) -> Score:
     """All scores of one test set: of one model, or of its R seeds.
 
     probs (N, K) or (R, N, K), rows summing to 1; labels (N,) index classes; groups (N,) are the
-    ships of the chips. A figure is the mean over the seeds; in `headline` and `by_class_intervals`
-    it is {"value", "low", "high"}, a 95 % bootstrap interval for which ships are resampled,
-    because chips of one ship are not independent, and seeds with them (R seeds drawn from R have
-    (R - 1) / R of their variance). `spread` is the least and greatest seed and the standard
-    deviation over seeds; `confusion` (rows are the truth) is summed over them.
+    ships of the chips. A figure is the mean over the seeds. Intervals resample ships, because chips
+    of one ship are not independent, and seeds with them (R seeds drawn from R have (R - 1) / R of
+    their variance).
     """
     runs = _runs(probs)
     here = present(labels)
@@ -89,28 +97,28 @@ def scores(
     confusion = _confusion(runs, labels, np.zeros_like(labels))[:, 0]
     whole = figures(confusion, here)
     sample = _Draws.of(labels, groups, len(runs), seed).figures(runs, labels)
-    by_class = {
-        classes[k]: {n: _interval(whole[n][:, i].mean(), sample[n][:, i]) for n in _BY_CLASS}
-        for i, k in enumerate(here)
-    }
+    means = [{n: float(whole[n][:, i].mean()) for n in _BY_CLASS} for i in range(len(here))]
     chips = np.bincount(labels)
-    return {
-        "chips": len(labels),
-        "ships": len(set(groups)),
-        "seeds": len(runs),
-        "classes": [classes[k] for k in here],
-        "absent": [name for k, name in enumerate(classes) if k not in here],
-        "headline": {n: _interval(np.mean(v), sample[n]) for n, v in of_seed.items()},
-        "spread": {name: _spread(values) for name, values in of_seed.items()},
-        "majority_macro_f1": macro_f1(labels, np.full_like(labels, chips.argmax())),
-        "by_class": {
-            classes[k]: {n: float(whole[n][:, i].mean()) for n in _BY_CLASS}
-            | {"chips": int(chips[k])}
+    return Score(
+        chips=len(labels),
+        ships=len(set(groups)),
+        seeds=len(runs),
+        classes=tuple(classes[k] for k in here),
+        absent=tuple(name for k, name in enumerate(classes) if k not in here),
+        headline=Headline(**{n: Interval.of(np.mean(v), sample[n]) for n, v in of_seed.items()}),
+        spread=HeadlineSpread(**{name: _spread(values) for name, values in of_seed.items()}),
+        majority_macro_f1=macro_f1(labels, np.full_like(labels, chips.argmax())),
+        by_class={
+            classes[k]: ClassFigures(**means[i], chips=int(chips[k])) for i, k in enumerate(here)
+        },
+        by_class_intervals={
+            classes[k]: ClassIntervals(
+                **{n: Interval.of(means[i][n], sample[n][:, i]) for n in _BY_CLASS}
+            )
             for i, k in enumerate(here)
         },
-        "by_class_intervals": by_class,
-        "confusion": confusion.sum(axis=0).astype(int).tolist(),
-    }
+        confusion=tuple(map(tuple, confusion.sum(axis=0).astype(int).tolist())),
+    )
 
 
 def paired_difference(
@@ -120,7 +128,7 @@ def paired_difference(
     groups: Sequence[str],
     seed: int = 0,
     of_class: int | None = None,
-) -> dict[str, float]:
+) -> Interval:
     """Macro-F1 of `after` less that of `before`, or the F1 of one class, on the same chips.
 
     Both (N, K), or (R, N, K) of the same seeds; ValueError if the shapes differ or the class is
@@ -137,7 +145,7 @@ def paired_difference(
     one_ship = np.zeros_like(labels)
     whole = [chosen(figures(_confusion(runs, labels, one_ship)[:, 0], here)) for runs in pair]
     drawn = [chosen(draws.figures(runs, labels)) for runs in pair]
-    return _interval(whole[1].mean() - whole[0].mean(), drawn[1] - drawn[0])
+    return Interval.of(whole[1].mean() - whole[0].mean(), drawn[1] - drawn[0])
 
 
 def figures(confusion: Floats, here: Sequence[int]) -> dict[str, NDArray[np.float64]]:
@@ -225,14 +233,9 @@ def _confidence(runs: Floats, labels: Ints, bins: int) -> tuple[Floats, NDArray[
     return confidence, runs.argmax(axis=2) == labels, which
 
 
-def _interval(value: float | np.floating, sample: Floats) -> dict[str, float]:
-    low, high = np.percentile(sample, (2.5, 97.5)) if len(sample) else (value, value)
-    return {"value": float(value), "low": float(low), "high": float(high)}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def _spread(values: Sequence[float]) -> Spread:
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"low": min(values), "high": max(values), "sd": sd}
+    return Spread(low=min(values), high=max(values), sd=sd)
 
 
 def _headline(probs: Floats, labels: Ints) -> dict[str, float]:

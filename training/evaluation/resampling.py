@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from training.card.schema import Interval, IntervalByShip
 from training.evaluation.metrics import DRAWS, Floats
 
 
@@ -29,26 +30,26 @@ def drawn_one_by_one(count: int, seed: int, draws: int = DRAWS) -> NDArray[np.fl
     return np.stack([np.bincount(row, minlength=count) for row in drawn]).astype(np.float64)
 
 
-def mean_by_ship(values: ArrayLike, groups: Sequence[str], seed: int) -> dict[str, float]:
+def mean_by_ship(values: ArrayLike, groups: Sequence[str], seed: int) -> Interval:
     """Mean of values (N,) with its interval; a share, where they are booleans."""
     return weighted_mean(values, drawn_by_ship(groups, seed))
 
 
-def mean_of_ships(values: ArrayLike, groups: Sequence[str], seed: int) -> dict[str, float]:
-    """Mean over ships of each ship's mean of values (N,), with its interval and the "ships".
+def mean_of_ships(values: ArrayLike, groups: Sequence[str], seed: int) -> IntervalByShip:
+    """Mean over ships of each ship's mean of values (N,), with its interval.
 
     A ship with many chips counts as one ship here, and by its chips in `mean_by_ship`.
     """
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     numbers = np.asarray(values, dtype=np.float64)
     means = np.bincount(member, numbers) / np.bincount(member)
-    return {**mean_by_ship(means, names.tolist(), seed), "ships": len(names)}
+    return IntervalByShip(**dict(mean_by_ship(means, names.tolist(), seed)), ships=len(names))
 
 
-def weighted_mean(values: ArrayLike, times: Floats) -> dict[str, float]:
+def weighted_mean(values: ArrayLike, times: Floats) -> Interval:
     """Mean of values (N,) with the interval of the draws `times` (D, N)."""
     numbers = np.asarray(values, dtype=np.float64)
-    return interval(numbers.mean(), times @ numbers / times.sum(axis=1))
+    return Interval.of(numbers.mean(), times @ numbers / times.sum(axis=1))
 
 
 def auroc_of_draws(ships: Floats, times: Floats, ood: Floats, drawn: Floats) -> NDArray[np.float64]:
@@ -63,9 +64,3 @@ def auroc_of_draws(ships: Floats, times: Floats, ood: Floats, drawn: Floats) -> 
     area: NDArray[np.float64] = (below * drawn).sum(axis=1)
     area /= drawn.sum(axis=1) * times.sum(axis=1)
     return area
-
-
-def interval(value: float | np.floating, sample: ArrayLike) -> dict[str, float]:
-    """{"value", "low", "high"}: a figure and the middle 95 % of its draws (D,)."""
-    low, high = np.percentile(np.asarray(sample, dtype=np.float64), (2.5, 97.5))
-    return {"value": float(value), "low": float(low), "high": float(high)}

@@ -27,6 +27,7 @@ from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.atomic import unfinished_path
 from training.card.record import MEASURED
+from training.card.schema import Quantisation
 from training.data.dataset import Dataset
 from training.data.store import PreparedChips
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
@@ -161,20 +162,20 @@ def _read_unrounded(graph: onnx.GraphProto, body: set[str]) -> None:
 
 def _card(ships: ShipClassifier, chips: int) -> ModelCard:
     card = ships.card
-    record = {
-        "method": METHOD,
-        "chips": chips,
-        "calibration": CALIBRATION.name.lower(),
-        "onnxruntime": onnxruntime.__version__,
-        "of": ships.sha256,
-        "trust": "fitted on the fp32 file's answers",
-    }
+    record = Quantisation(
+        method=METHOD,
+        chips=chips,
+        calibration=CALIBRATION.name.lower(),
+        onnxruntime=onnxruntime.__version__,
+        of=ships.sha256,
+        trust="fitted on the fp32 file's answers",
+    )
     build = "." if "+" in card.version else "+"
     return card.model_copy(
         update={
             "version": f"{card.version}{build}int8",
             "metrics": {},
-            "training": card.training | {"quantisation": record},
+            "training": card.training | {"quantisation": record.plain()},
         }
     )
 
@@ -225,6 +226,10 @@ def _measure(
     ships = ShipClassifier(int8, device="cpu", threads=THREADS)
     metrics = measure_file(ships, dataset.test, others, seed)
     training = ships.card.training
-    record = training["quantisation"] | {"metrics": MEASURED}
-    changes = {"metrics": metrics, "training": training | {"quantisation": record}}
+    record = Quantisation.model_validate(training["quantisation"])
+    record = record.model_copy(update={"metrics": MEASURED})
+    changes = {
+        "metrics": metrics.plain(),
+        "training": training | {"quantisation": record.plain()},
+    }
     write_card(ships.card.model_copy(update=changes), int8)

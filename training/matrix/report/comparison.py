@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from training.card.schema import Score
 from training.evaluation.tables import interval_text, listed
 from training.matrix.report.document import (
     Block,
@@ -43,38 +43,35 @@ _NOT_THE_SAME_CHIPS = (
 class Verdict:
     """How one line did on one test set; `published` is None if the paper has no such row."""
 
-    score: Mapping[str, Any]
+    score: Score
     published: PublishedRow | None
 
     @property
     def same_classes(self) -> bool:
         """Whether our macro-F1 and the published one are over the same classes."""
-        return self.published is not None and set(self.score["classes"]) == set(
-            self.published.recalls
-        )
+        return self.published is not None and set(self.score.classes) == set(self.published.recalls)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Marks of our figure: against published, then against the majority class."""
-        macro = self.score["headline"]["macro_f1"]
-        majority = macro["low"] <= self.score["majority_macro_f1"]
+        majority = self.score.headline.macro_f1.low <= self.score.majority_macro_f1
         return (*self._against_published(), *((MAJORITY,) if majority else ()))
 
     def _against_published(self) -> tuple[Mark, ...]:
         if self.published is None:
             return ()
-        headline, classes = self.score["headline"], self.score["classes"]
+        headline, classes = self.score.headline, self.score.classes
         if self.same_classes:
-            ours, theirs = headline["macro_f1"], self.published.macro_f1
+            ours, theirs = headline.macro_f1, self.published.macro_f1
         elif set(classes) <= set(self.published.recalls):
-            ours, theirs = headline["balanced_accuracy"], self.published.mean_recall(classes)
+            ours, theirs = headline.balanced_accuracy, self.published.mean_recall(classes)
         else:
             return ()
-        if ours["low"] > theirs:
+        if ours.low > theirs:
             return (CLEARLY,)
-        if ours["value"] > theirs:
+        if ours.value > theirs:
             return (HIGHER,)
-        return (BELOW,) if ours["high"] < theirs else ()
+        return (BELOW,) if ours.high < theirs else ()
 
 
 def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
@@ -125,8 +122,8 @@ def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> list[Block]:
                 Paragraph(
                     _NOT_THE_SAME_CLASSES.format(
                         name=name,
-                        absent=" and no ".join(held[0].score["absent"]),
-                        present=" and ".join(held[0].score["classes"]),
+                        absent=" and no ".join(held[0].score.absent),
+                        present=" and ".join(held[0].score.classes),
                         all=listed(list(held[0].published.recalls) if held[0].published else []),
                     )
                 )
@@ -185,15 +182,15 @@ def _model_table(answers: MatrixScores, model: str, verdicts: Verdicts, compared
 
 
 def _ours(verdict: Verdict) -> TableCell:
-    headline = verdict.score["headline"]
-    under = [f"weighted F1 {headline['weighted_f1']['value']:.2f}"]
+    headline = verdict.score.headline
+    under = [f"weighted F1 {headline.weighted_f1.value:.2f}"]
     if verdict.published is not None and not verdict.same_classes:
-        under.append(f"mean recall {interval_text(headline['balanced_accuracy'])}")
-    return TableCell(interval_text(headline["macro_f1"]), tuple(under), verdict.marks)
+        under.append(f"mean recall {interval_text(headline.balanced_accuracy)}")
+    return TableCell(interval_text(headline.macro_f1), tuple(under), verdict.marks)
 
 
 def _theirs(verdict: Verdict) -> TableCell:
-    row, classes = verdict.published, verdict.score["classes"]
+    row, classes = verdict.published, verdict.score.classes
     if row is None:
         return TableCell("-")
     under = [f"weighted F1 {row.weighted_f1:.2f}"]
@@ -208,6 +205,6 @@ def _majority_row(answers: MatrixScores, compared: bool) -> tuple[TableCell, ...
     line = next(iter(answers.lines))
     row = [TableCell("majority class alone")]
     for name in answers.sets:
-        row.append(TableCell(f"{answers.score(line, name)['majority_macro_f1']:.2f}"))
+        row.append(TableCell(f"{answers.score(line, name).majority_macro_f1:.2f}"))
         row += [TableCell("")] if compared else []
     return tuple(row)

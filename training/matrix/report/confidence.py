@@ -69,8 +69,8 @@ def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
             path_name(line.path),
             last,
             ", ".join(f"{value:.2f}" for value in temperatures),
-            interval_text(before["headline"]["ece"]),
-            interval_text(answers.score(line, last)["headline"]["ece"]),
+            interval_text(before.headline.ece),
+            interval_text(answers.score(line, last).headline.ece),
         )
         rows.append(tuple(TableCell(text) for text in texts))
     head = ("model", "path", "tested on", "temperatures", "ECE before", "ECE after")
@@ -85,7 +85,7 @@ def _over_all(answers: MatrixScores) -> str:
             labels = answers.labels(name)
             raw = answers.probs(line, name, calibrated=False)
             before.append(np.mean([expected_calibration_error(run, labels) for run in raw]))
-            after.append(answers.score(line, name)["headline"]["ece"]["value"])
+            after.append(answers.score(line, name).headline.ece.value)
     fell = int(np.sum(np.array(after) < np.array(before)))
     return (
         f"Over all {len(after)} cells of the matrix the median ECE is {np.median(before):.2f} "

@@ -122,7 +122,7 @@ def confusions_and_curves(answers: MatrixScores) -> Section:
     panels = [
         Confusion(
             f"{line.model} on {line.path[-1]}\n{path_name(line.path)}",
-            np.array(answers.score(line, line.path[-1])["confusion"]),
+            np.array(answers.score(line, line.path[-1]).confusion),
             answers.results.test.classes,
         )
         for line in chosen_lines(answers)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.trust import probabilities
+from training.card.schema import Interval, Score
 from training.errors import DataInvalid
 from training.evaluation.metrics import paired_difference, scores
 from training.matrix.results import Cell, CellResult, MatrixResults
@@ -40,7 +41,7 @@ class MatrixScores:
     sets: tuple[str, ...]
     seeds: tuple[int, ...]
     left_out: tuple[str, ...]
-    _scores: dict[tuple[Line, str], dict[str, Any]] = field(default_factory=dict)
+    _scores: dict[tuple[Line, str], Score] = field(default_factory=dict)
 
     @classmethod
     def of(cls, results: MatrixResults) -> "MatrixScores":
@@ -103,7 +104,7 @@ class MatrixScores:
             ]
         )
 
-    def score(self, line: Line, test_set: str) -> dict[str, Any]:
+    def score(self, line: Line, test_set: str) -> Score:
         """metrics.scores of a line on a test set, computed once."""
         key = line, test_set
         if key not in self._scores:
@@ -117,7 +118,7 @@ class MatrixScores:
 
     def difference(
         self, before: Line, after: Line, test_set: str, of_class: int | None = None
-    ) -> dict[str, float] | None:
+    ) -> Interval | None:
         """metrics.paired_difference over the seeds that both lines have; None without any."""
         if before not in self.lines or after not in self.lines:
             return None

@@ -83,10 +83,13 @@ def _train(request: TrainRequest, work: Workspace) -> None:
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
     start, pretraining = _features(request, config, items, work)
-    recipe = {"name": name, "config": config.model_dump(mode="json")}
-    learnt = pretraining.plain() if pretraining else None
-    data = {"manifest": splits.manifest_sha256(items), "pretraining": learnt}
-    folder = request.runs / f"{name}-{identity(recipe | data)}"
+    content = {
+        "name": name,
+        "config": config.model_dump(mode="json"),
+        "manifest": splits.manifest_sha256(items),
+        "pretraining": pretraining.plain() if pretraining else None,
+    }
+    folder = request.runs / f"{name}-{identity(content)}"
     temporary = unfinished_path(folder)
     with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before

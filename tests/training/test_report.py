@@ -16,12 +16,13 @@ from training.errors import DataInvalid
 from training.evaluation.metrics import scores
 from training.evaluation.tables import interval_text
 from training.fit.progress import Epoch
+from training.matrix.config import Cell, MatrixConfig, PaperModel, Variant
 from training.matrix.report import write_matrix_report
 from training.matrix.report.comparison import comparison_section
 from training.matrix.report.document import Section, Table
 from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import Cell, CellResult, MatrixResults, TestChips
+from training.matrix.results import CellResult, MatrixRecord, MatrixResults, TestChips
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 MODELS = ("cnn", "vgg16")
@@ -77,14 +78,22 @@ def made_up_matrix(
         )
     }
     cells |= {result.cell: result for result in changed}
-    sides = {"train": 7, "validation": 2, "test": 4}
-    config = {
-        "matrix": {"models": list(MODELS), "variants": dict.fromkeys(variants)},
-        "split": {"fusar": {"Cargo": sides}},
-        "git_commit": "c0ffee",
-        "machine": HOSTILE,
-    }
-    return MatrixResults(config, SIDE, tuple(cells.values()))
+    return MatrixResults(record(MODELS, SEEDS, variants), SIDE, tuple(cells.values()))
+
+
+def record(
+    models: tuple[PaperModel, ...], seeds: tuple[int, ...], variants: tuple[str, ...] = ("default",)
+) -> MatrixRecord:
+    return MatrixRecord(
+        matrix=MatrixConfig(
+            models=models, seeds=seeds, variants=dict.fromkeys(variants, Variant())
+        ),
+        split={"fusar": {"Cargo": {"train": 7, "validation": 2, "test": 4}}},
+        manifest_sha256="ab" * 32,
+        pretrained="sar",
+        git_commit="c0ffee",
+        machine=HOSTILE,
+    )
 
 
 def tables(section: Section) -> dict[str, Table]:
@@ -205,7 +214,7 @@ def test_markdown_shows_only_figures_that_were_written(folder: Path) -> None:
 
 
 def test_without_figures_two_files_are_written(tmp_path: Path) -> None:
-    write_matrix_report(MatrixResults({}, SIDE, ONE_CELL), tmp_path / "new")
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path / "new")
     written = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert written == ["report.html", "report.md"]
     assert "![" not in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
@@ -216,7 +225,7 @@ def test_a_smoke_run_has_no_published_partner_though_it_has_a_mix(tmp_path: Path
     side = replace(SIDE, sets={names[name]: chips for name, chips in SIDE.sets.items()})
     paths = (("simulated-fine",), ("mix",), ("simulated-fine", "mix"))
     cells = tuple(made_up_cell(Cell("default", "cnn", 0, path)) for path in paths)
-    write_matrix_report(MatrixResults({}, side, cells), tmp_path)
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), side, cells), tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
     assert "path simulated-fine simulated-coarse mix" in " ".join(page.heads)
@@ -224,7 +233,7 @@ def test_a_smoke_run_has_no_published_partner_though_it_has_a_mix(tmp_path: Path
 
 
 def test_one_base_training_alone_is_reported(tmp_path: Path) -> None:
-    write_matrix_report(MatrixResults({}, SIDE, ONE_CELL), tmp_path)
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path)
     assert "No fine-tuning was run" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -9,11 +9,12 @@ from tests.training.test_metrics import CLASSES, SAID, TRUE, certain
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
 from training.card.schema import Interval
 from training.evaluation.metrics import macro_f1, scores
+from training.matrix.config import Cell
 from training.matrix.report.comparison import Verdict, comparison_section
 from training.matrix.report.document import Paragraph, Section, TableCell
 from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import Cell, CellResult
+from training.matrix.results import CellResult
 
 ALL_CARGO = np.zeros(28, dtype=np.int64)
 PUBLISHED = PublishedScores()
@@ -171,7 +172,7 @@ def test_a_seed_that_is_not_finished_is_said() -> None:
     results = made_up_matrix(paths=(("fusar",), ("mix",)))
     gone = Cell("default", "cnn", 1, ("fusar",))
     kept = tuple(result for result in results.cells if result.cell != gone)
-    answers = MatrixScores.of(type(results)(results.config, SIDE, kept))
+    answers = MatrixScores.of(type(results)(results.record, SIDE, kept))
     assert answers.left_out == ("default/cnn/seed-1/fusar (not finished)",)
     assert place(comparison_section(answers, PUBLISHED), "cnn", "fusar", 0).under == (
         "1 of 2 seeds",

@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from shipchip.atomic import write_text
+from training.card.schema import JsonRecord
 from training.data import splits
 from training.data.record import CLASSES
 from training.data.splits import Item
@@ -17,8 +18,7 @@ from training.fit.processes import ALONE, Team
 from training.fit.progress import OnEpoch
 from training.fit.stage import source_matches
 from training.identity import Maker, accepted_makers, identity, made_by
-from training.matrix.config import MatrixConfig, is_pretrained, with_cells
-from training.matrix.results import Cell
+from training.matrix.config import Cell, MatrixConfig, PaperModel, is_pretrained, with_cells
 from training.network.weights import Weights, read_weights
 from training.pretrain import check_unseen
 from training.retrain import initial_network
@@ -77,6 +77,20 @@ def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) ->
     return starts
 
 
+class _Claim(JsonRecord):
+    """matrix.json: which matrix a folder belongs to.
+
+    identity  of config and data
+    weights   model -> sha256 of what it starts from
+    """
+
+    identity: str
+    weights: dict[str, str]
+    made_by: tuple[Maker, ...]
+    models: tuple[PaperModel, ...]
+    seeds: tuple[int, ...]
+
+
 def claim_folder(
     config: MatrixConfig, items: list[Item], place: MatrixFolder, starts: Mapping[str, Weights]
 ) -> MatrixConfig:
@@ -93,36 +107,33 @@ def claim_folder(
     makers: list[Maker] = []
     if path.exists():
         found = _read_claim(path)
-        weights = found["weights"] | weights
-        if found["identity"] != claim or not found["weights"].items() <= weights.items():
+        weights = found.weights | weights
+        if found.identity != claim or not found.weights.items() <= weights.items():
             raise ConfigInvalid(
                 f"{place.folder} holds a matrix of another config, data or weights; name another "
                 "--out, or delete it"
             )
-        makers = found["made_by"]
-        config = with_cells(config, found["models"], found["seeds"])
+        makers = list(found.made_by)
+        config = with_cells(config, found.models, found.seeds)
     makers = accepted_makers(makers, made_by(place.team), place.folder, place.accept)
-    content = {
-        "identity": claim,
-        "weights": weights,
-        "made_by": makers,
-        "models": config.models,
-        "seeds": config.seeds,
-    }
-    write_text(path, json.dumps(content, indent=2))
+    written = _Claim(
+        identity=claim,
+        weights=weights,
+        made_by=tuple(makers),
+        models=config.models,
+        seeds=config.seeds,
+    )
+    write_text(path, json.dumps(written.plain(), indent=2))
     write_text(place.folder / "manifest.jsonl", splits.manifest(items))
     write_text(place.folder / "config.json", config.model_dump_json(indent=2))
     return config
 
 
-def _read_claim(path: Path) -> dict[str, Any]:
+def _read_claim(path: Path) -> _Claim:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigInvalid(f"{path} is not JSON ({error}); name another --out") from error
-    expected = {"identity", "weights", "made_by", "models", "seeds"}
-    if not isinstance(found, dict) or not expected <= set(found):
+        return _Claim.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise ConfigInvalid(
-            f"{path} is not of a matrix that this version goes on with; name another --out"
-        )
-    return found
+            f"{path} is not of a matrix that this version continues "
+            f"({error.errors()[0]['msg']}); name another --out"
+        ) from error

@@ -1,52 +1,23 @@
 """The results of a matrix: one file per finished cell, and the test chips that all were tested on.
 
-A cell is one training: a model, a seed, and its path of data sets. Its file is written atomically
-and marks it as finished: a run that resumes skips it.
+A cell's file is written atomically and marks it as finished: a run that resumes skips it.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.atomic import write_text
+from training.card.schema import JsonRecord
 from training.errors import DataInvalid
 from training.fit.progress import Epoch
+from training.matrix.config import Cell, MatrixConfig
 
 CELL_SCHEMA = "shipchip.cell/1"
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """One training of the matrix.
-
-    variant  "default", or what a sweep changes ("focal", ...)
-    model    a name of published_scores.csv: cnn, resnet50, vgg16, resnet50-pretrained, ...
-    seed     of weights, batches and augmentation; the split does not depend on it
-    path     base set, then the sets of the fine-tunings: ("fusar", "opensarship", "mix").
-             Of length 2 it is the paper's independent protocol, of length 3 the sequential one
-    """
-
-    variant: str
-    model: str
-    seed: int
-    path: tuple[str, ...]
-
-    @property
-    def parent(self) -> "Cell | None":
-        """The cell whose weights this one starts from; None for a base training."""
-        if len(self.path) == 1:
-            return None
-        return Cell(self.variant, self.model, self.seed, self.path[:-1])
-
-    @property
-    def place(self) -> str:
-        """Its folder below the run's `cells`, with forward slashes."""
-        return f"{self.variant}/{self.model}/seed-{self.seed}/{'.'.join(self.path)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +61,26 @@ class TestChips:
     sets: Mapping[str, NDArray[np.bool_]]
 
 
-@dataclass(frozen=True, eq=False)
-class MatrixResults:
-    """A whole matrix for the report.
+class MatrixRecord(JsonRecord):
+    """What was run, on what data, by which code and machine.
 
-    config  as it was run (JSON), with the git commit, the split table and the machine
+    split       source -> class -> side -> chips
+    pretrained  what the models named "-pretrained" start from
     """
 
-    config: Mapping[str, Any]
+    matrix: MatrixConfig
+    split: dict[str, dict[str, dict[str, int]]]
+    manifest_sha256: str
+    pretrained: str
+    git_commit: str
+    machine: str
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixResults:
+    """All finished cells of a matrix, for the report."""
+
+    record: MatrixRecord
     test: TestChips
     cells: tuple[CellResult, ...]
 

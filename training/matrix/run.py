@@ -30,11 +30,11 @@ from training.fit.frozen_head import Bank, compute_bank
 from training.fit.progress import EpochProgress
 from training.fit.stage import StageContext, StageResult, matches, run_stage
 from training.identity import locked, machine, made_by, weights_sha256
-from training.matrix.config import MatrixConfig
+from training.matrix.config import Cell, MatrixConfig
 from training.matrix.folder import MatrixFolder, check_sets, claim_folder, read_starts
 from training.matrix.results import (
-    Cell,
     CellResult,
+    MatrixRecord,
     MatrixResults,
     TestChips,
     read_cell,
@@ -62,14 +62,14 @@ def run_matrix(
         _run_cells(config, dataset, place, starts)
         place.team.agree(lambda: True)  # no process unlocks the folder before all are done
     return MatrixResults(
-        config={
-            "matrix": everything.model_dump(mode="json"),
-            "split": splits.counts(items),
-            "manifest_sha256": splits.manifest_sha256(items),
-            "pretrained": place.pretrained,
-            "git_commit": made_by(place.team)["code"],
-            "machine": machine(),
-        },
+        record=MatrixRecord(
+            matrix=everything,
+            split=splits.counts(items),
+            manifest_sha256=splits.manifest_sha256(items),
+            pretrained=place.pretrained,
+            git_commit=made_by(place.team)["code"],
+            machine=machine(),
+        ),
         test=_test_side(config, dataset),
         cells=tuple(
             read_cell(place.result(cell))

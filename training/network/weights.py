@@ -141,7 +141,7 @@ class _Metadata(Frozen):
     """What save_features writes beside the tensors: their record, and what is checked."""
 
     record: FeaturesRecord
-    input: dict[str, float]
+    input: dict[str, int | float]
     chips: tuple[str, ...]
 
 

@@ -44,15 +44,16 @@ _POOLED = (
 
 def overview(answers: MatrixScores) -> Section:
     """Models, sets, seeds, the split, what is missing, how to read it all; the config, folded."""
-    config = answers.results.config
-    blocks: list[Block] = [_run_table(answers)]
-    if counts := config.get("split"):
-        blocks.append(_split_table(counts))
-    blocks.append(_test_table(answers))
+    record = answers.results.record
+    blocks: list[Block] = [
+        _run_table(answers),
+        _split_table(record.split),
+        _test_table(answers),
+    ]
     blocks += [Paragraph(text) for text in _HOW_TO_READ]
     if UNION in answers.sets and len(answers.sets) > 1:
         blocks.append(Paragraph(_POOLED.format(union=UNION)))
-    text = json.dumps(config, indent=2, ensure_ascii=False, default=str)
+    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
     blocks.append(Verbatim("The whole config", text))
     return Section("run", "What was run", tuple(blocks))
 
@@ -61,8 +62,8 @@ _VGG16 = "vgg16 has batch normalisation; vgg16-pretrained has none, as it was pu
 
 
 def _run_table(answers: MatrixScores) -> Table:
-    config, cells = answers.results.config, answers.results.cells
-    commits = sorted({cell.commit for cell in cells} | {str(config.get("git_commit", ""))} - {""})
+    record, cells = answers.results.record, answers.results.cells
+    commits = sorted({cell.commit for cell in cells} | {record.git_commit})
     finished = sum(len(seeds) for seeds in answers.lines.values())
     hours = sum(cell.seconds for cell in cells) / 3600
     paths = dict.fromkeys(line.path for line in answers.lines)
@@ -74,10 +75,10 @@ def _run_table(answers: MatrixScores) -> Table:
         "variants": listed(answers.variants) if len(answers.variants) > 1 else "",
         "left out": listed(answers.left_out) or "nothing that the others have",
         "commit": listed(commits) + (" (several!)" if len(commits) > 1 else ""),
-        "manifest": str(config.get("manifest_sha256", "not told")),
-        "pretrained models": f"start from {config['pretrained']}" if "pretrained" in config else "",
+        "manifest": record.manifest_sha256,
+        "pretrained models": f"start from {record.pretrained}",
         "VGG16": _VGG16 if any(name.startswith("vgg16") for name in answers.models) else "",
-        "machine": str(config.get("machine", "not told")),
+        "machine": record.machine,
     }
     return Table("The run", ("", ""), tuple(entries(*row) for row in facts.items() if row[1]))
 

@@ -12,7 +12,8 @@ from shipchip.trust import probabilities
 from training.card.schema import Interval, Score
 from training.errors import DataInvalid
 from training.evaluation.metrics import paired_difference, scores
-from training.matrix.results import Cell, CellResult, MatrixResults
+from training.matrix.config import Cell
+from training.matrix.results import CellResult, MatrixResults
 
 UNION = "mix"
 
@@ -46,7 +47,7 @@ class MatrixScores:
     @classmethod
     def of(cls, results: MatrixResults) -> "MatrixScores":
         """Sort a matrix; DataInvalid if a cell was not tested on this test side."""
-        config, test = results.config, results.test
+        recipe, test = results.record.matrix, results.test
         for cell in results.cells:
             if cell.logits.shape != (len(test.labels), len(test.classes)):
                 raise DataInvalid(
@@ -57,9 +58,8 @@ class MatrixScores:
         sound = [cell for cell in results.cells if np.isfinite(cell.logits).all()]
         if not sound:
             raise DataInvalid(f"none of {len(results.cells)} cells has answers to report on")
-        recipe = config.get("matrix", {})
-        variants = _ordered(recipe.get("variants", ()), (c.cell.variant for c in sound))
-        models = _ordered(recipe.get("models", ()), (c.cell.model for c in sound))
+        variants = _ordered(recipe.variants, (c.cell.variant for c in sound))
+        models = _ordered(recipe.models, (c.cell.model for c in sound))
         seeds = tuple(sorted({c.cell.seed for c in results.cells}))
         sets = tuple(s for s in test.sets if test.sets[s].any() and s != UNION)
         sets += (UNION,) if UNION in test.sets and test.sets[UNION].any() else ()
@@ -162,14 +162,14 @@ def _ordered(wanted: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
 
 def _missing(results: MatrixResults) -> Iterable[str]:
     """Cells that lack finite answers, of all variants, models, seeds and paths in the report."""
-    recipe, held = results.config.get("matrix", {}), {result.cell for result in results.cells}
+    recipe, held = results.record.matrix, {result.cell for result in results.cells}
     for result in results.cells:
         if not np.isfinite(result.logits).all():
             yield f"{result.cell.place} (its answers are not finite numbers)"
     everything = product(
-        _ordered((), [*recipe.get("variants", ()), *(cell.variant for cell in held)]),
-        _ordered((), [*recipe.get("models", ()), *(cell.model for cell in held)]),
-        sorted({*recipe.get("seeds", ()), *(cell.seed for cell in held)}),
+        _ordered((), [*recipe.variants, *(cell.variant for cell in held)]),
+        _ordered((), [*recipe.models, *(cell.model for cell in held)]),
+        sorted({*recipe.seeds, *(cell.seed for cell in held)}),
         sorted({cell.path for cell in held}),
     )
     for cell in (Cell(*parts) for parts in everything):

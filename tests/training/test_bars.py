@@ -6,8 +6,7 @@ import pytest
 from tests.training.test_figures import marked, metrics, records, said
 from training.card.schema import ModelFigures
 from training.evaluation import bars
-from training.evaluation.calibration import calibration_floor
-from training.evaluation.figures import measure
+from training.evaluation.figures import calibration_floor, measure
 
 
 def rows_of(**changes: object) -> dict[str, bars.BarRow]:

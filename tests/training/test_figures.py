@@ -14,20 +14,22 @@ from shipchip import Chip, ShipClassifier, decode
 from tests.tiny_model import CLASSES, draw_chip
 from training.card.schema import ModelFigures, ReliabilityBins
 from training.data.record import Record
-from training.evaluation.calibration import calibration_floor, reliability_bins, reliability_of
 from training.evaluation.figures import (
     LabelledPredictions,
     ModelPredictions,
+    calibration_floor,
     measure,
     ood_figures,
     predict_chips,
+    reliability_bins,
+    reliability_of,
     sets,
 )
-from training.evaluation.metrics import expected_calibration_error
-from training.evaluation.resampling import (
+from training.evaluation.metrics import (
     auroc_of_draws,
     drawn_by_ship,
     drawn_one_by_one,
+    expected_calibration_error,
     mean_by_ship,
 )
 from training.int8.comparison import macro_f1_loss

@@ -27,8 +27,7 @@ from training.fit.progress import Epoch
 from training.fit.stage import StageResult, run_stage
 from training.matrix import run as matrix
 from training.matrix.config import Cell, MatrixConfig, Variant, with_sweep
-from training.matrix.folder import MatrixFolder
-from training.matrix.results import MatrixResults, read_cell
+from training.matrix.folder import MatrixFolder, MatrixResults, read_cell
 from training.network.models import build
 from training.network.weights import sar_file, save_features
 

@@ -17,12 +17,11 @@ from training.evaluation.metrics import scores
 from training.evaluation.tables import interval_text
 from training.fit.progress import Epoch
 from training.matrix.config import Cell, MatrixConfig, PaperModel, Variant
+from training.matrix.folder import CellResult, MatrixRecord, MatrixResults, TestChips
 from training.matrix.report import write_matrix_report
-from training.matrix.report.comparison import comparison_section
+from training.matrix.report.comparison import PublishedScores, comparison_section
 from training.matrix.report.document import Section, Table
-from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import CellResult, MatrixRecord, MatrixResults, TestChips
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 MODELS = ("cnn", "vgg16")

@@ -10,11 +10,10 @@ from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix
 from training.card.schema import Interval
 from training.evaluation.metrics import macro_f1, scores
 from training.matrix.config import Cell
-from training.matrix.report.comparison import Verdict, comparison_section
+from training.matrix.folder import CellResult
+from training.matrix.report.comparison import PublishedScores, Verdict, comparison_section
 from training.matrix.report.document import Paragraph, Section, TableCell
-from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import CellResult
 
 ALL_CARGO = np.zeros(28, dtype=np.int64)
 PUBLISHED = PublishedScores()

@@ -10,7 +10,7 @@ from training.card.schema import ModelFigures, SourceScore, TrainingRecord
 from training.card.sections import prediction_sets_section, retraining_section
 from training.data.ood import seen_in_pretraining
 from training.evaluation.bars import MEGABYTE, rows
-from training.evaluation.calibration import reliability_of
+from training.evaluation.figures import reliability_of
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
 from training.identity import short
 from training.plots import Confusion, confusion_grid, reliability_grid

@@ -1,4 +1,4 @@
-"""What a card's `metrics` and `training` hold, and what `evaluate --json` writes.
+"""What a card's `metrics` and `training` hold.
 
 `plain` gives the JSON form, which `model_validate` reads back. Fields that were not given are left
 out of it. Fields with a default may be missing in cards of earlier versions.
@@ -209,40 +209,6 @@ class Int8Figures(JsonRecord):
     loss: Int8Loss
     speed: Interval
     times_as_fast: Interval
-
-
-class TargetRecord(JsonRecord):
-    """One row of the table of targets; see bars.BarRow."""
-
-    what: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-    verdict: str
-    note: str
-
-
-class Evaluation(JsonRecord):
-    """What `evaluate` finds, and writes with --json.
-
-    bytes         size of the file
-    speed         chips per second on comparison.THREADS threads
-    card_differs  where the card has another figure; None if it has no such figures
-    notes         to read beside the figures
-    """
-
-    name: str
-    version: str
-    sha256: str
-    bytes: int
-    metrics: ModelFigures
-    speed: Interval
-    int8: Int8Figures | None
-    card_differs: tuple[str, ...] | None
-    notes: tuple[str, ...]
-    bars: tuple[TargetRecord, ...]
 
 
 class OpenRecord(JsonRecord):

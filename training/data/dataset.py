@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from training.config import RunConfig
 from training.data import splits
-from training.data.duplicates import drop_equal_pixels, near_duplicates
+from training.data.checks import drop_equal_pixels, near_duplicates
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.splits import Item
 from training.data.store import PreparedChips, prepare_all

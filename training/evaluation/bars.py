@@ -7,11 +7,11 @@ from fnmatch import fnmatch
 from training.card.schema import (
     Int8Figures,
     Interval,
+    JsonRecord,
     ModelFigures,
     OodReport,
     SetFigures,
     SourceScore,
-    TargetRecord,
 )
 from training.evaluation.figures import POOLED
 
@@ -58,6 +58,19 @@ SPEED = Bar(low=100.0)  # chips a second
 
 _THREE = "fusar*"
 _SHARE, _PLAIN = "{:.1%}", "{:.3f}"
+
+
+class TargetRecord(JsonRecord):
+    """One row of the table of targets; as `evaluate --json` writes it."""
+
+    what: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    verdict: str
+    note: str
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
 from training.card.record import dataset_of_card, training_of_card
-from training.card.schema import Evaluation, Int8Figures, Interval, ModelFigures
+from training.card.schema import Int8Figures, Interval, JsonRecord, ModelFigures
 from training.data.dataset import Dataset, Workspace
 from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.record import Source
 from training.errors import ExportMismatch
-from training.evaluation.bars import rows
+from training.evaluation.bars import TargetRecord, rows
 from training.evaluation.final_test import lost_by, measure_file
 from training.evaluation.tables import evaluation_table, verdict_line
 from training.int8.comparison import (
@@ -27,6 +27,27 @@ from training.int8.comparison import (
 CARD_TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
 _NEW = "by_ship"  # cards of earlier versions lack it
 _SHOWN = 10
+
+
+class Evaluation(JsonRecord):
+    """What `evaluate` finds, and writes with --json.
+
+    bytes         size of the file
+    speed         chips per second on comparison.THREADS threads
+    card_differs  where the card has another figure; None if it has no such figures
+    notes         to read beside the figures
+    """
+
+    name: str
+    version: str
+    sha256: str
+    bytes: int
+    metrics: ModelFigures
+    speed: Interval
+    int8: Int8Figures | None
+    card_differs: tuple[str, ...] | None
+    notes: tuple[str, ...]
+    bars: tuple[TargetRecord, ...]
 
 
 def evaluate_file(

@@ -30,8 +30,7 @@ from training.evaluation.figures import (
     predict_chips,
     two_classes,
 )
-from training.evaluation.metrics import Floats, macro_f1, paired_difference
-from training.evaluation.resampling import drawn_one_by_one
+from training.evaluation.metrics import Floats, drawn_one_by_one, macro_f1, paired_difference
 
 THREADS = 2  # of the timed run
 ROUNDS = 20

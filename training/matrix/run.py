@@ -31,13 +31,16 @@ from training.fit.progress import EpochProgress
 from training.fit.stage import StageContext, StageResult, matches, run_stage
 from training.identity import locked, machine, made_by, weights_sha256
 from training.matrix.config import Cell, MatrixConfig
-from training.matrix.folder import MatrixFolder, check_sets, claim_folder, read_starts
-from training.matrix.results import (
+from training.matrix.folder import (
     CellResult,
+    MatrixFolder,
     MatrixRecord,
     MatrixResults,
     TestChips,
+    check_sets,
+    claim_folder,
     read_cell,
+    read_starts,
     write_cell,
 )
 from training.network.models import ChipNet, build, copy_state

@@ -13,7 +13,7 @@ from training.card.schema import Interval, Score
 from training.errors import DataInvalid
 from training.evaluation.metrics import paired_difference, scores
 from training.matrix.config import Cell
-from training.matrix.results import CellResult, MatrixResults
+from training.matrix.folder import CellResult, MatrixResults
 
 UNION = "mix"
 

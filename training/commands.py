@@ -26,8 +26,8 @@ from training.data.dataset import (
     distinct_records,
     index,
     load_dataset,
+    load_ood_chips,
 )
-from training.data.ood import load_ood_chips
 from training.data.record import Source
 from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid

@@ -65,7 +65,7 @@ def learn_features(
     if config.pretrain is None:
         raise DataInvalid("chips to pretrain on are given, but the config has no pretrain stage")
     records = drop_repeats(source.index())
-    data = prepare_with_progress([source], records, config, None, work)
+    data = prepare_with_progress([source], records, config.input, None, work)
     held = np.random.default_rng(config.seed).random(len(data)) < _HELD
     if len(data.classes) < 2 or not held.any():
         raise DataInvalid(

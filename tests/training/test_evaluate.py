@@ -15,11 +15,11 @@ from tests.tiny_model import CLASSES, draw_chip, tiny_card, tiny_model, write_ti
 from tests.training.archives import tiff, write_folder, write_zip
 from tests.training.test_figures import drawn, metrics, npy
 from training import run
+from training.card.record import seen_in_pretraining
 from training.card.schema import FeaturesRecord, Interval, ModelFigures
 from training.config import RunConfig
-from training.data.dataset import Workspace, all_records, index
+from training.data.dataset import Workspace, all_records, index, load_ood_chips
 from training.data.discover import discover
-from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.splits import Item, counts, manifest_sha256
 from training.errors import ConfigInvalid
 from training.evaluation.evaluate import card_differs

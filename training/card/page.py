@@ -5,10 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from shipchip.card import ModelCard
-from training.card.record import config_of_card, figures_of_card, training_of_card
+from training.card.record import (
+    config_of_card,
+    figures_of_card,
+    seen_in_pretraining,
+    training_of_card,
+)
 from training.card.schema import ModelFigures, SourceScore, TrainingRecord
 from training.card.sections import prediction_sets_section, retraining_section
-from training.data.ood import seen_in_pretraining
 from training.evaluation.bars import MEGABYTE, rows
 from training.evaluation.figures import reliability_of
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row

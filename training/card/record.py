@@ -1,12 +1,12 @@
 """What a model's card says of its training and its figures, and the chips it was trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import ValidationError
 
 from shipchip.card import ModelCard
 from shipchip.errors import ModelError
-from training.card.schema import ModelFigures, TrainingRecord
+from training.card.schema import FeaturesRecord, ModelFigures, TrainingRecord
 from training.config import RunConfig, validated
 from training.data import splits
 from training.data.dataset import Dataset, Workspace, distinct_records, index, load_dataset
@@ -106,6 +106,20 @@ def figures_of_card(card: ModelCard) -> ModelFigures:
             f"the card of {card.name} {card.version} {found}, as files of an earlier version; "
             "train it again"
         ) from error
+
+
+def seen_in_pretraining(record: FeaturesRecord | None, kinds: Collection[str]) -> str:
+    """A sentence naming the kinds that the features were pretrained on; "" if there are none."""
+    if record is None:
+        return ""
+    trained = {part for label in record.classes for part in label.split("/")}
+    known = sorted(trained & set(kinds))
+    if not known:
+        return ""
+    return (
+        f"the features were pretrained on {record.chips} chips of {record.source}, so these "
+        f"kinds were seen before, though not as ships: {', '.join(known)}"
+    )
 
 
 def _in_words(counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None) -> str:

@@ -7,10 +7,9 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from shipchip.classifier import ShipClassifier
-from training.card.record import dataset_of_card, training_of_card
+from training.card.record import dataset_of_card, seen_in_pretraining, training_of_card
 from training.card.schema import Int8Figures, Interval, JsonRecord, ModelFigures
-from training.data.dataset import Dataset, Workspace
-from training.data.ood import load_ood_chips, seen_in_pretraining
+from training.data.dataset import Dataset, Workspace, load_ood_chips
 from training.data.record import Source
 from training.errors import ExportMismatch
 from training.evaluation.bars import TargetRecord, rows

@@ -185,7 +185,7 @@ def data(request: DataRequest, console: Console) -> None:
         )
     write_text(request.manifest, splits.manifest(items))
     line = f"manifest {request.manifest}, sha256 {splits.manifest_sha256(items)}"
-    console.print(f"{line}; no ship stands on two sides", highlight=False, soft_wrap=True)
+    console.print(f"{line}; no ship is on two sides", highlight=False, soft_wrap=True)
 
 
 def pretrain(request: PretrainRequest, console: Console) -> None:

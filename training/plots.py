@@ -74,7 +74,7 @@ def curve_grid(
     ylabel: str,
     top: float | None = None,
 ) -> bytes:
-    """Learning curves; labels stand in one legend below. `top`: all axes go from 0 to there."""
+    """Learning curves with one legend below. `top`: all y axes go from 0 to it."""
     figure, axes = _grid(len(panels), columns, 3.4, 2.4)
     handles = {}
     for axis, (title, curves) in zip(axes, panels, strict=False):

@@ -40,7 +40,7 @@ def promote_model(run: Path, models: Path) -> bool:
         (models / name).write_bytes(png)
     write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
     outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
-    if outdated:  # before the model is in place, so that the two never stand side by side
+    if outdated:  # before the model is in place, so that the two are never side by side
         (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
         (models / "ship.int8.onnx").unlink()
     # The service refuses a file with another sum: killed between these two, promote once more.

@@ -132,7 +132,7 @@ class _Stagewise:
 
         def keep() -> None:
             write_history(list(result.history), lines)
-            write_tensors(weights, copy_state(network))  # last: it stands for "finished"
+            write_tensors(weights, copy_state(network))  # last: it means "finished"
             if context.checkpoint:
                 context.checkpoint.clear()
 
@@ -254,6 +254,6 @@ def write_history(history: list[Epoch], path: Path) -> None:
 
 
 def write_curves(folder: Path, history: list[Epoch]) -> None:
-    """The whole history, as lines and as a picture."""
+    """The complete history, as lines and as a picture."""
     write_history(history, folder / "history.jsonl")
     draw_curves(history, folder / "curves.png")

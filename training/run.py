@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
     except OSError as error:
-        advice = "free space or mend the path, and run the same command again: it goes on"
+        advice = "free space or correct the path, and run the same command again: it continues"
         message = f"cannot read or write: {error}; {advice}"
         console.print(message, style="red", highlight=False, soft_wrap=True)
         return 1

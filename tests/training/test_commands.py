@@ -158,7 +158,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr().err
     assert "No space left on device" in told
-    assert "run the same command again: it goes on" in told
+    assert "run the same command again: it continues" in told
     assert not list(tmp_path.rglob("result.json"))
     assert not (tmp_path / "out" / "report.html").exists()
 

@@ -64,7 +64,7 @@ def test_meta_joins_by_id_and_gives_ship_and_pixel(tmp_path: Path) -> None:
     assert source.read(second).pixel_spacing_m == NOMINAL_SPACING_M
     assert source.notes() == [
         "1 of 3 chips have no MMSI in meta.csv (1 have no row there): "
-        "1 blocks of consecutive numbers stand for ships"
+        "1 blocks of consecutive numbers are used as ships"
     ]
 
 

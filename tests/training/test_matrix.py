@@ -411,7 +411,7 @@ def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:
 
 
 def test_a_config_says_what_cannot_be() -> None:
-    with pytest.raises(ValueError, match=r"seeds stand twice in \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"seeds are repeated in \(0, 0\)"):
         MatrixConfig(seeds=(0, 0))
     with pytest.raises(ValueError, match="such a name is letters, digits"):
         MatrixConfig(sets={"../up": ("*",)})

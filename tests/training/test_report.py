@@ -175,7 +175,7 @@ def test_the_page_loads_nothing_from_anywhere(folder: Path, page: Page) -> None:
 def test_what_comes_from_data_is_text_and_never_markup(folder: Path, page: Page) -> None:
     assert HOSTILE in [cell.strip() for cell in page.cells]
     assert not [tag for tag, _ in page.tags if tag == "script"]
-    told = (folder / "report.md").read_text(encoding="utf-8").split("The whole config")[0]
+    told = (folder / "report.md").read_text(encoding="utf-8").split("The complete config")[0]
     assert "<script" not in told
     assert '&lt;script&gt;alert("1")&lt;/script&gt;\\|x' in told
 

@@ -124,8 +124,8 @@ def _scored(metrics: ModelFigures) -> dict[str, SourceScore]:
 
 def _calibration(metrics: ModelFigures) -> Iterator[str]:
     yield (
-        "ECE (expected calibration error, 10 bins of confidence) beside its floor: what a model "
-        "without any fault, of the same confidences, shows on average on as many chips."
+        "ECE (expected calibration error, 10 bins of confidence) beside its floor, the mean ECE of "
+        "a perfectly calibrated model with the same confidences on as many chips."
     )
     yield ""
     yield from table_head("source", "ECE", "floor")

@@ -277,7 +277,7 @@ class Archive:
 
 def located(path: Path) -> Path:
     """The same path however it was written: a folder's real one; a file keeps the name of a link to
-    it, because that name may tell what the file is."""
+    it, because that name may say what the file is."""
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
@@ -287,7 +287,7 @@ def is_dataset_archive(path: Path) -> bool:
 
 
 def children(folder: Path) -> list[Path]:
-    """What stands in a folder, sorted, without hidden files. Raises DataInvalid if it may not
+    """The content of a folder, sorted, without hidden files. Raises DataInvalid if it may not
     be listed."""
     try:
         return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]

@@ -65,10 +65,10 @@ def notes(sources: Sequence[Source], kept: Sequence[Record] | None = None) -> li
         own = []
         if repeats[source.name]:
             otherwise = disputed[source.name]
-            extra = f" ({otherwise} of them stand under another class here)" if otherwise else ""
+            extra = f" ({otherwise} of them are in another class here)" if otherwise else ""
             own.append(f"{repeats[source.name]} byte-identical repeats are left out{extra}")
         if twins[source.name]:
-            own.append(f"{twins[source.name]} chips with the pixels of another file are left out")
+            own.append(f"{twins[source.name]} chips of the same pixels are left out")
         found = {record.label for record in everything if record.source == source.name}
         own += [f"there is no {label} chip" for label in CLASSES if label not in found]
         lines += [f"{source.name}: {line}" for line in (*own, *source.notes())]
@@ -104,7 +104,7 @@ def near_duplicates(chips: PreparedChips, kept: list[Record]) -> list[tuple[Reco
 
 def _alike(inputs: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     """Pairs of rows of inputs (N, 1, S, S) that correlate by more than NEAR. Small means are
-    compared first: they are at least as much alike, and there are far fewer of them."""
+    compared first: means are at least as similar, and far smaller."""
     small = _centred(_thumbnails(inputs[:, 0]))
     for start in range(0, len(small), _ROWS):
         near = small[start : start + _ROWS] @ small.T > NEAR

@@ -77,7 +77,7 @@ def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) 
         work.console.print(
             f"{len(near)} pairs of chips look almost the same but count as different ships, the "
             f"first is {one.source} {one.key} and {other.source} {other.key}; if they show one "
-            "ship, its chips may stand on two sides: leave one out, or say so in groups.csv",
+            "ship, it may be on two sides: leave one out, or give them one group in groups.csv",
             highlight=False,
             soft_wrap=True,
         )

@@ -69,7 +69,7 @@ def evaluate_file(
         check_related(int8_ships, ships)
     config, _, dataset = dataset_of_card(ships.card, sources, work)
     others = load_ood_chips(ood, ships.card.input, work) if ood else None
-    work.console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
+    work.console.print(f"measuring {model} on the test side", highlight=False, soft_wrap=True)
     metrics = measure_file(ships, dataset.test, others, config.seed)
     note = seen_in_pretraining(training_of_card(ships.card).pretraining, others or {})
     speed, int8_figures = _timed(ships, int8_ships, dataset, config.seed)

@@ -27,7 +27,7 @@ _BY_CLASS = ("precision", "recall", "f1")
 
 
 def present(labels: Ints) -> list[int]:
-    """The classes that stand in `labels`: metrics are over these and no others."""
+    """The classes in `labels`, the only ones that metrics are over."""
     return sorted({int(k) for k in labels})
 
 
@@ -153,7 +153,8 @@ def figures(confusion: Floats, here: Sequence[int]) -> dict[str, NDArray[np.floa
     """Figures of many confusion matrices (..., K, K) at once, rows the truth, over classes `here`.
 
     accuracy, weighted_f1, macro_f1, balanced_accuracy are (...); precision, recall, f1 are
-    (..., len(here)). A class never said has precision 0, as scikit-learn's zero_division=0.
+    (..., len(here)). A class that is never predicted has
+    precision 0, as scikit-learn's zero_division=0.
     """
     confusion = np.asarray(confusion, dtype=np.float64)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)[..., here]
@@ -264,7 +265,7 @@ def drawn_by_ship(groups: Sequence[str], seed: int, draws: int = DRAWS) -> NDArr
 
 
 def drawn_one_by_one(count: int, seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
-    """`drawn_by_ship` of things that each stand for themselves: (draws, count)."""
+    """`drawn_by_ship` of things that are each a ship of its own: (draws, count)."""
     return _times_drawn(np.random.default_rng(seed).choice(count, (draws, count)), count)
 
 

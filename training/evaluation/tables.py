@@ -56,7 +56,7 @@ def _table(*heads: str, title: str) -> Table:
 
 
 _LEGEND = (
-    "floor: the mean ECE of a faultless model of the same confidences; OOD chips show "
+    "floor: the mean ECE of a perfectly calibrated model with the same confidences; OOD chips show "
     "no ship; at 90 %: by the threshold that refuses 90 % of these; own threshold: the card's"
 )
 _COLOURS = {"met": "green", "missed": "red", "": ""}

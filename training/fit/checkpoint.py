@@ -55,7 +55,7 @@ class RandomStates:
         if state["device"] != self.generator.device.type:
             raise DataInvalid(
                 f"the checkpoint was made on {state['device']}, expected "
-                f"{self.generator.device.type}; go on where it was made, or delete it"
+                f"{self.generator.device.type}; continue there, or delete it"
             )
         self.generator.set_state(state["generator"])
 

@@ -93,7 +93,7 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
 def calibration_chips(
     train: PreparedChips, most: int = CHIPS, seed: int = 0
 ) -> NDArray[np.float32]:
-    """At most `most` chips (N, 1, S, S), drawn without repeats, sources and classes alike.
+    """At most `most` chips (N, 1, S, S), drawn without repeats, balanced over source and class.
 
     Each class of a source gives at least one chip, and all of them if it has fewer than its share.
     """

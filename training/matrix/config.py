@@ -128,7 +128,7 @@ class MatrixConfig(Frozen):
     def _nothing_twice(self) -> "MatrixConfig":
         for what, values in (("models", self.models), ("seeds", self.seeds)):
             if len(set(values)) != len(values):
-                raise ValueError(f"{what} stand twice in {values}")
+                raise ValueError(f"{what} are repeated in {values}")
         return self
 
     def paths(self) -> list[tuple[str, ...]]:

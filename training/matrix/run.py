@@ -193,7 +193,7 @@ class _Group:
         return result, fit_temperature(logits, validation.labels)
 
     def _bank(self, model: ChipNet, config: RunConfig) -> Bank:
-        """Features of all chips, once for each number of views: every head of this group stands on
+        """Features of all chips, once for each number of views: every head of this group uses
         the base's features."""
         (stage,) = config.stages
         if stage.views not in self.banks:

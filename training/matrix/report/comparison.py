@@ -91,23 +91,25 @@ def _published(row: Mapping[str, str]) -> PublishedRow:
     )
 
 
-HIGHER = Mark("▲", "higher than published, whose value the interval holds", "good")
+HIGHER = Mark("▲", "higher than published, but the interval includes the published value", "good")
 CLEARLY = Mark("▲▲", "higher than published, and the interval lies above it", "good")
 BELOW = Mark("▼▼", "the interval lies below the published value", "bad")
-MAJORITY = Mark("=M", "no better than the majority class: the interval reaches its macro-F1", "bad")
+MAJORITY = Mark(
+    "=M", "no better than the majority class, whose macro-F1 the interval includes", "bad"
+)
 ONE_CLASS = Mark("P=M", "the published row is exactly “everything is one class”")
 
 _NOT_THE_SAME_CLASSES = (
     "Not the same classes: the test set “{name}” here has no {absent}, so its macro-F1 is over "
-    "{present}, where the published macro-F1 is over {all}; the two do not compare. The marks "
+    "{present}, but the published macro-F1 is over {all}, so the two cannot be compared. The marks "
     "against published there compare mean recall over {present}, which follows from the published "
     "recalls."
 )
 _NOT_THE_SAME_CHIPS = (
     "The published test sets are others: three-class, and a random split that leaves chips of "
     "ships that were trained on among the test chips. Ours holds no ship of training, which makes "
-    "it harder. Published rows tell no interval. They do not say what came between base and last "
-    "fine-tuning, so a sequential path is set beside the same row as the independent one."
+    "it harder. The paper gives no intervals. It does not say what came between base and last "
+    "fine-tuning, so a sequential path is compared with the same row as the independent one."
 )
 
 

@@ -20,8 +20,8 @@ from training.plots import reliability_grid, sprite
 
 _HOW = (
     "Each training's temperature was fitted on the validation side of its last set (Guo et al. "
-    "2017); it changes no answer, only how sure it is. Dots grow with the answers they stand for; "
-    "below the diagonal a model is surer than it is right. The lines shown are those of the "
+    "2017); it changes the confidence of an answer, not the answer. Larger dots are more answers; "
+    "below the diagonal a model is overconfident. The lines shown are those of the "
     "confusion matrices."
 )
 

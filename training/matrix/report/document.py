@@ -23,7 +23,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class TableCell:
-    """One place of a table: a figure, marks beside it, and smaller lines below."""
+    """One cell of a table: a figure, marks beside it, and smaller lines below."""
 
     text: str
     under: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def path_name(path: Sequence[str]) -> str:
 
 
 def difference(figure: Interval | None) -> TableCell:
-    """A signed difference with its interval and, where that leaves 0 out, a mark."""
+    """A signed difference with its interval, and a mark if the interval excludes 0."""
     if figure is None:
         return TableCell("-")
     value, low, high = map(_signed, (figure.value, figure.low, figure.high))
@@ -136,19 +136,19 @@ def _signed(value: float) -> str:
 
 
 def direction(figure: Interval) -> tuple[Mark, ...]:
-    """RISES or FALLS where the interval leaves 0 out."""
+    """RISES or FALLS if the interval excludes 0."""
     if figure.low > 0:
         return (RISES,)
     return (FALLS,) if figure.high < 0 else ()
 
 
 def entries(*texts: str) -> tuple[TableCell, ...]:
-    """Plain places of a row."""
+    """Plain cells of a row."""
     return tuple(TableCell(text) for text in texts)
 
 
 def html(title: str, sections: Sequence[Section]) -> str:
-    """The page; whatever comes from data is escaped."""
+    """The page; text from data is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -55,7 +55,7 @@ def fine_tuning(answers: MatrixScores) -> Section:
     rises, falls = sum(f.low > 0 for f in known), sum(f.high < 0 for f in known)
     summary = (
         f"Of {len(known)} steps and test sets, macro-F1 rose in {rises} and fell in {falls} with "
-        f"an interval that leaves 0 out; for the other {len(known) - rises - falls} it holds 0."
+        f"an interval that excludes 0; for the other {len(known) - rises - falls} it includes 0."
     )
     blocks: list[Block] = [Paragraph(_STEPS), Paragraph(summary), _step_figure(answers, found)]
     blocks += [Legend((RISES, FALLS)), *tables]
@@ -159,7 +159,7 @@ def sweeps(answers: MatrixScores) -> Section:
 
 def _sweep_table(answers: MatrixScores, test_set: str) -> Table:
     present = answers.score(next(iter(answers.lines)), test_set).classes
-    # Variants of one model and path stand below each other, to be compared.
+    # Variants of one model and path are next to each other, so that they can be compared.
     ordered = sorted(answers.lines, key=lambda line: _sweep_order(answers, line))
     recalls = (f"recall of {label}" for label in present)
     head = ("model", "path", "variant", "macro-F1", "balanced accuracy", *recalls)

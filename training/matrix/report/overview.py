@@ -27,18 +27,18 @@ from training.plots import Confusion, Curve, confusion_grid, curve_grid
 _HOW_TO_READ = (
     "A path such as “fusar → opensarship → mix” is a base training on the first set and "
     "fine-tunings on the next. Of length 1 or 2 it is the independent protocol (each fine-tuning "
-    "goes on from the base), of length 3 the sequential one. Every path is tested on every test "
+    "continues from the base), of length 3 the sequential one. Every path is tested on every test "
     "set, once.",
     "A figure is the mean over seeds; the brackets are a 95 % bootstrap interval for which ships "
     "and seeds were resampled together, because chips of one ship are not independent. Few seeds "
     "show too little of their own spread. No correction is made for the number of comparisons: "
-    "of twenty intervals that truly hold 0, one leaves it out by chance.",
+    "of twenty intervals for a true difference of 0, one excludes 0 by chance.",
     "Metrics are over the classes that a test set has. Nothing was chosen by the test side: where "
     "the report picks a path, it is the one of least validation loss.",
 )
 _POOLED = (
-    "“{union}” pools the other sets. Where a class stands in one of them only, a model that "
-    "recognises the sensor has half the answer: read the parts before the pool."
+    "“{union}” pools the other sets. If only one of them has a class, a model can guess it "
+    "from the sensor: read the parts before the pool."
 )
 
 
@@ -54,7 +54,7 @@ def overview(answers: MatrixScores) -> Section:
     if UNION in answers.sets and len(answers.sets) > 1:
         blocks.append(Paragraph(_POOLED.format(union=UNION)))
     text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    blocks.append(Verbatim("The whole config", text))
+    blocks.append(Verbatim("The complete config", text))
     return Section("run", "What was run", tuple(blocks))
 
 
@@ -89,7 +89,7 @@ def _split_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table
         for source, classes in counts.items()
         for label, sides in classes.items()
     ]
-    title = "Chips by source, class and side; no ship stands on two sides"
+    title = "Chips by source, class and side; no ship is on two sides"
     return Table(title, ("source", "class", *SPLITS, "all"), tuple(rows))
 
 
@@ -106,12 +106,12 @@ def _test_table(answers: MatrixScores) -> Table:
 
 _WHICH = (
     "For each model and each data set: of the paths that end on that set, the one whose validation "
-    "loss there is least (mean over seeds), tested on that set. Losses on different sets do not "
-    "compare, so there is one choice a set."
+    "loss there is lowest (mean over seeds), tested on that set. Losses on different sets cannot "
+    "be compared, so there is one choice per set."
 )
 _CURVES = (
-    "Every path, base first, each fine-tuning from where the training it goes on from ends; in "
-    "truth it goes on from the epoch that validation chose. A colour is the set that the stage "
+    "Every path, base first. Each fine-tuning is drawn from the end of the training before it, but "
+    "continues from the epoch that validation chose. A colour is the set that the stage "
     "trains and is validated on, so colours do not compare with each other. Mean over seeds, the "
     "band from least to greatest. {more}"
 )
@@ -168,7 +168,7 @@ def _loss(epoch: Epoch) -> float:
 def _tree(
     answers: MatrixScores, model: str, base: str, of_epoch: Callable[[Epoch], float]
 ) -> list[Curve]:
-    """Curves of all lines of one model and base, each after the epochs of what it goes on from."""
+    """Curves of all lines of one model and base, each after the epochs that it continues from."""
     lines = [line for line in answers.of_model(model) if line.path[0] == base]
     sets = list(dict.fromkeys(line.path[-1] for line in answers.lines))
     curves = []

@@ -72,7 +72,7 @@ class MatrixScores:
 
     @property
     def main(self) -> str:
-        """The variant that the report is about; the others stand in the sweeps only."""
+        """The variant that the report is about; the others are in the sweeps only."""
         return self.variants[0]
 
     def of_model(self, model: str) -> list[Line]:
@@ -136,7 +136,7 @@ class MatrixScores:
 
     def best(self, model: str, last: str) -> Line | None:
         """The model's line that ends on `last` and validated best there; the test side is not
-        asked."""
+        used."""
         ending = [line for line in self.of_model(model) if line.path[-1] == last]
         return min(ending, key=self.nll, default=None)
 

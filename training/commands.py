@@ -13,7 +13,6 @@ from rich.progress import Progress
 from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import unfinished_path
 from training.card.record import dataset_of_card, figures_of_card, training_of_card
 from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig
@@ -58,6 +57,7 @@ from training.retrain import (
     measure_run,
     train_networks,
     training_record,
+    unfinished_folder,
     write_curves,
     write_run,
 )
@@ -90,7 +90,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
         "pretraining": pretraining.plain() if pretraining else None,
     }
     folder = request.runs / f"{name}-{identity(content)}"
-    temporary = unfinished_path(folder)
+    temporary = unfinished_folder(folder)
     with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
         place, now = folder if finished else temporary, made_by(team)

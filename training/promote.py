@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from shipchip.atomic import write_text
+from shipchip.atomic import replacing, write_text
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
 from training.card.page import card_pictures, model_card
@@ -33,19 +33,17 @@ def promote_model(run: Path, models: Path) -> bool:
             f"the card of {source} is of an int8 file and has the figures of the fp32 file; "
             "export it again with `export --int8`, which measures it"
         )
-    models.mkdir(parents=True, exist_ok=True)
-    temporary = models / "ship.half.onnx"
-    shutil.copyfile(source, temporary)
-    for name, png in card_pictures(ships.card).items():
-        (models / name).write_bytes(png)
-    write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
-    outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
-    if outdated:  # before the model is in place, so that the two are never side by side
-        (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
-        (models / "ship.int8.onnx").unlink()
-    # The service refuses a file with another sum: killed between these two, promote once more.
-    write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
-    temporary.replace(models / "ship.onnx")
+    with replacing(models / "ship.onnx") as temporary:
+        shutil.copyfile(source, temporary)
+        for name, png in card_pictures(ships.card).items():
+            (models / name).write_bytes(png)
+        write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
+        outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
+        if outdated:  # before the model is in place, so that the two are never side by side
+            (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
+            (models / "ship.int8.onnx").unlink()
+        # The service refuses a file with another sum: killed between these two, promote once more.
+        write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
     return outdated
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import write_tensors
 from training.card.record import RECORD
 from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig, StageConfig
@@ -32,6 +31,7 @@ from training.fit.progress import Epoch, EpochProgress, OnEpoch
 from training.fit.stage import StageContext, of_sources, run_stage
 from training.identity import Maker, arrays_sha256, write_makers
 from training.network.models import ChipNet, build, copy_state, device_of_choice
+from training.network.weight_files import write_tensors
 from training.network.weights import Weights, load_features
 from training.plots import draw_curves
 
@@ -138,6 +138,11 @@ class _Stagewise:
 
         self.team.agree(keep)
         return list(result.history)
+
+
+def unfinished_folder(folder: Path) -> Path:
+    """The name of a run's folder until the run is finished."""
+    return folder.with_name(f"{folder.name}.half")
 
 
 def clear_stages(folder: Path) -> None:

@@ -32,8 +32,8 @@ def test_without_meta_blocks_of_index_numbers_stand_for_ships(tmp_path: Path) ->
     assert [r.label for r in records] == ["Tanker"] * 5
     assert [r.group for r in records] == ["fusar:Tanker:1-3"] * 3 + ["fusar:Tanker:40-41"] * 2
     assert source.notes() == [
-        "there is no meta.csv: 5 chips name no ship, and 2 blocks of consecutive numbers stand for "
-        "ships"
+        "there is no meta.csv: 5 chips name no ship, and 2 blocks of consecutive numbers are used "
+        "as ships"
     ]
 
 

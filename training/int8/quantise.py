@@ -23,9 +23,9 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from shipchip.atomic import write_bytes
 from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import unfinished_path
 from training.card.record import MEASURED
 from training.card.schema import Quantisation
 from training.data.dataset import Dataset
@@ -85,9 +85,7 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     lay_out_convolutions(proto.graph)
     helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    temporary = unfinished_path(out)
-    temporary.write_bytes(proto.SerializeToString())
-    temporary.replace(out)
+    write_bytes(out, proto.SerializeToString())
 
 
 def calibration_chips(

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.atomic import write_tensors
 from training.config import RunConfig
 from training.data import splits
 from training.data.dataset import Dataset
@@ -44,6 +43,7 @@ from training.matrix.folder import (
     write_cell,
 )
 from training.network.models import ChipNet, build, copy_state
+from training.network.weight_files import write_tensors
 from training.network.weights import Weights
 from training.retrain import initial_network
 

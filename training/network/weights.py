@@ -10,13 +10,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shipchip.card import Frozen, InputSpec
-from training.atomic import write_tensors
 from training.card.schema import FeaturesRecord
 from training.config import ModelConfig, RunConfig
 from training.errors import WeightsInvalid, WeightsMissing
 from training.network import imagenet
 from training.network.models import ChipNet, copy_state
-from training.network.weight_files import WeightFile, read_weight_file
+from training.network.weight_files import WeightFile, read_weight_file, write_tensors
 
 FORMAT = "shipchip.weights/2"
 _FIRST = "features.0.weight"

@@ -22,7 +22,7 @@ from training.data.dataset import Dataset, Workspace, all_records, index, load_d
 from training.data.simulated import SimulatedSource
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
-from training.fit.frozen_head import Bank, compute_bank
+from training.fit.epoch import Bank, compute_bank
 from training.fit.progress import Epoch
 from training.fit.stage import StageResult, run_stage
 from training.matrix import run as matrix

@@ -24,8 +24,7 @@ from training.data.splits import Item
 from training.evaluation.final_test import final_chips, final_logits
 from training.evaluation.trust import fit_temperature
 from training.fit.checkpoint import Checkpoint
-from training.fit.epoch import predict
-from training.fit.frozen_head import Bank, compute_bank
+from training.fit.epoch import Bank, compute_bank, predict
 from training.fit.progress import EpochProgress
 from training.fit.stage import StageContext, StageResult, matches, run_stage
 from training.identity import locked, machine, made_by, weights_sha256

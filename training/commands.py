@@ -198,7 +198,7 @@ def pretrain(request: PretrainRequest, console: Console) -> None:
 
 
 def evaluate(request: EvaluateRequest, console: Console) -> None:
-    """Every figure of a model file beside its bar; ExportMismatch if its card differs."""
+    """Every figure of a model file beside its target; ExportMismatch if its card differs."""
     work = Workspace(request.store, console)
     found = evaluate_file(request.model, request.sources(), work, request.ood, request.int8)
     print_evaluation(found, Console())

@@ -23,7 +23,7 @@ from training.fit.progress import Epoch
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Counts (K, K), rows the truth, of the classes that are named; what has none is left out."""
+    """Counts (K, K), rows the truth, of the named classes; those without chips are left out."""
 
     title: str
     counts: Floats
@@ -96,7 +96,7 @@ def curve_grid(
 def whisker_grid(
     panels: Sequence[tuple[str, Sequence[Whiskers]]], rows: Sequence[str], xlabel: str
 ) -> bytes:
-    """Differences with intervals, a panel a test set, a row a step, a colour a model."""
+    """Differences with intervals: a panel per test set, a row per step, a colour per model."""
     height = 1.4 + len(rows) * max(0.4, 0.13 * max(len(dots) for _, dots in panels))
     figure = Figure(figsize=(2.4 + 3 * len(panels), height), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
@@ -125,7 +125,7 @@ def whisker_grid(
 def reliability_grid(
     panels: Sequence[tuple[str, Mapping[str, Reliability]]], columns: int
 ) -> bytes:
-    """Accuracy against confidence, a line a name; dots grow with the answers in a bin."""
+    """Accuracy against confidence, one line per name; larger dots are more answers."""
     figure, axes = _grid(len(panels), columns, 2.6, 2.6)
     for axis, (title, tables) in zip(axes, panels, strict=False):
         axis.plot([0, 1], [0, 1], color="0.7", lw=0.8)

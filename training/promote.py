@@ -9,7 +9,7 @@ from shipchip.errors import ModelError
 from training.card.page import card_pictures, model_card
 from training.card.record import figures_of_card, metrics_are_its_own, training_of_card
 from training.errors import ConfigInvalid, DataMissing
-from training.evaluation.bars import MEGABYTE, SIZE
+from training.evaluation.targets import MEGABYTE, SIZE
 
 
 def promote_model(run: Path, models: Path) -> bool:

@@ -254,7 +254,7 @@ def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[M
 
 
 def write_history(history: list[Epoch], path: Path) -> None:
-    """One JSON line an epoch."""
+    """One JSON line per epoch."""
     write_text(path, "".join(e.to_json() + "\n" for e in history))
 
 

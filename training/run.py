@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
     pretrain.set_defaults(command=commands.pretrain, request=PretrainRequest)
-    _evaluate_options(add.add_parser("evaluate", help="a model file against its bars, test side"))
+    _evaluate_options(add.add_parser("evaluate", help="figures of a model file beside its targets"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
     figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
     figure.add_argument("model", type=Path, help="an .onnx file")

@@ -1,4 +1,4 @@
-"""`evaluate`: the shipped file on its own test side, beside its bars and beside its own card."""
+"""`evaluate`: the shipped file on its own test side, beside its targets and beside its own card."""
 
 import json
 from pathlib import Path
@@ -113,7 +113,7 @@ def test_what_is_measured_is_what_the_file_answers(model: Path, data: Path) -> N
     assert found["bytes"] == model.stat().st_size
 
 
-def test_a_line_a_bar_is_printed(
+def test_a_line_per_target_is_printed(
     model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate(model, data)

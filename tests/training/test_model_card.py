@@ -24,7 +24,7 @@ from training.config import (
     StageConfig,
     read_config,
 )
-from training.evaluation import bars
+from training.evaluation import targets
 from training.evaluation.figures import measure
 from training.promote import promote_model
 
@@ -129,7 +129,7 @@ def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
 
 def test_the_page_says_what_was_met_and_missed() -> None:
     text = page(card())
-    for row in bars.rows(ModelFigures.model_validate(metrics()), 3 * 2**20):
+    for row in targets.rows(ModelFigures.model_validate(metrics()), 3 * 2**20):
         cells = line_of(text, row.what.replace("*", "\\*"), row.value())
         assert cells[2] == row.interval()
         assert cells[4] == row.verdict

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tests.training.test_figures import measured
 from training.card.schema import Interval
-from training.evaluation import bars
+from training.evaluation import targets
 from training.evaluation.tables import counts_table, evaluation_table, scores_table
 from training.int8.quantise import Comparison
 
@@ -53,8 +53,8 @@ def test_the_table_of_chips_shows_names_and_counts() -> None:
 
 
 @pytest.mark.parametrize("speed", [None, Interval(value=512.0, low=500.0, high=520.0)])
-def test_the_table_of_bars_shows_values_and_intervals(speed: Interval | None) -> None:
-    rows = bars.rows(measured(), 3 * 2**20, speed, absent="run `evaluate`")
+def test_the_table_of_targets_shows_values_and_intervals(speed: Interval | None) -> None:
+    rows = targets.rows(measured(), 3 * 2**20, speed, absent="run `evaluate`")
     text = printed(evaluation_table(rows, "ship 0.1.0+0123456789ab"))
     for row in rows:
         assert row.value() in text

@@ -13,9 +13,9 @@ from training.card.record import (
 )
 from training.card.schema import ModelFigures, SourceScore, TrainingRecord
 from training.card.sections import prediction_sets_section, retraining_section
-from training.evaluation.bars import MEGABYTE, rows
 from training.evaluation.figures import reliability_of
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
+from training.evaluation.targets import MEGABYTE, rows
 from training.identity import short
 from training.plots import Confusion, confusion_grid, reliability_grid
 
@@ -27,7 +27,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
     figures, training = figures_of_card(card), training_of_card(card)
     sections = {
         "What it is for": _purpose(card),
-        "Against its bars": _bars(figures, size),
+        "Against its targets": _targets(figures, size),
         "Scores on the test side": _scores(figures),
         "Prediction sets": prediction_sets_section(card, _scored(figures)),
         "Calibration": _calibration(figures),
@@ -79,18 +79,18 @@ def _purpose(card: ModelCard) -> Iterator[str]:
     )
 
 
-def _bars(metrics: ModelFigures, size: int) -> Iterator[str]:
+def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:
     yield (
         "95 % intervals, resampled by ship. OOD chips show no ship; “at 90 %” is where 90 % of "
         "them are refused; `opensarship*` is all OpenSARShip sources as one. Speed "
         "and the int8 file are measured where they run: `python -m training.run evaluate`."
     )
     yield ""
-    yield from table_head("test side", "value", "95 %", "bar", "", "")
+    yield from table_head("test side", "value", "95 %", "target", "", "")
     for row in rows(metrics, size, absent="run `evaluate`"):
-        bar = row.bar.text() if row.bar else ""
+        target = row.target.text() if row.target else ""
         what = row.what.replace("*", "\\*")
-        yield table_row(what, row.value(), row.interval(), bar, row.verdict, row.note)
+        yield table_row(what, row.value(), row.interval(), target, row.verdict, row.note)
 
 
 def _scores(metrics: ModelFigures) -> Iterator[str]:

@@ -53,7 +53,7 @@ def dataset_of_card(
 
 
 def _check_split_version(card: ModelCard) -> None:
-    """DataInvalid if another version dealt the chips to training, validation and test."""
+    """DataInvalid if the chips were split by another version of the rules."""
     record = training_of_card(card)
     if record.split_version != splits.SPLIT_VERSION:
         raise DataInvalid(

@@ -103,7 +103,7 @@ def retraining_section(card: ModelCard) -> Iterator[str]:
 def _changes(
     content: Mapping[str, JsonValue], default: Mapping[str, JsonValue], place: str = ""
 ) -> Iterator[str]:
-    """Lines `a.b = value` of TOML for what differs; None has no place in TOML and is left out."""
+    """Lines `a.b = value` of TOML for what differs; TOML has no null, so None is left out."""
     for key, value in content.items():
         usual = default.get(key)
         if isinstance(value, dict) and isinstance(usual, dict):

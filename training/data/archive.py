@@ -106,7 +106,7 @@ class FolderMembers:
 
 
 def _first(folder: Path, seen: set[Path]) -> bool:
-    """Whether this folder is met for the first time; links can lead to one twice, or in circles."""
+    """Whether this folder was not visited before; links can lead to it twice, or in circles."""
     real = folder.resolve()
     if real in seen:
         return False
@@ -175,7 +175,7 @@ class RarMembers:
 
 
 def _tool() -> object:
-    """rarfile's settings of the tool to use; RarCannotExec where none is there. 7z comes last,
+    """rarfile's settings of the tool to use; RarCannotExec if there is none. 7z comes last,
     because many distributions build it without rar."""
     try:
         return rarfile.tool_setup(sevenzip=False, sevenzip2=False).setup
@@ -252,7 +252,7 @@ class Archive:
             ) from error
 
     def _open(self) -> Members:
-        """Members by what the file holds, whatever its name ends in."""
+        """Members by the file's content, not by its name."""
         if self.path.is_dir():
             return FolderMembers(self.path, self._apart)
         with self.path.open("rb") as file:
@@ -282,7 +282,7 @@ def located(path: Path) -> Path:
 
 
 def is_dataset_archive(path: Path) -> bool:
-    """Whether the name ends as an archive's does."""
+    """Whether the name has the ending of an archive."""
     return path.suffix.lower() in DATASET_ARCHIVE_SUFFIXES
 
 
@@ -296,6 +296,6 @@ def children(folder: Path) -> list[Path]:
 
 
 def _of_macos(name: str) -> bool:
-    """Whether a member is a resource fork: `._chip.tif` is no chip, though it ends as one."""
+    """Whether a member is a resource fork: `._chip.tif` is not a chip, despite its ending."""
     parts = name.split("/")
     return "__MACOSX" in parts or parts[-1].startswith("._")

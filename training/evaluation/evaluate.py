@@ -1,4 +1,4 @@
-"""A model file measured again, compared with its bars and with the figures in its card."""
+"""A model file measured again, compared with its targets and with the figures in its card."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,9 @@ from training.card.schema import Int8Figures, Interval, JsonRecord, ModelFigures
 from training.data.dataset import Dataset, Workspace, load_ood_chips
 from training.data.record import Source
 from training.errors import ExportMismatch
-from training.evaluation.bars import TargetRecord, rows
 from training.evaluation.final_test import lost_by, measure_file
 from training.evaluation.tables import evaluation_table, verdict_line
+from training.evaluation.targets import TargetRecord, rows
 from training.int8.comparison import (
     THREADS,
     check_related,
@@ -35,6 +35,7 @@ class Evaluation(JsonRecord):
     speed         chips per second on comparison.THREADS threads
     card_differs  where the card has another figure; None if it has no such figures
     notes         to read beside the figures
+    bars          the rows of the table of targets
     """
 
     name: str

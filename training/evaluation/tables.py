@@ -7,7 +7,7 @@ from rich.text import Text
 
 from training.card.schema import Interval, SourceScore
 from training.data.splits import SPLITS
-from training.evaluation.bars import BarRow
+from training.evaluation.targets import TargetRow
 
 _HEADLINE = ("macro_f1", "balanced_accuracy", "accuracy", "ece")
 
@@ -62,29 +62,29 @@ _LEGEND = (
 _COLOURS = {"met": "green", "missed": "red", "": ""}
 
 
-def evaluation_table(rows: Sequence[BarRow], title: str) -> Table:
-    """One line per row: value, 95 % interval, bar, met or missed, and note."""
+def evaluation_table(rows: Sequence[TargetRow], title: str) -> Table:
+    """One line per row: value, 95 % interval, target, met or missed, and note."""
     table = Table(title=title, caption=_LEGEND, box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in ("test side", "value", "95 %", "bar", "", ""):
+    for head in ("test side", "value", "95 %", "target", "", ""):
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(
             row.what,
             row.value(),
             row.interval(),
-            row.bar.text() if row.bar else "",
+            row.target.text() if row.target else "",
             Text(row.verdict, style=_COLOURS[row.verdict]),
             row.note,
         )
     return table
 
 
-def verdict_line(rows: Sequence[BarRow]) -> str:
-    """How many bars were met, missed, and not measured."""
-    held = [row for row in rows if row.bar]
+def verdict_line(rows: Sequence[TargetRow]) -> str:
+    """How many targets were met, missed, and not measured."""
+    held = [row for row in rows if row.target]
     count = {word: sum(row.verdict == word for row in held) for word in _COLOURS}
     unknown = f", {count['']} not measured" if count[""] else ""
-    return f"{count['met']} bars met, {count['missed']} missed{unknown}"
+    return f"{count['met']} targets met, {count['missed']} missed{unknown}"
 
 
 def interval_text(figure: Interval) -> str:

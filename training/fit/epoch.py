@@ -74,7 +74,7 @@ class TrainingTask:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return max(1, len(self.labels) // self.batch_size)
 
     def batches(self, rng: np.random.Generator) -> Iterator[Tensor]:

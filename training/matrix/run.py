@@ -108,7 +108,7 @@ class _Group:
     banks: dict[int, Bank] = field(default_factory=dict)
 
     def run(self, cells: list[Cell], todo: set[Cell]) -> None:
-        """Run those of `cells` that are to do, in order, then delete the weights in between."""
+        """Run the cells in `todo`, in order, then delete the weights in between."""
         team = self.place.team
         todo = team.agree(lambda: self._with_parents(todo & set(cells)))
         for cell in cells:
@@ -164,7 +164,7 @@ class _Group:
         )
 
     def _start(self, cell: Cell, config: RunConfig) -> ChipNet:
-        """The network as its parent left it; a base training's, untrained or pre-trained."""
+        """The network with its parent's weights; for a base training, its first ones."""
         model = initial_network(config, self.starts.get(cell.model))
         if cell.parent:
             model.load_state_dict(load_file(self._weights(cell.parent)))

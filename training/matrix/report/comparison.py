@@ -40,7 +40,7 @@ class PublishedRow:
 
     @property
     def one_class(self) -> bool:
-        """Whether it is what a model scores that answers with one class (Cargo) only."""
+        """Whether it is the score of a model that always answers Cargo."""
         first, *others = self.recalls.values()
         return first == 1 and not any(others)
 
@@ -149,7 +149,7 @@ class Verdict:
 
 
 def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
-    """Counts of the marks, then a table a model: paths by test sets."""
+    """Counts of the marks, then one table per model: paths by test sets."""
     known = _same_sets(answers, published)
     verdicts = {
         (line, name): Verdict(
@@ -179,7 +179,7 @@ def comparison_section(answers: MatrixScores, published: PublishedScores) -> Sec
 
 
 def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
-    """Whether sets of the same names are the same sets: a union is, where all its parts are."""
+    """Whether sets of equal names are the same sets; a union is if all its parts are."""
     ours = set(answers.results.test.sets)
     return ours == published.sets or ours < published.sets - {UNION}
 

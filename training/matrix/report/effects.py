@@ -144,7 +144,7 @@ def _f1(answers: MatrixScores, line: Line, test_set: str, label: str) -> str:
 
 
 def sweeps(answers: MatrixScores) -> Section:
-    """A table a test set: macro-F1, balanced accuracy and recalls of each variant."""
+    """One table per test set: macro-F1, balanced accuracy and recalls of each variant."""
     if len(answers.variants) < 2:
         note = Paragraph(f"One variant only, “{answers.main}”: nothing was swept.")
         return Section("sweeps", "Sweeps", (note,))

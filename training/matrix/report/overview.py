@@ -187,7 +187,7 @@ def _tree(
 def _values(
     answers: MatrixScores, line: Line, of_epoch: Callable[[Epoch], float]
 ) -> NDArray[np.float64]:
-    """(R, E); where seeds were trained for different epochs, those that all have."""
+    """(R, E); if seeds were trained for different numbers of epochs, those that all have."""
     histories = [cell.history for cell in answers.lines[line].values()]
     epochs = min(len(history) for history in histories)
     return np.array([[of_epoch(epoch) for epoch in history[:epochs]] for history in histories])

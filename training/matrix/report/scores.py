@@ -155,7 +155,7 @@ class _Order(NamedTuple):
 
 
 def _ordered(wanted: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
-    """What was found, in the order of the config where it names it."""
+    """What was found, in the order of the config as far as it names it."""
     seen = dict.fromkeys(found)
     return tuple(dict.fromkeys([*(name for name in wanted if name in seen), *seen]))
 

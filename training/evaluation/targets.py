@@ -1,4 +1,4 @@
-"""The bars that a model file should meet, and the rows of a table of its figures beside them."""
+"""The targets that a model file should meet, and the rows of a table of its figures beside them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
-class Bar:
+class Target:
     """The range that a figure must be in, from `low` to `high`; None is no limit on that side.
 
     form  the format of a limit
@@ -35,26 +35,26 @@ class Bar:
         return over and (self.high is None or value <= self.high)
 
     def text(self) -> str:
-        """The bar in words."""
+        """The target in words."""
         limits = [self.form.format(n) for n in (self.low, self.high) if n is not None]
         if len(limits) == 2:
             return f"{limits[0]} to {limits[1]}"
         return f"{'≥' if self.high is None else '≤'} {limits[0]}"
 
 
-THREE_CLASSES = Bar(low=0.75)  # macro-F1 and balanced accuracy
-TWO_CLASSES = Bar(low=0.65)  # macro-F1 over Cargo and Tanker
-ECE = Bar(high=0.05)
-COVERAGE = Bar(low=0.87, high=0.95, form="{:.0%}")
-SET_SIZE = Bar(high=1.4)
-AUROC = Bar(low=0.98)
-SHIPS_REFUSED = Bar(
+THREE_CLASSES = Target(low=0.75)  # macro-F1 and balanced accuracy
+TWO_CLASSES = Target(low=0.65)  # macro-F1 over Cargo and Tanker
+ECE = Target(high=0.05)
+COVERAGE = Target(low=0.87, high=0.95, form="{:.0%}")
+SET_SIZE = Target(high=1.4)
+AUROC = Target(low=0.98)
+SHIPS_REFUSED = Target(
     high=0.05, form="{:.0%}"
 )  # at the threshold that refuses 90 % of what is no ship
-INT8_LOSS = Bar(high=0.01)  # macro-F1
-INT8_SPEED = Bar(low=3.0)  # times as fast
-SIZE = Bar(high=20.0, form="{:g} MB")  # of 2^20 bytes
-SPEED = Bar(low=100.0)  # chips a second
+INT8_LOSS = Target(high=0.01)  # macro-F1
+INT8_SPEED = Target(low=3.0)  # times as fast
+SIZE = Target(high=20.0, form="{:g} MB")  # of 2^20 bytes
+SPEED = Target(low=100.0)  # chips a second
 
 _THREE = "fusar*"
 _SHARE, _PLAIN = "{:.1%}", "{:.3f}"
@@ -74,28 +74,28 @@ class TargetRecord(JsonRecord):
 
 
 @dataclass(frozen=True)
-class BarRow:
+class TargetRow:
     """One line of the table.
 
     figure   a plain number if it has no interval, None if it was not measured
     form     the format of value and interval
-    bar      None if there is no bar for it
+    target      None if there is no target for it
     note     what else to read beside it
     """
 
     what: str
     figure: Interval | float | None
     form: str
-    bar: Bar | None = None
+    target: Target | None = None
     note: str = ""
 
     @property
     def verdict(self) -> str:
-        """ "met", "missed", or "" if there is no bar or no figure."""
+        """ "met", "missed", or "" if there is no target or no figure."""
         value = self._value
-        if self.bar is None or value is None:
+        if self.target is None or value is None:
             return ""
-        return "met" if self.bar.met(value) else "missed"
+        return "met" if self.target.met(value) else "missed"
 
     @property
     def _value(self) -> float | None:
@@ -118,8 +118,8 @@ class BarRow:
             given = {"value": self.figure.value, "low": self.figure.low, "high": self.figure.high}
         elif self.figure is not None:
             given = {"value": self.figure}
-        if self.bar:
-            given |= {"at_least": self.bar.low, "at_most": self.bar.high}
+        if self.target:
+            given |= {"at_least": self.target.low, "at_most": self.target.high}
         return TargetRecord(what=self.what, verdict=self.verdict, note=self.note, **given)
 
 
@@ -129,8 +129,8 @@ def rows(
     speed: Interval | None = None,
     int8: Int8Figures | None = None,
     absent: str = "not given",
-) -> list[BarRow]:
-    """The rows of the table: every bar with the file's figure.
+) -> list[TargetRow]:
+    """The rows of the table: every target with the file's figure.
 
     metrics  of evaluation.figures.measure
     size     bytes of the file
@@ -146,8 +146,8 @@ def rows(
         *_sets(metrics.sets),
         *_out_of_distribution(metrics.out_of_distribution),
         *_int8(int8, absent),
-        BarRow("size", size / MEGABYTE, "{:.1f}", SIZE),
-        BarRow(
+        TargetRow("size", size / MEGABYTE, "{:.1f}", SIZE),
+        TargetRow(
             "chips a second",
             speed,
             "{:.0f}",
@@ -157,7 +157,7 @@ def rows(
     ]
 
 
-def _three_classes(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
+def _three_classes(sources: Mapping[str, SourceScore]) -> Iterator[TargetRow]:
     for name in [name for name in sources if fnmatch(name, _THREE)] or [_THREE]:
         lacks = sources[name].absent if name in sources else ("such chips",)
         macro_f1 = balanced = None
@@ -165,67 +165,67 @@ def _three_classes(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
         if not lacks:
             headline = sources[name].headline
             macro_f1, balanced = headline.macro_f1, headline.balanced_accuracy
-        yield BarRow(f"macro-F1, {name}", macro_f1, _PLAIN, THREE_CLASSES, note)
-        yield BarRow(f"balanced accuracy, {name}", balanced, _PLAIN, THREE_CLASSES, note)
+        yield TargetRow(f"macro-F1, {name}", macro_f1, _PLAIN, THREE_CLASSES, note)
+        yield TargetRow(f"balanced accuracy, {name}", balanced, _PLAIN, THREE_CLASSES, note)
 
 
-def _two_classes(metrics: ModelFigures) -> Iterator[BarRow]:
+def _two_classes(metrics: ModelFigures) -> Iterator[TargetRow]:
     sources, one = metrics.sources, metrics.pooled
     figures = {n: s.cargo_and_tanker for n, s in sources.items() if fnmatch(n, POOLED)}
     figures[POOLED] = one.headline.macro_f1 if one else None
     for name, figure in figures.items():
         note = "pooled" if name == POOLED else "Cargo, Tanker"
         note = note if figure else "no such chips"
-        yield BarRow(f"macro-F1, {name}", figure, _PLAIN, TWO_CLASSES, note)
+        yield TargetRow(f"macro-F1, {name}", figure, _PLAIN, TWO_CLASSES, note)
 
 
-def _other_sources(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
-    """Sources without a bar, such as a user's own."""
+def _other_sources(sources: Mapping[str, SourceScore]) -> Iterator[TargetRow]:
+    """Sources without a target, such as a user's own."""
     for name, score in sources.items():
         if not fnmatch(name, _THREE) and not fnmatch(name, POOLED):
             figure = score.headline.macro_f1
-            yield BarRow(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score.classes))
+            yield TargetRow(f"macro-F1, {name}", figure, _PLAIN, note=", ".join(score.classes))
 
 
-def _calibration(sources: Mapping[str, SourceScore]) -> Iterator[BarRow]:
+def _calibration(sources: Mapping[str, SourceScore]) -> Iterator[TargetRow]:
     for name, score in sources.items():
         note = f"floor {score.ece_floor:.3f}"
-        yield BarRow(f"ECE, {name}", score.headline.ece, _PLAIN, ECE, note)
+        yield TargetRow(f"ECE, {name}", score.headline.ece, _PLAIN, ECE, note)
 
 
-def _sets(sets: SetFigures) -> Iterator[BarRow]:
+def _sets(sets: SetFigures) -> Iterator[TargetRow]:
     for name, share in sets.coverage.items():
-        yield BarRow(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share.chips} chips")
+        yield TargetRow(f"sets hold {name}", share, _SHARE, COVERAGE, f"{share.chips} chips")
         if share.by_ship:  # cards of earlier versions count chips alone
             note = f"{share.by_ship.ships} ships"
-            yield BarRow(f"sets hold {name}, by ship", share.by_ship, _SHARE, note=note)
-    yield BarRow("mean size of sets", sets.mean_size, "{:.2f}", SET_SIZE)
+            yield TargetRow(f"sets hold {name}, by ship", share.by_ship, _SHARE, note=note)
+    yield TargetRow("mean size of sets", sets.mean_size, "{:.2f}", SET_SIZE)
 
 
-def _out_of_distribution(found: OodReport | None) -> Iterator[BarRow]:
+def _out_of_distribution(found: OodReport | None) -> Iterator[TargetRow]:
     at_90 = "ships refused at 90 %"
     if found is None:
-        yield BarRow("AUROC, OOD chips", None, _PLAIN, AUROC, "not given")
-        yield BarRow(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
+        yield TargetRow("AUROC, OOD chips", None, _PLAIN, AUROC, "not given")
+        yield TargetRow(at_90, None, _SHARE, SHIPS_REFUSED, "not given")
         return
     kinds = {"all OOD chips": found.all, **found.kinds}
     for kind, one in kinds.items():
-        yield BarRow(f"AUROC, {kind}", one.auroc, _PLAIN, AUROC, f"{one.chips} chips")
-    yield BarRow(at_90, found.all.ships_refused_at_90, _SHARE, SHIPS_REFUSED)
+        yield TargetRow(f"AUROC, {kind}", one.auroc, _PLAIN, AUROC, f"{one.chips} chips")
+    yield TargetRow(at_90, found.all.ships_refused_at_90, _SHARE, SHIPS_REFUSED)
     own = "own threshold"
-    yield BarRow("ships refused", found.all.ships_refused, _SHARE, note=own)
+    yield TargetRow("ships refused", found.all.ships_refused, _SHARE, note=own)
     for kind, one in kinds.items():
-        yield BarRow(f"refused, {kind}", one.refused, _SHARE, note=own)
+        yield TargetRow(f"refused, {kind}", one.refused, _SHARE, note=own)
 
 
-def _int8(found: Int8Figures | None, absent: str) -> Iterator[BarRow]:
+def _int8(found: Int8Figures | None, absent: str) -> Iterator[TargetRow]:
     if found is None:
-        yield BarRow("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
-        yield BarRow("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
+        yield TargetRow("int8, macro-F1 lost", None, _PLAIN, INT8_LOSS, absent)
+        yield TargetRow("int8, times as fast", None, "{:.2f}", INT8_SPEED, absent)
         return
     loss = dict(found.loss.sources)
     if found.loss.pooled:
         loss[POOLED] = found.loss.pooled
     for name, figure in loss.items():
-        yield BarRow(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
-    yield BarRow("int8, times as fast", found.times_as_fast, "{:.2f}", INT8_SPEED, "in turns")
+        yield TargetRow(f"int8, {name}", figure, _PLAIN, INT8_LOSS, "macro-F1 lost")
+    yield TargetRow("int8, times as fast", found.times_as_fast, "{:.2f}", INT8_SPEED, "in turns")

@@ -14,7 +14,13 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_figures import marked, metrics, records, said
 from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
-from training.card.record import MEASURED, RECORD, config_of_card
+from training.card.record import (
+    MEASURED,
+    RECORD,
+    config_of_card,
+    figures_of_card,
+    training_of_card,
+)
 from training.card.schema import ModelFigures
 from training.config import (
     RECIPE,
@@ -24,10 +30,12 @@ from training.config import (
     StageConfig,
     read_config,
 )
+from training.errors import ConfigInvalid
 from training.evaluation import targets
 from training.evaluation.figures import measure
 from training.promote import promote_model
 
+DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "ship.onnx"
 CONFIG = RunConfig(
     seed=3,
     input=tiny_card().input,
@@ -220,6 +228,21 @@ def test_pictures_are_small_and_drawn_from_the_card() -> None:
     other["sources"]["fusar"]["reliability"]["accuracy"][7] = 0.1
     changed = card_pictures(card(metrics=other))
     assert all(changed[name] != drawn[name] for name in drawn)
+
+
+def test_the_card_of_an_earlier_version_is_read_and_loses_nothing() -> None:
+    older = ShipClassifier(DEFAULT_MODEL, device="cpu").card
+    assert figures_of_card(older).plain() == older.metrics
+    assert training_of_card(older).plain() == older.training
+
+
+def test_figures_that_are_not_as_expected_are_refused() -> None:
+    other = metrics()
+    other["sources"]["fusar"]["chips"] = "many"
+    with pytest.raises(ModelError, match=r"the card of tiny .* has other figures"):
+        figures_of_card(card(metrics=other))
+    with pytest.raises(ConfigInvalid, match=r"the training record .*'seed'"):
+        training_of_card(card(training={"seed": "many"}))
 
 
 def run_folder(folder: Path, told: ModelCard) -> Path:

@@ -58,8 +58,8 @@ def speeds(fp32: Path, int8: Path, threads: int, rounds: int) -> tuple[str, str,
     chips = np.random.default_rng(0).normal(0, 0.3, (BATCH, 1, size, size)).astype(np.float32)
     taken = time_in_turns(pair, chips, rounds)
     ratio = times_as_fast(*taken)
-    first, second = (f"{chips_per_second(t)['value']:.0f}" for t in taken)
-    return first, second, f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+    first, second = (f"{chips_per_second(t).value:.0f}" for t in taken)
+    return first, second, f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
 def kernels(path: Path) -> Counter[str]:

@@ -39,13 +39,6 @@ class Answered:
         """Whether the label is the ship's class."""
         return self.sample.label == self.answer.label
 
-    @property
-    def verdict(self) -> str:
-        """One of _VERDICTS."""
-        if not self.answer.in_distribution:
-            return "unlike"
-        return "sure" if len(self.answer.prediction_set) == 1 else "undecided"
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table, or write the picture."""
@@ -82,7 +75,7 @@ def table(fresh: list[Answered], title: str) -> Table:
         shares = (
             np.mean([answered.right for answered in group]),
             np.mean([answered.answer.in_distribution for answered in group]),
-            np.mean([answered.verdict == "sure" for answered in group]),
+            np.mean([answered.answer.verdict == "sure" for answered in group]),
         )
         rows.add_row(label, suffix, str(len(group)), *(f"{share:.0%}" for share in shares))
     return rows
@@ -90,7 +83,7 @@ def table(fresh: list[Answered], title: str) -> Table:
 
 def draw(dozen: list[Answered], ships: ShipClassifier) -> Image.Image:
     """Right answers in the rows above, wrong ones below; sure ones first, then by confidence."""
-    dozen = sorted(dozen, key=lambda a: (_VERDICTS.index(a.verdict), -a.answer.confidence))
+    dozen = sorted(dozen, key=lambda a: (_VERDICTS.index(a.answer.verdict), -a.answer.confidence))
     groups = [[a for a in dozen if a.right == right] for right in (True, False)]
     rows = [
         group[start : start + _COLUMNS]
@@ -102,10 +95,12 @@ def draw(dozen: list[Answered], ships: ShipClassifier) -> Image.Image:
     for row, group in enumerate(rows):
         for column, answered in enumerate(group):
             left, top = column * (_TILE + 8), row * (_TILE + _TEXT)
-            chip = ships.prepare(decode(answered.sample.content))[0] * ships.card.input.db_scale
+            chip = (
+                ships.prepare(decode(answered.sample.content)).input[0] * ships.card.input.db_scale
+            )
             picture.paste(Image.fromarray(chip_grey(chip)), (left, top))
             answer = answered.answer
-            first = f"{answer.label} {answer.confidence:.0%}, {answered.verdict}"
+            first = f"{answer.label} {answer.confidence:.0%}, {answered.answer.verdict}"
             second = "right" if answered.right else f"wrong: it is {answered.sample.label}"
             kind = answered.sample.path.stem.split("-", 2)[2] + answered.sample.path.suffix
             for line, (text, colour) in enumerate(

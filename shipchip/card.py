@@ -5,9 +5,16 @@ constants and trust constants are stored nowhere else; code that needs one reads
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from shipchip.chip import Encoding
 from shipchip.errors import CardInvalid, CardMissing
@@ -110,8 +117,8 @@ class TrustSpec(Frozen):
 class ModelCard(Frozen):
     """Everything a model file says about itself.
 
-    `metrics` and `training` are records for people and reports, in free form; nothing is computed
-    from them.
+    `metrics` and `training` are JSON records for people and reports. They stay open, because cards
+    of all versions must load, and shipchip computes nothing from them.
     """
 
     schema_: Literal["shipchip.card/1"] = Field(alias="schema")
@@ -121,8 +128,8 @@ class ModelCard(Frozen):
     classes: tuple[str, ...] = Field(min_length=2)
     input: InputSpec
     trust: TrustSpec
-    metrics: dict[str, Any]
-    training: dict[str, Any]
+    metrics: dict[str, JsonValue]
+    training: dict[str, JsonValue]
     terms: str
 
     model_config = ConfigDict(

@@ -99,6 +99,13 @@ COMMANDS = {
         "merge",
         "merge",
     ),
+    "samples": Command(
+        "write a dozen simulated chips to try",
+        "demo",
+        "shipchip.samples:main",
+        "shipchip samples",
+        (),
+    ),
     "train": _training("train a model, test it once, export it", "--data DIR", "train"),
     "evaluate": _training(
         "compare a model file with its targets",

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,8 @@ from rich.progress import Progress
 from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import unfinished_path
-from training.card.record import dataset_of_card
+from training.card.record import dataset_of_card, figures_of_card, training_of_card
+from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig
 from training.data import splits
 from training.data.checks import notes, verify
@@ -26,8 +25,8 @@ from training.data.dataset import (
     distinct_records,
     index,
     load_dataset,
+    load_ood_chips,
 )
-from training.data.ood import load_ood_chips
 from training.data.record import Source
 from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid
@@ -58,6 +57,7 @@ from training.retrain import (
     measure_run,
     train_networks,
     training_record,
+    unfinished_folder,
     write_curves,
     write_run,
 )
@@ -83,10 +83,14 @@ def _train(request: TrainRequest, work: Workspace) -> None:
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
     start, pretraining = _features(request, config, items, work)
-    recipe = {"name": name, "config": config.model_dump(mode="json")}
-    data = {"manifest": splits.manifest_sha256(items), "pretraining": pretraining}
-    folder = request.runs / f"{name}-{identity(recipe | data)}"
-    temporary = unfinished_path(folder)
+    content = {
+        "name": name,
+        "config": config.model_dump(mode="json"),
+        "manifest": splits.manifest_sha256(items),
+        "pretraining": pretraining.plain() if pretraining else None,
+    }
+    folder = request.runs / f"{name}-{identity(content)}"
+    temporary = unfinished_folder(folder)
     with locked(folder if team.agree(folder.exists) else temporary, team):
         finished = team.agree(folder.exists)  # perhaps by the process that held the lock before
         place, now = folder if finished else temporary, made_by(team)
@@ -111,7 +115,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
 
 def _features(
     request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
-) -> tuple[Start, dict[str, object] | None]:
+) -> tuple[Start, FeaturesRecord | None]:
     """What builds a network with its first weights, and the card's record of its features."""
     pretrained = request.pretrained
     if request.pretrain:
@@ -122,7 +126,7 @@ def _features(
         check_unseen(features.learnt_on, items, config)
     start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
-    return start, dict(features.record) if features else None
+    return start, features.record if features else None
 
 
 def learn_unseen_features(
@@ -140,14 +144,14 @@ def learn_unseen_features(
 def _complete(
     folder: Path,
     dataset: Dataset,
-    record: dict[str, Any],
+    record: TrainingRecord,
     ood: Mapping[str, NDArray[np.float32]] | None,
     console: Console,
 ) -> None:
     """Measure a finished run on chips of --ood that it was not measured on yet."""
     clear_stages(folder)
     card = ShipClassifier(folder / "ship.onnx", device="cpu").card
-    if ood is None or card.training["ood_sha256"] == record["ood_sha256"]:
+    if ood is None or training_of_card(card).ood_sha256 == record.ood_sha256:
         console.print(f"{folder} is finished already; delete it to run it again", highlight=False)
         return
     console.print(f"{folder} is finished already; measuring it on the chips of --ood")
@@ -155,7 +159,7 @@ def _complete(
 
 
 def _print_model(card: ModelCard, folder: Path, console: Console) -> None:
-    Console().print(scores_table(card.metrics["sources"]))
+    Console().print(scores_table(figures_of_card(card).sources))
     console.print(f"model {card.name} {card.version}: {folder / 'ship.onnx'}", soft_wrap=True)
 
 
@@ -181,7 +185,7 @@ def data(request: DataRequest, console: Console) -> None:
         )
     write_text(request.manifest, splits.manifest(items))
     line = f"manifest {request.manifest}, sha256 {splits.manifest_sha256(items)}"
-    console.print(f"{line}; no ship stands on two sides", highlight=False, soft_wrap=True)
+    console.print(f"{line}; no ship is on two sides", highlight=False, soft_wrap=True)
 
 
 def pretrain(request: PretrainRequest, console: Console) -> None:
@@ -194,12 +198,12 @@ def pretrain(request: PretrainRequest, console: Console) -> None:
 
 
 def evaluate(request: EvaluateRequest, console: Console) -> None:
-    """Every figure of a model file beside its bar; ExportMismatch if its card differs."""
+    """Every figure of a model file beside its target; ExportMismatch if its card differs."""
     work = Workspace(request.store, console)
     found = evaluate_file(request.model, request.sources(), work, request.ood, request.int8)
     print_evaluation(found, Console())
     if request.json:
-        write_text(request.json, json.dumps(found, indent=2))
+        write_text(request.json, json.dumps(found.plain(), indent=2))
     check_card(found)
 
 

@@ -294,7 +294,7 @@ def read_config(path: Path, kind: type[C], base: C | None = None) -> C:
 
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`, table by table; a table that stands for None in `base` is new."""
+    """`base` with `changes`, table by table; a table whose value in `base` is None is new."""
     if changes.get("loss", base.get("loss")) != base.get("loss"):
         # It was chosen for another loss: ImbalanceConfig asks for one that goes with this.
         base = {key: value for key, value in base.items() if key != "sampling"}

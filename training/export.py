@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from shipchip import __version__
+from shipchip.atomic import replacing, write_bytes
 from shipchip.card import CARD_KEY, InputSpec, ModelCard
 from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
@@ -26,22 +27,19 @@ def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.f
     chips are the prepared test chips (N, 1, S, S) for which both are compared. Raises
     ExportMismatch if a logit differs by more than EXPORT_TOLERANCE or a label at all.
     """
-    temporary = path.with_suffix(".half.onnx")
     proto = to_onnx(model, card.input)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    temporary.write_bytes(proto.SerializeToString())
-    check_export(model, temporary, chips)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+        check_export(model, temporary, chips)
 
 
 def write_card(card: ModelCard, path: Path) -> None:
     """Replace the card of the file at `path`; the graph stays byte-identical."""
     proto = onnx.load(path)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
-    temporary = path.with_suffix(".half.onnx")
-    temporary.write_bytes(proto.SerializeToString())
-    temporary.replace(path)
+    write_bytes(path, proto.SerializeToString())
 
 
 def identified(card: ModelCard, path: Path) -> ModelCard:

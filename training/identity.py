@@ -87,7 +87,7 @@ def made_by(team: Team) -> Maker:
     }
 
 
-def identity(content: dict[str, Any]) -> str:
+def identity(content: Mapping[str, object]) -> str:
     """Twelve hexadecimal digits of the SHA-256 of a JSON object, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

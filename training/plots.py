@@ -16,13 +16,14 @@ matplotlib.use("Agg")  # before pyplot: a run has no screen
 import matplotlib.pyplot as plt
 
 from shipchip import Chip, ShipClassifier
+from training.card.schema import Interval
 from training.evaluation.metrics import Floats, Reliability
 from training.fit.progress import Epoch
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Counts (K, K), rows the truth, of the classes that are named; what has none is left out."""
+    """Counts (K, K), rows the truth, of the named classes; those without chips are left out."""
 
     title: str
     counts: Floats
@@ -42,10 +43,10 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Whiskers:
-    """One colour of a dot-and-whisker figure: {"value", "low", "high"}, or None, a row."""
+    """One colour of a dot-and-whisker figure: an interval, or None, a row."""
 
     label: str
-    figures: Sequence[Mapping[str, float] | None]
+    figures: Sequence[Interval | None]
 
 
 def confusion_grid(panels: Sequence[Confusion], columns: int) -> bytes:
@@ -73,7 +74,7 @@ def curve_grid(
     ylabel: str,
     top: float | None = None,
 ) -> bytes:
-    """Learning curves; labels stand in one legend below. `top`: all axes go from 0 to there."""
+    """Learning curves with one legend below. `top`: all y axes go from 0 to it."""
     figure, axes = _grid(len(panels), columns, 3.4, 2.4)
     handles = {}
     for axis, (title, curves) in zip(axes, panels, strict=False):
@@ -95,7 +96,7 @@ def curve_grid(
 def whisker_grid(
     panels: Sequence[tuple[str, Sequence[Whiskers]]], rows: Sequence[str], xlabel: str
 ) -> bytes:
-    """Differences with intervals, a panel a test set, a row a step, a colour a model."""
+    """Differences with intervals: a panel per test set, a row per step, a colour per model."""
     height = 1.4 + len(rows) * max(0.4, 0.13 * max(len(dots) for _, dots in panels))
     figure = Figure(figsize=(2.4 + 3 * len(panels), height), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
@@ -103,10 +104,10 @@ def whisker_grid(
         for number, one in enumerate(dots):
             at = (number - (len(dots) - 1) / 2) * 0.7 / len(dots)
             held = [(i + at, f) for i, f in enumerate(one.figures) if f is not None]
-            y, value = [y for y, _ in held], np.array([f["value"] for _, f in held])
+            y, value = [y for y, _ in held], np.array([f.value for _, f in held])
             # Quantiles of draws need not hold the value itself: a whisker is not negative.
-            low = np.maximum(value - [f["low"] for _, f in held], 0)
-            high = np.maximum([f["high"] for _, f in held] - value, 0)
+            low = np.maximum(value - [f.low for _, f in held], 0)
+            high = np.maximum([f.high for _, f in held] - value, 0)
             axis.errorbar(value, y, xerr=[low, high], fmt="o", ms=3, lw=1, label=one.label)
         axis.axvline(0, color="0.6", lw=0.8)
         axis.set_title(title, fontsize=9)
@@ -124,7 +125,7 @@ def whisker_grid(
 def reliability_grid(
     panels: Sequence[tuple[str, Mapping[str, Reliability]]], columns: int
 ) -> bytes:
-    """Accuracy against confidence, a line a name; dots grow with the answers in a bin."""
+    """Accuracy against confidence, one line per name; larger dots are more answers."""
     figure, axes = _grid(len(panels), columns, 2.6, 2.6)
     for axis, (title, tables) in zip(axes, panels, strict=False):
         axis.plot([0, 1], [0, 1], color="0.7", lw=0.8)

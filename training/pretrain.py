@@ -6,11 +6,11 @@ download. A finished pretraining is never run again; a killed one resumes.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from training.card.schema import FeaturesRecord
 from training.config import RunConfig
 from training.data.class_folders import FolderSource
 from training.data.dataset import Workspace, prepare_with_progress
@@ -57,7 +57,7 @@ def learn_features(
     config: RunConfig,
     folder: Path,
     work: Workspace,
-) -> dict[str, Any]:
+) -> FeaturesRecord:
     """Make the weights file of `config.model` in `folder` from other chips; returns its record.
 
     Raises DataInvalid if there are too few chips to learn from.
@@ -65,7 +65,7 @@ def learn_features(
     if config.pretrain is None:
         raise DataInvalid("chips to pretrain on are given, but the config has no pretrain stage")
     records = drop_repeats(source.index())
-    data = prepare_with_progress([source], records, config, None, work)
+    data = prepare_with_progress([source], records, config.input, None, work)
     held = np.random.default_rng(config.seed).random(len(data)) < _HELD
     if len(data.classes) < 2 or not held.any():
         raise DataInvalid(
@@ -79,7 +79,7 @@ def learn_features(
             "config": config.model_dump(mode="json", exclude={"stages", "split", "coverage"}),
         }
     )
-    if work.team.agree(lambda: path.exists() and read_features_record(path)["identity"] == named):
+    if work.team.agree(lambda: path.exists() and read_features_record(path).identity == named):
         work.console.print(f"{path} is finished already", highlight=False)
         return read_features_record(path)
     torch.manual_seed(config.seed)
@@ -92,16 +92,16 @@ def learn_features(
         train, chosen_by = data.where(~held), data.where(held)
         result = run_stage(model, train, chosen_by, config.pretrain, config, context)
     kept = result.history[result.chosen]
-    record: dict[str, Any] = {
-        "identity": named,
-        "source": source.name,
-        "chips": len(data),
-        "classes": list(data.classes),
-        "validation_macro_f1": kept.macro_f1,
-        "epochs": config.pretrain.epochs,
-        "model": config.model.model_dump(mode="json"),
-        "git_commit": CODE,
-    }
+    record = FeaturesRecord(
+        identity=named,
+        source=source.name,
+        chips=len(data),
+        classes=data.classes,
+        validation_macro_f1=kept.macro_f1,
+        epochs=config.pretrain.epochs,
+        model=config.model.model_dump(mode="json"),
+        git_commit=CODE,
+    )
     sums = {chip.sha256 for chip in records}
     work.team.agree(lambda: save_features(model, path, record, config.input, sums))
     if work.team.writes:

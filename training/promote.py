@@ -3,15 +3,13 @@
 import shutil
 from pathlib import Path
 
-from shipchip.atomic import write_text
+from shipchip.atomic import replacing, write_text
 from shipchip.classifier import ShipClassifier
 from shipchip.errors import ModelError
 from training.card.page import card_pictures, model_card
-from training.card.record import metrics_are_its_own
-from training.errors import DataMissing
-from training.evaluation.bars import MEGABYTE, SIZE
-
-_FIGURES = {"sources", "pooled", "sets", "out_of_distribution"}
+from training.card.record import figures_of_card, metrics_are_its_own, training_of_card
+from training.errors import ConfigInvalid, DataMissing
+from training.evaluation.targets import MEGABYTE, SIZE
 
 
 def promote_model(run: Path, models: Path) -> bool:
@@ -29,30 +27,23 @@ def promote_model(run: Path, models: Path) -> bool:
     if not SIZE.met(size / MEGABYTE):
         raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.text()}")
     ships = ShipClassifier(source, device="cpu")
-    missing = sorted(_FIGURES - set(ships.card.metrics))
-    if missing:
-        raise ModelError(
-            f"the card of {source} has no {', '.join(missing)}, as files of an earlier version "
-            "do not; train it again"
-        )
+    figures_of_card(ships.card)
     if not metrics_are_its_own(ships.card):
         raise ModelError(
             f"the card of {source} is of an int8 file and has the figures of the fp32 file; "
             "export it again with `export --int8`, which measures it"
         )
-    models.mkdir(parents=True, exist_ok=True)
-    temporary = models / "ship.half.onnx"
-    shutil.copyfile(source, temporary)
-    for name, png in card_pictures(ships.card).items():
-        (models / name).write_bytes(png)
-    write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
-    outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
-    if outdated:  # before the model is in place, so that the two never stand side by side
-        (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
-        (models / "ship.int8.onnx").unlink()
-    # The service refuses a file with another sum: killed between these two, promote once more.
-    write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
-    temporary.replace(models / "ship.onnx")
+    with replacing(models / "ship.onnx") as temporary:
+        shutil.copyfile(source, temporary)
+        for name, png in card_pictures(ships.card).items():
+            (models / name).write_bytes(png)
+        write_text(models / "README.md", model_card(ships.card, ships.sha256, size))
+        outdated = _outdated(models / "ship.int8.onnx", ships.sha256)
+        if outdated:  # before the model is in place, so that the two are never side by side
+            (models / "ship.int8.onnx.sha256").unlink(missing_ok=True)
+            (models / "ship.int8.onnx").unlink()
+        # The service refuses a file with another sum: killed between these two, promote once more.
+        write_text(models / "ship.onnx.sha256", f"{ships.sha256}  ship.onnx\n")
     return outdated
 
 
@@ -61,7 +52,7 @@ def _outdated(int8: Path, sha256: str) -> bool:
     if not int8.exists():
         return False
     try:
-        record = ShipClassifier(int8, device="cpu").card.training.get("quantisation", {})
-    except ModelError:
+        record = training_of_card(ShipClassifier(int8, device="cpu").card).quantisation
+    except (ModelError, ConfigInvalid):
         return True
-    return bool(record.get("of") != sha256)
+    return record is None or record.of != sha256

@@ -160,7 +160,7 @@ class PretrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest(SourceRequest):
-    """Compare a model file with its bars.
+    """Compare a model file with its targets.
 
     ood   chips that show no ship
     int8  the int8 file made from it

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from safetensors.torch import load_file
 from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import write_tensors
 from training.card.record import RECORD
+from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig, StageConfig
 from training.data import splits
 from training.data.dataset import Dataset, Workspace
@@ -32,6 +31,7 @@ from training.fit.progress import Epoch, EpochProgress, OnEpoch
 from training.fit.stage import StageContext, of_sources, run_stage
 from training.identity import Maker, arrays_sha256, write_makers
 from training.network.models import ChipNet, build, copy_state, device_of_choice
+from training.network.weight_files import write_tensors
 from training.network.weights import Weights, load_features
 from training.plots import draw_curves
 
@@ -132,12 +132,17 @@ class _Stagewise:
 
         def keep() -> None:
             write_history(list(result.history), lines)
-            write_tensors(weights, copy_state(network))  # last: it stands for "finished"
+            write_tensors(weights, copy_state(network))  # last: it means "finished"
             if context.checkpoint:
                 context.checkpoint.clear()
 
         self.team.agree(keep)
         return list(result.history)
+
+
+def unfinished_folder(folder: Path) -> Path:
+    """The name of a run's folder until the run is finished."""
+    return folder.with_name(f"{folder.name}.half")
 
 
 def clear_stages(folder: Path) -> None:
@@ -149,7 +154,7 @@ def finish_run(
     trained: TrainedRun,
     dataset: Dataset,
     config: RunConfig,
-    record: dict[str, Any],
+    record: TrainingRecord,
     folder: Path,
     name: str,
     ood: Mapping[str, NDArray[np.float32]] | None = None,
@@ -169,7 +174,9 @@ def finish_run(
         input=config.input,
         trust=fit_trust(trained.held_out, trained.embeddings, config.coverage),
         metrics={},
-        training=record | {"held_out": held_out_counts(trained.held_out, CLASSES)},
+        training=record.model_copy(
+            update={"held_out": held_out_counts(trained.held_out, CLASSES)}
+        ).plain(),
         terms=TERMS,
     )
     path = folder / "ship.onnx"
@@ -180,7 +187,7 @@ def finish_run(
 def measure_run(
     folder: Path,
     dataset: Dataset,
-    record: dict[str, Any],
+    record: TrainingRecord,
     ood: Mapping[str, NDArray[np.float32]] | None,
 ) -> ModelCard:
     """Measure the file of a run on the test side, write the figures into its card, and return it.
@@ -191,11 +198,11 @@ def measure_run(
     """
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
-    metrics = measure_file(ships, dataset.test, ood, record["seed"])
-    write_makers(folder, record["made_by"])
-    write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
-    training = ships.card.training | record  # keeps the counts of held-out ships
-    card = ships.card.model_copy(update={"metrics": metrics, "training": training})
+    metrics = measure_file(ships, dataset.test, ood, record.seed)
+    write_makers(folder, list(record.made_by))
+    write_text(folder / "metrics.json", json.dumps(metrics.plain(), indent=2))
+    training = ships.card.training | record.plain()  # keeps the counts of held-out ships
+    card = ships.card.model_copy(update={"metrics": metrics.plain(), "training": training})
     card = identified(card, path)
     write_card(card, path)
     return card
@@ -215,28 +222,28 @@ def training_record(
     items: list[Item],
     config: RunConfig,
     planned: StagePlan,
-    pretraining: dict[str, Any] | None,
+    pretraining: FeaturesRecord | None,
     makers: list[Maker],
     ood: Mapping[str, NDArray[np.float32]] | None,
-) -> dict[str, Any]:
+) -> TrainingRecord:
     """The training record of a card: on what data, how, by which code.
 
     makers   the code and machines that trained the run, in order
     ood      as `finish_run` takes it
     """
-    return {
-        "record": RECORD,
-        "sources": splits.counts(items),
-        "manifest_sha256": splits.manifest_sha256(items),
-        "split_version": splits.SPLIT_VERSION,
-        "config": config.model_dump(mode="json"),
-        "git_commit": makers[-1]["code"],
-        "made_by": makers,
-        "seed": config.seed,
-        "protocol": planned.protocol(config),
-        "pretraining": pretraining,
-        "ood_sha256": None if ood is None else arrays_sha256(ood),
-    }
+    return TrainingRecord(
+        record=RECORD,
+        sources=splits.counts(items),
+        manifest_sha256=splits.manifest_sha256(items),
+        split_version=splits.SPLIT_VERSION,
+        config=config.model_dump(mode="json"),
+        git_commit=makers[-1]["code"],
+        made_by=tuple(makers),
+        seed=config.seed,
+        protocol=planned.protocol(config),
+        pretraining=pretraining,
+        ood_sha256=None if ood is None else arrays_sha256(ood),
+    )
 
 
 def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[Maker]) -> None:
@@ -247,11 +254,11 @@ def write_run(folder: Path, config: RunConfig, items: list[Item], makers: list[M
 
 
 def write_history(history: list[Epoch], path: Path) -> None:
-    """One JSON line an epoch."""
+    """One JSON line per epoch."""
     write_text(path, "".join(e.to_json() + "\n" for e in history))
 
 
 def write_curves(folder: Path, history: list[Epoch]) -> None:
-    """The whole history, as lines and as a picture."""
+    """The complete history, as lines and as a picture."""
     write_history(history, folder / "history.jsonl")
     draw_curves(history, folder / "curves.png")

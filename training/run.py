@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m training.run
         console.print(f"{error.code}: {error}", style="red", highlight=False, soft_wrap=True)
         return 1
     except OSError as error:
-        advice = "free space or mend the path, and run the same command again: it goes on"
+        advice = "free space or correct the path, and run the same command again: it continues"
         message = f"cannot read or write: {error}; {advice}"
         console.print(message, style="red", highlight=False, soft_wrap=True)
         return 1
@@ -101,7 +101,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
     _folders(pretrain)
     pretrain.set_defaults(command="pretrain")
-    _evaluate_options(add.add_parser("evaluate", help="a model file against its bars, test side"))
+    _evaluate_options(add.add_parser("evaluate", help="figures of a model file beside its targets"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
     figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
     figure.add_argument("model", type=Path, help="an .onnx file")

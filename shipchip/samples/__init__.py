@@ -69,13 +69,11 @@ def write_samples(folder: Path, seed: int = 0) -> list[Path]:
     return paths
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "shipchip samples") -> int:
     """The command `shipchip samples`: 0, or 1 where the folder cannot be used."""
     parser = argparse.ArgumentParser(
-        prog="shipchip samples",
+        prog=prog,
         description="Write a dozen simulated chips of every kind that is read, in class folders.",
-        epilog="example:\n  shipchip samples demo\n  shipchip classify demo --out answers.csv",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
     parser.add_argument("--seed", type=_seed, default=0, help="other chips (default: 0)")

@@ -50,7 +50,7 @@ def test_notes_tell_repeats_and_missing_classes_by_source(tmp_path: Path) -> Non
     }
     sources = discover([write_folder(tmp_path / "own", members)])
     assert notes(sources) == [
-        "own: 2 byte-identical repeats are left out (1 of them stand under another class here)",
+        "own: 2 byte-identical repeats are left out (1 of them are in another class here)",
         "own: there is no Fishing chip",
     ]
 

@@ -76,7 +76,7 @@ def test_chips_that_name_no_ship_stand_for_themselves_and_it_is_said(tmp_path: P
     assert len({r.group for r in source.index()}) == 3
     assert source.ungrouped == 3
     assert source.notes() == [
-        "3 chips name no ship, so each stands for itself; add groups.csv (path,group) if some "
+        "3 chips name no ship, so each counts as a ship; add groups.csv (path,group) if some "
         "show the same one"
     ]
 

@@ -17,13 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.archives import own_chips, tiff, write_folder
 from tests.training.test_processes import ROOT, TINY
 from training import run
-from training.atomic import unfinished_path
 from training.config import DEFAULT_INPUT
 from training.data.class_folders import FolderSource
 from training.data.store import prepare_all
 from training.fit.checkpoint import Checkpoint
 from training.fit.progress import Epoch, OnEpoch, tensorboard
 from training.matrix.config import MODELS
+from training.retrain import unfinished_folder
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +158,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr().err
     assert "No space left on device" in told
-    assert "run the same command again: it goes on" in told
+    assert "run the same command again: it continues" in told
     assert not list(tmp_path.rglob("result.json"))
     assert not (tmp_path / "out" / "report.html").exists()
 
@@ -182,8 +182,8 @@ def test_the_store_keeps_chips_of_another_extent_apart(tmp_path: Path) -> None:
 
 def test_names_with_dots_do_not_share_a_folder(tmp_path: Path) -> None:
     folders = [tmp_path / f"ship-v1.2-{n}" for n in ("aa", "bb")]
-    assert len({unfinished_path(folder) for folder in folders}) == 2
-    assert unfinished_path(folders[0]).name == "ship-v1.2-aa.half"
+    assert len({unfinished_folder(folder) for folder in folders}) == 2
+    assert unfinished_folder(folders[0]).name == "ship-v1.2-aa.half"
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_the_same_pixels_in_another_container_are_left_out(
     }
     used = data(tmp_path, own_chips(tmp_path, twins))
     assert len(used) == 20
-    assert "own: 2 chips with the pixels of another file are left out" in capsys.readouterr().err
+    assert "own: 2 chips of the same pixels are left out" in capsys.readouterr().err
 
 
 def test_the_ships_of_equal_chips_are_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`evaluate`: the shipped file on its own test side, beside its bars and beside its own card."""
+"""`evaluate`: the shipped file on its own test side, beside its targets and beside its own card."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,11 @@ from tests.tiny_model import CLASSES, draw_chip, tiny_card, tiny_model, write_ti
 from tests.training.archives import tiff, write_folder, write_zip
 from tests.training.test_figures import drawn, metrics, npy
 from training import run
+from training.card.record import seen_in_pretraining
+from training.card.schema import FeaturesRecord, Interval, ModelFigures
 from training.config import RunConfig
-from training.data.dataset import Workspace, all_records, index
+from training.data.dataset import Workspace, all_records, index, load_ood_chips
 from training.data.discover import discover
-from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.splits import Item, counts, manifest_sha256
 from training.errors import ConfigInvalid
 from training.evaluation.evaluate import card_differs
@@ -112,7 +113,7 @@ def test_what_is_measured_is_what_the_file_answers(model: Path, data: Path) -> N
     assert found["bytes"] == model.stat().st_size
 
 
-def test_a_line_a_bar_is_printed(
+def test_a_line_per_target_is_printed(
     model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate(model, data)
@@ -169,12 +170,16 @@ def test_a_model_of_another_split_is_refused(
     assert "(commit 0123456789ab)" in told
 
 
+def of(plain: dict[str, Any]) -> ModelFigures:
+    return ModelFigures.model_validate(plain)
+
+
 def test_figures_differ_by_more_than_a_millionth() -> None:
     told = metrics()
     told["sets"]["mean_size"]["value"] += 5e-7
-    assert card_differs(told, metrics()) == []
+    assert card_differs(told, of(metrics())) == ()
     told["sets"]["mean_size"]["value"] += 5e-6
-    (place,) = card_differs(told, metrics()) or []
+    (place,) = card_differs(told, of(metrics())) or []
     assert place.startswith("sets.mean_size.value (card ")
 
 
@@ -183,7 +188,7 @@ def test_a_figure_that_one_lacks_differs() -> None:
     del told["sources"]["fusar"]["ece_floor"]
     told["sources"]["fusar"]["confusion"][0][1] += 1
     told["sources"]["fusar"]["classes"] = ["Cargo"]
-    assert [place.split(" ")[0] for place in card_differs(told, metrics()) or []] == [
+    assert [place.split(" ")[0] for place in card_differs(told, of(metrics())) or []] == [
         "sources.fusar.classes",
         "sources.fusar.confusion[0][1]",
         "sources.fusar.ece_floor",
@@ -195,19 +200,19 @@ def test_a_card_of_before_coverage_by_ship_says_the_same() -> None:
     scores = (*told["sources"].values(), told["pooled"], told)
     for share in (share for one in scores for share in one["sets"]["coverage"].values()):
         del share["by_ship"]
-    assert card_differs(told, metrics()) == []
+    assert card_differs(told, of(metrics())) == ()
 
 
 def test_ood_chips_are_compared_where_card_and_command_have_them() -> None:
     without = metrics() | {"out_of_distribution": None}
-    assert card_differs(without, metrics()) == []
-    assert card_differs(metrics(), without) == []
-    assert card_differs(metrics(), metrics()) == []
+    assert card_differs(without, of(metrics())) == ()
+    assert card_differs(metrics(), of(without)) == ()
+    assert card_differs(metrics(), of(metrics())) == ()
 
 
 @pytest.mark.parametrize("told", [{}, {"own": {"headline": {}}}])
 def test_a_card_of_an_earlier_shape_is_not_compared(told: dict[str, Any]) -> None:
-    assert card_differs(told, metrics()) is None
+    assert card_differs(told, of(metrics())) is None
 
 
 # Chips that show no ship
@@ -246,13 +251,13 @@ def test_ood_chips_given_are_measured_and_those_not_given_are_not(
 
 
 def test_kinds_that_the_features_were_learnt_on_are_told() -> None:
-    record = {"source": "other_sar", "chips": 9, "classes": ["cars/T62", "planes/A220"]}
-    told = seen_in_pretraining({"pretraining": record}, ["cars", "sea"])
+    record = FeaturesRecord(source="other_sar", chips=9, classes=("cars/T62", "planes/A220"))
+    told = seen_in_pretraining(record, ["cars", "sea"])
     assert "9 chips of other_sar" in told
     assert told.endswith(": cars")
-    assert seen_in_pretraining({"pretraining": record}, ["sea"]) == ""
-    assert seen_in_pretraining({"pretraining": {"source": "imagenet"}}, ["cars"]) == ""
-    assert seen_in_pretraining({"pretraining": None}, ["cars"]) == ""
+    assert seen_in_pretraining(record, ["sea"]) == ""
+    assert seen_in_pretraining(FeaturesRecord(source="imagenet"), ["cars"]) == ""
+    assert seen_in_pretraining(None, ["cars"]) == ""
 
 
 # The int8 file
@@ -320,5 +325,5 @@ def test_both_files_take_turns(tiny_model_file: Path) -> None:
 
 def test_speed_is_chips_over_seconds() -> None:
     slow, fast = np.array([1.0, 3.0]), np.array([0.5, 0.5])
-    assert chips_per_second(slow) == {"value": 16, "low": pytest.approx(32 / 3), "high": 32}
-    assert times_as_fast(slow, fast) == {"value": 4, "low": 2, "high": 6}
+    assert chips_per_second(slow).plain() == pytest.approx({"value": 16, "low": 32 / 3, "high": 32})
+    assert times_as_fast(slow, fast) == Interval(value=4, low=2, high=6)

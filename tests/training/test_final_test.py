@@ -48,28 +48,28 @@ def sealed_chips(ships: ShipClassifier) -> SealedTest:
 
 def test_a_file_is_measured_on_the_sealed_chips(ships: ShipClassifier) -> None:
     found = measure_file(ships, sealed_chips(ships), None, seed=0)
-    assert set(found) == {"sources", "pooled", "sets", "out_of_distribution"}
-    macro_f1 = {n: s["headline"]["macro_f1"]["value"] for n, s in found["sources"].items()}
+    macro_f1 = {n: s.headline.macro_f1.value for n, s in found.sources.items()}
     # Own: Cargo precision 1/2, recall 1; Fishing 1; Tanker 0.
     assert macro_f1 == {"fusar": 1.0, "own": pytest.approx((2 / 3 + 1 + 0) / 3)}
-    assert found["sources"]["own"]["ships"] == 3
-    assert found["out_of_distribution"] is None
+    assert found.sources["own"].ships == 3
+    assert found.out_of_distribution is None
 
 
 def test_chips_that_show_no_ship_are_asked_about_by_kind(ships: ShipClassifier) -> None:
     noise = np.random.default_rng(0).normal(0, 2, (4, 1, 32, 32)).astype(np.float32)
     others = {"noise": noise, "black": np.full((2, 1, 32, 32), -9, np.float32)}
-    told = measure_file(ships, sealed_chips(ships), others, 0)["out_of_distribution"]
-    assert {kind: one["chips"] for kind, one in told["kinds"].items()} == {"noise": 4, "black": 2}
+    told = measure_file(ships, sealed_chips(ships), others, 0).out_of_distribution
+    assert told
+    assert {kind: one.chips for kind, one in told.kinds.items()} == {"noise": 4, "black": 2}
     for kind, inputs in others.items():
         refused = [not one.in_distribution for one in ships.predict([*map(prepared_of, inputs)])]
-        assert told["kinds"][kind]["refused"]["value"] == np.mean(refused), kind
+        assert told.kinds[kind].refused.value == np.mean(refused), kind
 
 
 def test_a_file_loses_nothing_to_itself(ships: ShipClassifier) -> None:
     found = lost_by(ships, ships, sealed_chips(ships), seed=0)
-    assert found["pooled"] is None
-    assert {name: figure["value"] for name, figure in found["sources"].items()} == {
+    assert found.pooled is None
+    assert {name: figure.value for name, figure in found.sources.items()} == {
         "fusar": 0.0,
         "own": 0.0,
     }

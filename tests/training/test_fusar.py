@@ -32,8 +32,8 @@ def test_without_meta_blocks_of_index_numbers_stand_for_ships(tmp_path: Path) ->
     assert [r.label for r in records] == ["Tanker"] * 5
     assert [r.group for r in records] == ["fusar:Tanker:1-3"] * 3 + ["fusar:Tanker:40-41"] * 2
     assert source.notes() == [
-        "there is no meta.csv: 5 chips name no ship, and 2 blocks of consecutive numbers stand for "
-        "ships"
+        "there is no meta.csv: 5 chips name no ship, and 2 blocks of consecutive numbers are used "
+        "as ships"
     ]
 
 
@@ -64,7 +64,7 @@ def test_meta_joins_by_id_and_gives_ship_and_pixel(tmp_path: Path) -> None:
     assert source.read(second).pixel_spacing_m == NOMINAL_SPACING_M
     assert source.notes() == [
         "1 of 3 chips have no MMSI in meta.csv (1 have no row there): "
-        "1 blocks of consecutive numbers stand for ships"
+        "1 blocks of consecutive numbers are used as ships"
     ]
 
 

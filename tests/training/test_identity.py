@@ -21,10 +21,10 @@ from tests.training.archives import own_chips, tiff, write_folder
 from tests.training.test_processes import ROOT
 from training import commands, run
 from training import identity as provenance
-from training.atomic import write_tensors
 from training.config import ModelConfig
 from training.identity import locked
 from training.network.models import build, copy_state
+from training.network.weight_files import write_tensors
 
 pytestmark = pytest.mark.slow
 

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from training import identity as provenance
+from training.card.schema import FeaturesRecord
 from training.config import (
     DEFAULT_INPUT,
     AugmentConfig,
@@ -21,17 +22,17 @@ from training.data.dataset import Dataset, Workspace, all_records, index, load_d
 from training.data.simulated import SimulatedSource
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid, Leak, RunChanged, WeightsMissing
-from training.fit.frozen_head import Bank, compute_bank
+from training.fit.epoch import Bank, compute_bank
 from training.fit.progress import Epoch
 from training.fit.stage import StageResult, run_stage
 from training.matrix import run as matrix
-from training.matrix.config import MatrixConfig, Variant, with_sweep
-from training.matrix.folder import MatrixFolder
-from training.matrix.results import Cell, MatrixResults, read_cell
+from training.matrix.config import Cell, MatrixConfig, Variant, with_sweep
+from training.matrix.folder import MatrixFolder, MatrixResults, read_cell
 from training.network.models import build
 from training.network.weights import sar_file, save_features
 
 SETS: dict[str, tuple[str, ...]] = {"fine": ("fine",), "coarse": ("coarse",), "mix": ("*",)}
+RECORD = FeaturesRecord(source="other")
 CONFIG = MatrixConfig(
     models=("cnn",),
     seeds=(0,),
@@ -317,7 +318,13 @@ def test_fine_tunings_go_on_from_a_network_that_takes_ones_beside_the_chip(tmp_p
         }
     )
     file = tmp_path / "two.safetensors"
-    save_features(build(config.model_of("vgg16-pretrained"), 3, planes=2), file, {}, spec, ())
+    save_features(
+        build(config.model_of("vgg16-pretrained"), 3, planes=2),
+        file,
+        RECORD,
+        spec,
+        (),
+    )
     source = SimulatedSource({"Cargo": 12, "Fishing": 12, "Tanker": 12}, 1, size=48, name="fine")
     items = index(all_records([source]), config.run)
     sides = load_dataset(
@@ -347,7 +354,7 @@ def test_weights_learnt_from_a_test_chip_are_refused_before_anything_is_trained(
     )
     model, folder = config.model_of("vgg16-pretrained"), tmp_path / "weights"
     tested = next(item.record for item in data[1] if item.split == "test")
-    save_features(build(model, 3), sar_file(model, folder), {}, spec, {tested.sha256})
+    save_features(build(model, 3), sar_file(model, folder), RECORD, spec, {tested.sha256})
     with pytest.raises(Leak, match=f"chip {tested.key} of {tested.source} is in test"):
         run(config, data, tmp_path, [])
     assert not (tmp_path / "matrix.json").exists()
@@ -404,7 +411,7 @@ def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:
 
 
 def test_a_config_says_what_cannot_be() -> None:
-    with pytest.raises(ValueError, match=r"seeds stand twice in \(0, 0\)"):
+    with pytest.raises(ValueError, match=r"seeds are repeated in \(0, 0\)"):
         MatrixConfig(seeds=(0, 0))
     with pytest.raises(ValueError, match="such a name is letters, digits"):
         MatrixConfig(sets={"../up": ("*",)})

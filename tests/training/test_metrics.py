@@ -75,7 +75,7 @@ def test_balanced_nll_counts_a_rare_cell_as_much_as_a_common_one() -> None:
 
 
 def test_scores_hold_the_confusion_matrix_and_the_majority() -> None:
-    score = scores(certain(SAID), TRUE, [str(i) for i in range(10)], CLASSES)
+    score = scores(certain(SAID), TRUE, [str(i) for i in range(10)], CLASSES).plain()
     assert score["confusion"] == [[4, 1, 1], [1, 1, 0], [0, 0, 2]]
     # "Everything is Cargo": F1 of Cargo 12/16, of the others 0.
     assert score["majority_macro_f1"] == pytest.approx(0.25)
@@ -90,8 +90,8 @@ def test_scores_hold_the_confusion_matrix_and_the_majority() -> None:
 def test_intervals_are_resampled_by_ship_not_by_chip() -> None:
     def width(groups: list[str]) -> float:
         true, said = np.tile(TRUE, 10), np.tile(SAID, 10)
-        figure = scores(certain(said), true, groups, CLASSES)["headline"]["accuracy"]
-        return float(figure["high"] - figure["low"])
+        figure = scores(certain(said), true, groups, CLASSES).headline.accuracy
+        return figure.high - figure.low
 
     each_its_own = [str(i) for i in range(100)]
     ten_chips_a_ship = [str(i % 10) for i in range(100)]
@@ -100,8 +100,8 @@ def test_intervals_are_resampled_by_ship_not_by_chip() -> None:
 
 def test_a_class_that_a_source_lacks_is_named() -> None:
     score = scores(certain(np.array([0, 2])), np.array([0, 2]), ["a", "b"], CLASSES)
-    assert score["classes"] == ["Cargo", "Tanker"]
-    assert score["absent"] == ["Fishing"]
+    assert score.classes == ("Cargo", "Tanker")
+    assert score.absent == ("Fishing",)
 
 
 def some_answers(seeds: int, chips: int = 60) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -163,7 +163,7 @@ def test_intervals_are_quantiles_of_resampled_ships_and_seeds(
 ) -> None:
     monkeypatch.setattr(metrics, "DRAWS", 40)
     probs, labels, ships = some_answers(seeds=3)
-    found = scores(probs, labels, ships, CLASSES, seed=5)["headline"]
+    found = scores(probs, labels, ships, CLASSES, seed=5).headline.plain()
 
     names, rng = sorted(set(ships)), np.random.default_rng(5)
     drawn_ships = rng.choice(len(names), (40, len(names)))

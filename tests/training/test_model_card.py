@@ -14,7 +14,14 @@ from shipchip import ModelCard, ModelError, ShipClassifier
 from tests.tiny_model import tiny_card, write_tiny_model
 from tests.training.test_figures import marked, metrics, records, said
 from training.card.page import CONFUSION, RELIABILITY, card_pictures, model_card
-from training.card.record import MEASURED, RECORD, config_of_card
+from training.card.record import (
+    MEASURED,
+    RECORD,
+    config_of_card,
+    figures_of_card,
+    training_of_card,
+)
+from training.card.schema import ModelFigures
 from training.config import (
     RECIPE,
     ImbalanceConfig,
@@ -23,10 +30,12 @@ from training.config import (
     StageConfig,
     read_config,
 )
-from training.evaluation import bars
+from training.errors import ConfigInvalid
+from training.evaluation import targets
 from training.evaluation.figures import measure
 from training.promote import promote_model
 
+DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "ship.onnx"
 CONFIG = RunConfig(
     seed=3,
     input=tiny_card().input,
@@ -96,7 +105,9 @@ HELD_OUT = {
 
 def test_the_page_says_coverage_by_ship_below_coverage_by_chip() -> None:
     ships = ["a", "a", "a", "b"]
-    told = measure(marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0)
+    told = measure(
+        marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0
+    ).plain()
     text = page(card(metrics=told))
     assert line_of(text, "all sources")[1].startswith("50.0% (")
     assert line_of(text, "all sources, by ship")[1].startswith("66.7% (")
@@ -126,7 +137,7 @@ def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
 
 def test_the_page_says_what_was_met_and_missed() -> None:
     text = page(card())
-    for row in bars.rows(metrics(), 3 * 2**20):
+    for row in targets.rows(ModelFigures.model_validate(metrics()), 3 * 2**20):
         cells = line_of(text, row.what.replace("*", "\\*"), row.value())
         assert cells[2] == row.interval()
         assert cells[4] == row.verdict
@@ -217,6 +228,21 @@ def test_pictures_are_small_and_drawn_from_the_card() -> None:
     other["sources"]["fusar"]["reliability"]["accuracy"][7] = 0.1
     changed = card_pictures(card(metrics=other))
     assert all(changed[name] != drawn[name] for name in drawn)
+
+
+def test_the_card_of_an_earlier_version_is_read_and_loses_nothing() -> None:
+    older = ShipClassifier(DEFAULT_MODEL, device="cpu").card
+    assert figures_of_card(older).plain() == older.metrics
+    assert training_of_card(older).plain() == older.training
+
+
+def test_figures_that_are_not_as_expected_are_refused() -> None:
+    other = metrics()
+    other["sources"]["fusar"]["chips"] = "many"
+    with pytest.raises(ModelError, match=r"the card of tiny .* has other figures"):
+        figures_of_card(card(metrics=other))
+    with pytest.raises(ConfigInvalid, match=r"the training record .*'seed'"):
+        training_of_card(card(training={"seed": "many"}))
 
 
 def run_folder(folder: Path, told: ModelCard) -> Path:

@@ -103,7 +103,7 @@ def test_grd_and_slc_of_a_data_take_share_the_group_of_unknown_ships(tmp_path: P
     source = OpenSarShipSource([grd, slc, other])
     groups = {r.key.partition("!")[0]: r.group for r in source.index()}
     assert groups[grd.name] == groups[slc.name] != groups[other.name]
-    assert "4 chips have no MMSI, so each data-take (2) stands for a ship" in source.notes()
+    assert "4 chips have no MMSI, so each data-take (2) counts as a ship" in source.notes()
 
 
 FAULTS = {

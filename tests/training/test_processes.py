@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from training.fit.processes import ALONE, Team
-from training.matrix.results import CellResult, read_cell
+from training.matrix.folder import CellResult, read_cell
 
 ROOT = Path(__file__).parents[2]
 TINY = """

@@ -430,7 +430,10 @@ def test_the_sides_are_those_of_training(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("missing", "told"),
-    [("config", "the config in the card of tiny .* is missing"), ("manifest_sha256", "found None")],
+    [
+        ("config", "the config in the card of tiny .* is missing"),
+        ("manifest_sha256", r"has no training\.manifest_sha256"),
+    ],
 )
 def test_a_card_that_does_not_tell_its_data_is_refused(
     missing: str, told: str, data: Path, tmp_path: Path

@@ -16,12 +16,12 @@ from training.errors import DataInvalid
 from training.evaluation.metrics import scores
 from training.evaluation.tables import interval_text
 from training.fit.progress import Epoch
+from training.matrix.config import Cell, MatrixConfig, PaperModel, Variant
+from training.matrix.folder import CellResult, MatrixRecord, MatrixResults, TestChips
 from training.matrix.report import write_matrix_report
-from training.matrix.report.comparison import comparison_section
+from training.matrix.report.comparison import PublishedScores, comparison_section
 from training.matrix.report.document import Section, Table
-from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import Cell, CellResult, MatrixResults, TestChips
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
 MODELS = ("cnn", "vgg16")
@@ -77,14 +77,22 @@ def made_up_matrix(
         )
     }
     cells |= {result.cell: result for result in changed}
-    sides = {"train": 7, "validation": 2, "test": 4}
-    config = {
-        "matrix": {"models": list(MODELS), "variants": dict.fromkeys(variants)},
-        "split": {"fusar": {"Cargo": sides}},
-        "git_commit": "c0ffee",
-        "machine": HOSTILE,
-    }
-    return MatrixResults(config, SIDE, tuple(cells.values()))
+    return MatrixResults(record(MODELS, SEEDS, variants), SIDE, tuple(cells.values()))
+
+
+def record(
+    models: tuple[PaperModel, ...], seeds: tuple[int, ...], variants: tuple[str, ...] = ("default",)
+) -> MatrixRecord:
+    return MatrixRecord(
+        matrix=MatrixConfig(
+            models=models, seeds=seeds, variants=dict.fromkeys(variants, Variant())
+        ),
+        split={"fusar": {"Cargo": {"train": 7, "validation": 2, "test": 4}}},
+        manifest_sha256="ab" * 32,
+        pretrained="sar",
+        git_commit="c0ffee",
+        machine=HOSTILE,
+    )
 
 
 def tables(section: Section) -> dict[str, Table]:
@@ -167,7 +175,7 @@ def test_the_page_loads_nothing_from_anywhere(folder: Path, page: Page) -> None:
 def test_what_comes_from_data_is_text_and_never_markup(folder: Path, page: Page) -> None:
     assert HOSTILE in [cell.strip() for cell in page.cells]
     assert not [tag for tag, _ in page.tags if tag == "script"]
-    told = (folder / "report.md").read_text(encoding="utf-8").split("The whole config")[0]
+    told = (folder / "report.md").read_text(encoding="utf-8").split("The complete config")[0]
     assert "<script" not in told
     assert '&lt;script&gt;alert("1")&lt;/script&gt;\\|x' in told
 
@@ -179,12 +187,12 @@ def test_figures_in_both_files_are_those_of_the_metrics(folder: Path, page: Page
     odds = np.exp(logits[:, :16].astype(float) / 1.5)
     probs = odds / odds.sum(axis=2, keepdims=True)
     score = scores(probs, SIDE.labels[:16], list(SIDE.groups[:16]), CLASSES)
-    expected = interval_text(score["headline"]["macro_f1"])
+    expected = interval_text(score.headline.macro_f1)
 
     titles = tables(comparison_section(MatrixScores.of(results), PublishedScores()))
     rows = {row[0].text: row for row in titles["vgg16: macro-F1 (95 %), weighted F1"].rows}
     assert rows["fusar → mix"][1].text == expected
-    weighted = f"weighted F1 {score['headline']['weighted_f1']['value']:.2f}"
+    weighted = f"weighted F1 {score.headline.weighted_f1.value:.2f}"
     assert weighted in rows["fusar → mix"][1].under
     assert any(cell.startswith(expected) and weighted in cell for cell in page.cells)
     assert f"| {expected}" in (folder / "report.md").read_text(encoding="utf-8")
@@ -205,7 +213,7 @@ def test_markdown_shows_only_figures_that_were_written(folder: Path) -> None:
 
 
 def test_without_figures_two_files_are_written(tmp_path: Path) -> None:
-    write_matrix_report(MatrixResults({}, SIDE, ONE_CELL), tmp_path / "new")
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path / "new")
     written = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert written == ["report.html", "report.md"]
     assert "![" not in (tmp_path / "new" / "report.md").read_text(encoding="utf-8")
@@ -216,7 +224,7 @@ def test_a_smoke_run_has_no_published_partner_though_it_has_a_mix(tmp_path: Path
     side = replace(SIDE, sets={names[name]: chips for name, chips in SIDE.sets.items()})
     paths = (("simulated-fine",), ("mix",), ("simulated-fine", "mix"))
     cells = tuple(made_up_cell(Cell("default", "cnn", 0, path)) for path in paths)
-    write_matrix_report(MatrixResults({}, side, cells), tmp_path)
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), side, cells), tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert page.open == []
     assert "path simulated-fine simulated-coarse mix" in " ".join(page.heads)
@@ -224,7 +232,7 @@ def test_a_smoke_run_has_no_published_partner_though_it_has_a_mix(tmp_path: Path
 
 
 def test_one_base_training_alone_is_reported(tmp_path: Path) -> None:
-    write_matrix_report(MatrixResults({}, SIDE, ONE_CELL), tmp_path)
+    write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path)
     assert "No fine-tuning was run" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tests.training.test_metrics import CLASSES, SAID, TRUE, certain
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
-from training.evaluation.metrics import macro_f1
-from training.matrix.report.comparison import Verdict, comparison_section
+from training.card.schema import Interval
+from training.evaluation.metrics import macro_f1, scores
+from training.matrix.config import Cell
+from training.matrix.folder import CellResult
+from training.matrix.report.comparison import PublishedScores, Verdict, comparison_section
 from training.matrix.report.document import Paragraph, Section, TableCell
-from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import Cell, CellResult
 
 ALL_CARGO = np.zeros(28, dtype=np.int64)
 PUBLISHED = PublishedScores()
@@ -87,12 +89,13 @@ def test_the_published_value_stands_beside_ours(section: Section) -> None:
 def test_a_mark_says_on_which_side_of_published_the_interval_lies(
     low: float, value: float, high: float, sign: str | None
 ) -> None:
-    score = {
-        "classes": ["Cargo", "Fishing", "Tanker"],
-        "headline": {"macro_f1": {"low": low, "value": value, "high": high}},
-        "majority_macro_f1": 0.2,
-    }
-    verdict = Verdict(score, PUBLISHED.find("cnn", ("fusar",), "fusar"))  # 0.3898
+    score = scores(certain(SAID), TRUE, list(map(str, TRUE)), CLASSES)
+    macro_f1 = Interval(value=value, low=low, high=high)
+    headline = score.headline.model_copy(update={"macro_f1": macro_f1})
+    changes = {"headline": headline, "majority_macro_f1": 0.2}
+    verdict = Verdict(
+        score.model_copy(update=changes), PUBLISHED.find("cnn", ("fusar",), "fusar")
+    )  # 0.3898
     assert [mark.sign for mark in verdict.marks] == ([sign] if sign else [])
 
 
@@ -168,7 +171,7 @@ def test_a_seed_that_is_not_finished_is_said() -> None:
     results = made_up_matrix(paths=(("fusar",), ("mix",)))
     gone = Cell("default", "cnn", 1, ("fusar",))
     kept = tuple(result for result in results.cells if result.cell != gone)
-    answers = MatrixScores.of(type(results)(results.config, SIDE, kept))
+    answers = MatrixScores.of(type(results)(results.record, SIDE, kept))
     assert answers.left_out == ("default/cnn/seed-1/fusar (not finished)",)
     assert place(comparison_section(answers, PUBLISHED), "cnn", "fusar", 0).under == (
         "1 of 2 seeds",

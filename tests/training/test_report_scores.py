@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_metrics import CLASSES, SAID, TRUE, certain, some_answers
+from training.card.schema import Interval
 from training.evaluation.metrics import macro_f1, paired_difference, reliability, scores
 
 ALL_CARGO = np.zeros(10, dtype=np.int64)
@@ -15,7 +16,7 @@ EACH_ITS_OWN = [str(i) for i in range(10)]
 
 def test_the_value_over_several_seeds_is_their_mean_and_confusions_add_up() -> None:
     runs = np.stack([certain(SAID), certain(ALL_CARGO)])
-    score = scores(runs, TRUE, EACH_ITS_OWN, CLASSES)
+    score = scores(runs, TRUE, EACH_ITS_OWN, CLASSES).plain()
     # "Everything is Cargo" is right for 6 of 10, macro-F1 12/16 over three classes.
     assert score["seeds"] == 2
     assert score["headline"]["accuracy"]["value"] == pytest.approx((0.7 + 0.6) / 2)
@@ -27,17 +28,17 @@ def test_the_value_over_several_seeds_is_their_mean_and_confusions_add_up() -> N
 
 def test_the_spread_is_over_seeds() -> None:
     runs = np.stack([certain(SAID), certain(ALL_CARGO)])
-    spread = scores(runs, TRUE, EACH_ITS_OWN, CLASSES)["spread"]["accuracy"]
+    spread = scores(runs, TRUE, EACH_ITS_OWN, CLASSES).spread.accuracy.plain()
     assert spread == pytest.approx({"low": 0.6, "high": 0.7, "sd": 0.1 / np.sqrt(2)})
-    alone = scores(certain(SAID), TRUE, EACH_ITS_OWN, CLASSES)["spread"]["accuracy"]
+    alone = scores(certain(SAID), TRUE, EACH_ITS_OWN, CLASSES).spread.accuracy.plain()
     assert alone == pytest.approx({"low": 0.7, "high": 0.7, "sd": 0.0})
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
     def width(second: np.ndarray) -> float:
         runs = np.stack([certain(TRUE), second])
-        figure = scores(runs, TRUE, EACH_ITS_OWN, CLASSES)["headline"]["accuracy"]
-        return float(figure["high"] - figure["low"])
+        figure = scores(runs, TRUE, EACH_ITS_OWN, CLASSES).headline.accuracy
+        return figure.high - figure.low
 
     assert width(certain(TRUE)) == 0
     assert width(certain(ALL_CARGO)) > 0.3
@@ -46,7 +47,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 def test_each_class_has_intervals_around_its_figures() -> None:
     score = scores(
         certain(np.tile(SAID, 5)), np.tile(TRUE, 5), [str(i) for i in range(50)], CLASSES
-    )
+    ).plain()
     for label, row in score["by_class"].items():
         for name, interval in score["by_class_intervals"][label].items():
             assert interval["value"] == row[name]
@@ -58,8 +59,8 @@ def test_each_class_has_intervals_around_its_figures() -> None:
 def test_a_draw_that_lost_a_class_is_left_out() -> None:
     # Half of all draws of two ships lack one class, whose F1 would be 0 there.
     truth = np.array([0, 0, 2, 2])
-    figure = scores(certain(truth), truth, ["a", "a", "b", "b"], CLASSES)["headline"]["macro_f1"]
-    assert figure == {"value": 1, "low": 1, "high": 1}
+    figure = scores(certain(truth), truth, ["a", "a", "b", "b"], CLASSES).headline.macro_f1
+    assert figure == Interval(value=1, low=1, high=1)
 
 
 def test_reliability_is_confidence_against_accuracy_by_bin() -> None:
@@ -81,22 +82,22 @@ def test_reliability_pools_the_answers_of_seeds() -> None:
 def test_a_paired_difference_is_after_less_before() -> None:
     figure = paired_difference(certain(ALL_CARGO), certain(SAID), TRUE, EACH_ITS_OWN)
     exact = macro_f1(TRUE, SAID) - 0.25
-    assert figure["value"] == pytest.approx(exact)
+    assert figure.value == pytest.approx(exact)
     back = paired_difference(certain(SAID), certain(ALL_CARGO), TRUE, EACH_ITS_OWN)
-    assert back["value"] == pytest.approx(-exact)
-    assert (back["low"], back["high"]) == pytest.approx((-figure["high"], -figure["low"]))
+    assert back.value == pytest.approx(-exact)
+    assert (back.low, back.high) == pytest.approx((-figure.high, -figure.low))
 
 
 def test_a_paired_difference_of_one_class_is_of_its_f1() -> None:
     figure = paired_difference(
         certain(ALL_CARGO), certain(SAID), TRUE, EACH_ITS_OWN, of_class=CLASSES.index("Cargo")
     )
-    assert figure["value"] == pytest.approx(8 / 11 - 12 / 16)
+    assert figure.value == pytest.approx(8 / 11 - 12 / 16)
 
 
 def test_what_is_hard_for_both_is_not_in_a_paired_difference() -> None:
     probs, labels, ships = some_answers(seeds=2)
-    assert paired_difference(probs, probs, labels, ships) == {"value": 0, "low": 0, "high": 0}
+    assert paired_difference(probs, probs, labels, ships) == Interval(value=0, low=0, high=0)
 
 
 def test_a_paired_difference_needs_the_same_seeds() -> None:

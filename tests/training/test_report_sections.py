@@ -9,12 +9,12 @@ from PIL import Image
 
 from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
 from training.evaluation.metrics import expected_calibration_error, paired_difference
+from training.matrix.config import Cell
 from training.matrix.report.confidence import calibration, mistakes
 from training.matrix.report.document import Gallery, Paragraph, Table, difference
 from training.matrix.report.effects import fine_tuning, merging, sweeps
 from training.matrix.report.overview import chosen_lines, overview
 from training.matrix.report.scores import Line, MatrixScores
-from training.matrix.results import Cell
 
 FUSAR = SIDE.sets["fusar"]
 

@@ -160,7 +160,7 @@ def test_a_planted_leak_of_a_ship_is_refused() -> None:
     victim = next(i for i in items if i.split == "train" and i.record.key.endswith("-1"))
     elsewhere = next(s for s in SPLITS if s != victim.split)
     leaky = [replace(i, split=elsewhere) if i is victim else i for i in items]
-    with pytest.raises(Leak, match=f"ship {victim.record.group} stands in"):
+    with pytest.raises(Leak, match=f"ship {victim.record.group} is in"):
         check_no_leak(leaky)
 
 

@@ -8,8 +8,7 @@ from training.config import AugmentConfig, ImbalanceConfig, ModelConfig, RunConf
 from training.data.record import CLASSES, Record
 from training.data.store import PreparedChips
 from training.errors import Diverged
-from training.fit.epoch import TrainingTask, predict, sampling_weights
-from training.fit.frozen_head import compute_bank
+from training.fit.epoch import TrainingTask, compute_bank, predict, sampling_weights
 from training.fit.progress import Epoch
 from training.fit.stage import StageContext, of_sources, run_stage, thaw
 from training.network.augment import augment, mixup

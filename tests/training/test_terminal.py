@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from tests.training.test_figures import metrics
-from training.evaluation import bars
+from tests.training.test_figures import measured
+from training.card.schema import Interval
+from training.evaluation import targets
 from training.evaluation.tables import counts_table, evaluation_table, scores_table
 from training.int8.quantise import Comparison
 
@@ -32,13 +33,14 @@ def first_column(text: str) -> str:
 
 
 def test_the_score_table_shows_names_and_intervals() -> None:
-    scores = metrics()["sources"] | {LONG: metrics()["sources"]["fusar"]}
+    sources = measured().sources
+    scores = sources | {LONG: sources["fusar"]}
     text = printed(scores_table(scores))
     assert LONG in first_column(text)
     for score in scores.values():
         for figure in ("macro_f1", "balanced_accuracy", "accuracy", "ece"):
-            told = score["headline"][figure]
-            row = f"{told['value']:.2f}", f"{told['low']:.2f} to {told['high']:.2f}"
+            told = getattr(score.headline, figure)
+            row = f"{told.value:.2f}", f"{told.low:.2f} to {told.high:.2f}"
             assert re.search(rf"│ {figure} +│ {row[0]} +│ {row[1]} +│", text), figure
 
 
@@ -50,9 +52,9 @@ def test_the_table_of_chips_shows_names_and_counts() -> None:
         assert number in text
 
 
-@pytest.mark.parametrize("speed", [None, {"value": 512.0, "low": 500.0, "high": 520.0}])
-def test_the_table_of_bars_shows_values_and_intervals(speed: dict[str, float] | None) -> None:
-    rows = bars.rows(metrics(), 3 * 2**20, speed, absent="run `evaluate`")
+@pytest.mark.parametrize("speed", [None, Interval(value=512.0, low=500.0, high=520.0)])
+def test_the_table_of_targets_shows_values_and_intervals(speed: Interval | None) -> None:
+    rows = targets.rows(measured(), 3 * 2**20, speed, absent="run `evaluate`")
     text = printed(evaluation_table(rows, "ship 0.1.0+0123456789ab"))
     for row in rows:
         assert row.value() in text

@@ -3,6 +3,7 @@
 import numpy as np
 
 from shipchip.trust import probabilities
+from training.card.schema import HeldOutCount
 from training.evaluation.trust import HeldOut, fit_trust, held_out_counts
 
 CLASSES = ("Cargo", "Fishing", "Tanker")
@@ -51,13 +52,13 @@ def test_what_the_sets_rest_on_is_counted_over_all_parts() -> None:
         held_out({"Cargo": [1, 1, 1], "Tanker": [7]}),
     ]
     assert held_out_counts(parts, CLASSES) == {
-        "Cargo": {"ships": 3, "chips": 8},  # "Cargo 0" and "Cargo 1" are in both
-        "Fishing": {"ships": 0, "chips": 0},
-        "Tanker": {"ships": 2, "chips": 35},
+        "Cargo": HeldOutCount(ships=3, chips=8),  # "Cargo 0" and "Cargo 1" are in both
+        "Fishing": HeldOutCount(ships=0, chips=0),
+        "Tanker": HeldOutCount(ships=2, chips=35),
     }
 
 
 def test_a_class_without_a_held_out_chip_is_in_every_set() -> None:
     part = held_out({"Cargo": [1] * 30, "Tanker": [1] * 30})
     assert fit_trust([part], part.embeddings, 0.9).quantiles[1] == 1.0
-    assert held_out_counts([part], CLASSES)["Fishing"] == {"ships": 0, "chips": 0}
+    assert held_out_counts([part], CLASSES)["Fishing"] == HeldOutCount(ships=0, chips=0)

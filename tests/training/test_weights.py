@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.models import resnet50, vgg16, vgg16_bn
 
+from training.card.schema import FeaturesRecord
 from training.config import RECIPE, ModelConfig, RunConfig
 from training.errors import ConfigInvalid, WeightsInvalid, WeightsMissing
 from training.export import to_onnx
@@ -27,6 +28,7 @@ from training.network.weights import (
 from training.retrain import initial_network
 
 SPEC = RECIPE.input
+RECORD = FeaturesRecord(source="other")
 RESNET_FILE = "resnet50-11ad3fa6.pth"
 # How a grey value 0..255 goes into the published networks, channel by channel: (v - mean) / scale.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -98,15 +100,15 @@ def test_imagenet_weights_see_in_decibels_what_the_colour_network_sees_borders_i
     assert largest > 0
     assert torch.allclose(found, expected, atol=1e-4 * largest)
     assert torch.allclose(embedding, expected.mean(dim=(2, 3)), atol=1e-4 * largest)
-    assert weights.record["source"] == "imagenet"
-    assert weights.record["file"] == file
+    assert weights.record.source == "imagenet"
+    assert weights.record.file == file
 
 
 def test_an_adapted_network_is_exported_and_read_back_like_any_other(tmp_path: Path) -> None:
     small = config("vgg16", 0.05)
     torch.manual_seed(0)
     model = build(small.model, 3, planes=2).eval()
-    save_features(model, tmp_path / "two.safetensors", {}, SPEC, ())
+    save_features(model, tmp_path / "two.safetensors", RECORD, SPEC, ())
     weights = read_weights(str(tmp_path / "two.safetensors"), small, tmp_path)
     again = initial_network(small, weights).cpu()
     again.load_state_dict(copy_state(model))  # as a stage's or a cell's weights are
@@ -186,13 +188,13 @@ def test_sar_features_come_back_as_they_were_saved_and_the_head_stays(tmp_path: 
     small = config("vgg16_bn", 0.05)
     trained, fresh = build(small.model, 10), build(small.model, 3)
     head = fresh.head.weight.clone()
-    save_features(trained, sar_file(small.model, tmp_path), {"source": "other"}, SPEC, ())
+    save_features(trained, sar_file(small.model, tmp_path), RECORD, SPEC, ())
     load(fresh, "sar", small, tmp_path)
     expected = {n: v for n, v in copy_state(trained).items() if n.startswith("features.")}
     for name, value in expected.items():
         assert torch.equal(fresh.state_dict()[name], value), name
     assert torch.equal(fresh.head.weight, head)
-    assert read_features_record(sar_file(small.model, tmp_path)) == {"source": "other"}
+    assert read_features_record(sar_file(small.model, tmp_path)) == RECORD
 
 
 def test_missing_sar_weights_name_the_command_that_makes_them(tmp_path: Path) -> None:
@@ -225,14 +227,14 @@ def test_imagenet_weights_that_cannot_be_are_refused(
 
 def test_weights_of_another_network_say_what_differs(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
-    save_features(build(config("cnn", 0.5).model, 3), path, {}, SPEC, ())
+    save_features(build(config("cnn", 0.5).model, 3), path, RECORD, SPEC, ())
     with pytest.raises(WeightsInvalid, match=r"features\.0\.weight is .*another width\?"):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
     state = {name: value.contiguous() for name, value in copy_state(tiny()).items()}
     save_file(state | {"features.99.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsInvalid, match=r"of another network: it has features\.99\.weight"):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
-    save_features(build(config("vgg16_bn", 0.05).model, 3), path, {}, SPEC, ())
+    save_features(build(config("vgg16_bn", 0.05).model, 3), path, RECORD, SPEC, ())
     with pytest.raises(WeightsInvalid, match=r"of another network: it lacks features\."):
         load(tiny(), str(path), config("cnn", 0.25), tmp_path)
 
@@ -261,7 +263,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_damaged_weights_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "cut.safetensors":
-        save_features(tiny(), path, {}, SPEC, ())
+        save_features(tiny(), path, RECORD, SPEC, ())
         path.write_bytes(path.read_bytes()[:-50])
     elif name in ("cut.pth", "half.pth"):
         torch.save(tiny().state_dict(), path)

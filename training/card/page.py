@@ -1,17 +1,21 @@
 """The card for people, models/README.md with its pictures, from the card inside a model file."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from shipchip.card import ModelCard
-from training.card.record import config_of_card
+from training.card.record import (
+    config_of_card,
+    figures_of_card,
+    seen_in_pretraining,
+    training_of_card,
+)
+from training.card.schema import ModelFigures, SourceScore, TrainingRecord
 from training.card.sections import prediction_sets_section, retraining_section
-from training.data.ood import seen_in_pretraining
-from training.evaluation.bars import MEGABYTE, rows
-from training.evaluation.calibration import reliability_of
+from training.evaluation.figures import reliability_of
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
+from training.evaluation.targets import MEGABYTE, rows
 from training.identity import short
 from training.plots import Confusion, confusion_grid, reliability_grid
 
@@ -20,15 +24,16 @@ CONFUSION, RELIABILITY = "confusion.png", "calibration.png"
 
 def model_card(card: ModelCard, sha256: str, size: int) -> str:
     """Markdown, from the card, the file's sha256 and its size in bytes alone."""
+    figures, training = figures_of_card(card), training_of_card(card)
     sections = {
         "What it is for": _purpose(card),
-        "Against its bars": _bars(card.metrics, size),
-        "Scores on the test side": _scores(card.metrics),
-        "Prediction sets": prediction_sets_section(card, _scored(card.metrics)),
-        "Calibration": _calibration(card.metrics),
-        "Chips that show no ship": _out_of_distribution(card),
-        "Trained on": _trained(card),
-        "Limits": _limits(card),
+        "Against its targets": _targets(figures, size),
+        "Scores on the test side": _scores(figures),
+        "Prediction sets": prediction_sets_section(card, _scored(figures)),
+        "Calibration": _calibration(figures),
+        "Chips that show no ship": _out_of_distribution(figures, training),
+        "Trained on": _trained(training),
+        "Limits": _limits(card, training),
         "Retrain": retraining_section(card),
         "Terms of the training data": [card.terms],
     }
@@ -46,13 +51,13 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
 
 def card_pictures(card: ModelCard) -> dict[str, bytes]:
     """File name -> PNG of the pictures that `model_card` shows."""
-    sources = card.metrics["sources"]
+    sources = figures_of_card(card).sources
     confusions = [
-        Confusion(f"{name}, {score['chips']} chips", np.array(score["confusion"]), card.classes)
+        Confusion(f"{name}, {score.chips} chips", np.array(score.confusion), card.classes)
         for name, score in sources.items()
     ]
     reliabilities = [
-        (f"{name}, {score['chips']} chips", {"test side": reliability_of(score["reliability"])})
+        (f"{name}, {score.chips} chips", {"test side": reliability_of(score.reliability)})
         for name, score in sources.items()
     ]
     return {
@@ -74,21 +79,21 @@ def _purpose(card: ModelCard) -> Iterator[str]:
     )
 
 
-def _bars(metrics: Mapping[str, Any], size: int) -> Iterator[str]:
+def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:
     yield (
         "95 % intervals, resampled by ship. OOD chips show no ship; “at 90 %” is where 90 % of "
         "them are refused; `opensarship*` is all OpenSARShip sources as one. Speed "
         "and the int8 file are measured where they run: `python -m training.run evaluate`."
     )
     yield ""
-    yield from table_head("test side", "value", "95 %", "bar", "", "")
+    yield from table_head("test side", "value", "95 %", "target", "", "")
     for row in rows(metrics, size, absent="run `evaluate`"):
-        bar = row.bar.text() if row.bar else ""
+        target = row.target.text() if row.target else ""
         what = row.what.replace("*", "\\*")
-        yield table_row(what, row.value(), row.interval(), bar, row.verdict, row.note)
+        yield table_row(what, row.value(), row.interval(), target, row.verdict, row.note)
 
 
-def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _scores(metrics: ModelFigures) -> Iterator[str]:
     yield (
         "Splits are by ship: MMSI where available, otherwise a proxy group. Each source is scored "
         "over the classes that it has; “pooled” are the Cargo and Tanker chips of all OpenSARShip "
@@ -99,45 +104,43 @@ def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     head = (name.replace("_", " ").replace("f1", "F1") for name in names)
     yield from table_head("source", "chips (ships)", *head, 'macro F1 of "all majority"')
     for source, score in _scored(metrics).items():
-        figures = (interval_text(score["headline"][name]) for name in names)
-        chips = f"{score['chips']} ({score['ships']})"
-        yield table_row(source, chips, *figures, f"{score['majority_macro_f1']:.2f}")
+        figures = (interval_text(getattr(score.headline, name)) for name in names)
+        chips = f"{score.chips} ({score.ships})"
+        yield table_row(source, chips, *figures, f"{score.majority_macro_f1:.2f}")
     yield ""
     yield from table_head("source", "class", "precision", "recall", "F1", "chips")
     for source, score in _scored(metrics).items():
-        for label, figures in score["by_class_intervals"].items():
-            given = (interval_text(figures[name]) for name in ("precision", "recall", "f1"))
-            yield table_row(source, label, *given, str(score["by_class"][label]["chips"]))
+        for label, one in score.by_class_intervals.items():
+            given = (interval_text(figure) for figure in (one.precision, one.recall, one.f1))
+            yield table_row(source, label, *given, str(score.by_class[label].chips))
     yield ""
     yield f"![Confusion matrices: counts and shares of each true class]({CONFUSION})"
 
 
-def _scored(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    pooled = {"OpenSARShip pooled": metrics["pooled"]} if metrics["pooled"] else {}
-    return {**metrics["sources"], **pooled}
+def _scored(metrics: ModelFigures) -> dict[str, SourceScore]:
+    pooled = {"OpenSARShip pooled": metrics.pooled} if metrics.pooled else {}
+    return metrics.sources | pooled
 
 
-def _calibration(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _calibration(metrics: ModelFigures) -> Iterator[str]:
     yield (
-        "ECE (expected calibration error, 10 bins of confidence) beside its floor: what a model "
-        "without any fault, of the same confidences, shows on average on as many chips."
+        "ECE (expected calibration error, 10 bins of confidence) beside its floor, the mean ECE of "
+        "a perfectly calibrated model with the same confidences on as many chips."
     )
     yield ""
     yield from table_head("source", "ECE", "floor")
     for source, score in _scored(metrics).items():
-        yield table_row(
-            source, interval_text(score["headline"]["ece"]), f"{score['ece_floor']:.2f}"
-        )
+        yield table_row(source, interval_text(score.headline.ece), f"{score.ece_floor:.2f}")
     yield ""
     yield f"![Accuracy against confidence; dots grow with the answers in a bin]({RELIABILITY})"
 
 
-def _out_of_distribution(card: ModelCard) -> Iterator[str]:
-    given = card.metrics["out_of_distribution"]
+def _out_of_distribution(metrics: ModelFigures, training: TrainingRecord) -> Iterator[str]:
+    given = metrics.out_of_distribution
     if given is None:
         yield "No such chips were given in training, so how well the file refuses them is unknown."
         return
-    note = seen_in_pretraining(card.training, given["kinds"])
+    note = seen_in_pretraining(training.pretraining, given.kinds)
     yield (
         "AUROC: the chance that such a chip gets a higher `ood_score` than a ship. Refused: "
         "`in_distribution` is false. They are prepared like an upload without a pixel spacing"
@@ -145,53 +148,53 @@ def _out_of_distribution(card: ModelCard) -> Iterator[str]:
     )
     yield ""
     yield from table_head("chips of", "chips", "AUROC", "refused")
-    for kind, one in {**given["kinds"], "all of these": given["all"]}.items():
-        yield table_row(kind, str(one["chips"]), interval_text(one["auroc"]), share(one["refused"]))
+    for kind, one in {**given.kinds, "all of these": given.all}.items():
+        yield table_row(kind, str(one.chips), interval_text(one.auroc), share(one.refused))
     yield ""
-    ships, at_90 = (share(given["all"][n]) for n in ("ships_refused", "ships_refused_at_90"))
+    ships, at_90 = share(given.all.ships_refused), share(given.all.ships_refused_at_90)
     yield f"Of the test ships {ships} are refused; {at_90} where 90 % of these chips would be."
 
 
-def _trained(card: ModelCard) -> Iterator[str]:
+def _trained(training: TrainingRecord) -> Iterator[str]:
     yield from table_head("source", "class", "train", "validation", "test")
-    for source, classes in card.training["sources"].items():
+    for source, classes in (training.sources or {}).items():
         for label, sides in classes.items():
             chips = (str(sides[side]) for side in ("train", "validation", "test"))
             yield table_row(source, label, *chips)
     yield ""
-    record = card.training["pretraining"]
-    if record and "chips" in record:
+    record = training.pretraining
+    if record and record.chips is not None:
         yield (
-            f"Features were first trained on {record['chips']} chips of "
-            f"`{record['source']}` in {len(record['classes'])} classes (not ships)."
+            f"Features were first trained on {record.chips} chips of "
+            f"`{record.source}` in {len(record.classes)} classes (not ships)."
         )
         yield ""
-    elif record and "weights" in record:
-        yield from (f"Training began with `{record['weights']}`, by {record['origin']}.", "")
+    elif record and record.weights:
+        yield from (f"Training began with `{record.weights}`, by {record.origin}.", "")
     elif record:
-        yield from (f"Training began with the features of `{record['source']}`.", "")
+        yield from (f"Training began with the features of `{record.source}`.", "")
     yield (
-        f"Protocol: {card.training['protocol']}. Seed {card.training['seed']}, commit "
-        f"{_code(card.training)}, manifest `{card.training['manifest_sha256']}`."
+        f"Protocol: {training.protocol}. Seed {training.seed}, commit "
+        f"{_code(training)}, manifest `{training.manifest_sha256}`."
     )
 
 
-def _code(training: Mapping[str, Any]) -> str:
+def _code(training: TrainingRecord) -> str:
     """The code that trained, or each that did, in order; older files name the last alone."""
-    makers = training.get("made_by", [{"code": training["git_commit"]}])
-    codes = dict.fromkeys(short(maker["code"]) for maker in makers)
-    return ", then ".join(f"`{code}`" for code in codes)
+    codes = [maker["code"] for maker in training.made_by] or [training.git_commit]
+    return ", then ".join(f"`{code}`" for code in dict.fromkeys(map(short, codes)))
 
 
-def _limits(card: ModelCard) -> Iterator[str]:
+def _limits(card: ModelCard, training: TrainingRecord) -> Iterator[str]:
+    sources = training.sources or {}
     for label in card.classes:
         counts = {
             source: classes[label]["train"] + classes[label]["validation"]
-            for source, classes in card.training["sources"].items()
+            for source, classes in sources.items()
             if classes[label]["train"]
         }
         given = listed([f"{chips} chips of {source}" for source, chips in counts.items()])
-        alone = len(counts) == 1 and len(card.training["sources"]) > 1
+        alone = len(counts) == 1 and len(sources) > 1
         yield f"- {label} was learnt from {given or 'no chip'}" + (
             f" alone, so elsewhere hardly any answer is {label}, right or wrong." if alone else "."
         )
@@ -202,10 +205,10 @@ def _limits(card: ModelCard) -> Iterator[str]:
             "Tankers of FUSAR-Ship in blocks that it was not trained on, and may fail on chips "
             "with another scaling (docs/experiments/log.md)."
         )
-    quantised = card.training.get("quantisation")
-    if quantised:
+    if training.quantisation:
         yield (
-            f"- This is an int8 file, made from the fp32 file of sha256 `{quantised['of']}`. Its "
+            "- This is an int8 file, made from the fp32 file of sha256 "
+            f"`{training.quantisation.of}`. Its "
             "figures are its own, but temperature, prediction sets and out-of-distribution "
             "threshold were fitted on the answers of the fp32 file."
         )

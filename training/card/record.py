@@ -1,8 +1,12 @@
-"""The training record of a model's card, and the chips it was trained, chosen and tested on."""
+"""What a model's card says of its training and its figures, and the chips it was trained on."""
 
-from typing import Any
+from collections.abc import Collection, Mapping
+
+from pydantic import ValidationError
 
 from shipchip.card import ModelCard
+from shipchip.errors import ModelError
+from training.card.schema import FeaturesRecord, ModelFigures, TrainingRecord
 from training.config import RunConfig, validated
 from training.data import splits
 from training.data.dataset import Dataset, Workspace, distinct_records, index, load_dataset
@@ -27,12 +31,17 @@ def dataset_of_card(
     Raises ConfigInvalid if the card lacks config or manifest, or this version cannot read them,
     DataInvalid if the sources hold other data than the model was trained on.
     """
-    expected = _text_of(card, "manifest_sha256")
+    expected = training_of_card(card).manifest_sha256
+    if expected is None:
+        raise ConfigInvalid(
+            f"the card of {card.name} {card.version} has no training.manifest_sha256; expected a "
+            "file that training.run exported"
+        )
     config = config_of_card(card)
     items = index(distinct_records(sources, config, work), config)
     found = splits.manifest_sha256(items)
     if found != expected:
-        here, then = _in_words(splits.counts(items)), _in_words(card.training.get("sources"))
+        here, then = _in_words(splits.counts(items)), _in_words(training_of_card(card).sources)
         if here == then:
             _check_split_version(card)
         raise DataInvalid(
@@ -44,25 +53,26 @@ def dataset_of_card(
 
 
 def _check_split_version(card: ModelCard) -> None:
-    """DataInvalid if another version dealt the chips to training, validation and test."""
-    version = card.training.get("split_version", 1)  # files of before there was a second
-    if version != splits.SPLIT_VERSION:
+    """DataInvalid if the chips were split by another version of the rules."""
+    record = training_of_card(card)
+    if record.split_version != splits.SPLIT_VERSION:
         raise DataInvalid(
-            f"{card.name} {card.version} was trained on split {version}, and this version makes "
-            f"split {splits.SPLIT_VERSION}: its test side holds chips that the model was trained "
-            "on, so no figure of it would be true; use the version that made the file (commit "
-            f"{str(card.training.get('git_commit', 'unknown'))[:12]}), or train it again"
+            f"{card.name} {card.version} was trained on split {record.split_version}, and this "
+            f"version makes split {splits.SPLIT_VERSION}: its test side holds chips that the model "
+            "was trained on, so no figure of it would be true; use the version that made the file "
+            f"(commit {record.git_commit[:12]}), or train it again"
         )
 
 
 def config_of_card(card: ModelCard) -> RunConfig:
     """The config that the model was trained with; ConfigInvalid if the card has none."""
-    content = card.training.get("config")
+    record = training_of_card(card)
+    content = record.config
     where = f"the config in the card of {card.name} {card.version}"
-    if not isinstance(content, dict):
+    if content is None:
         raise ConfigInvalid(f"{where} is missing; expected a file that training.run exported")
     network = content.get("model")
-    older = card.training.get("record") != RECORD
+    older = record.record != RECORD
     if older and isinstance(network, dict) and network.get("name") == "vgg16":
         content = content | {"model": network | {"name": "vgg16_bn"}}
     # The card's InputSpec is the one that the model is served with; the config's is a copy of it.
@@ -75,23 +85,46 @@ def metrics_are_its_own(card: ModelCard) -> bool:
 
     The int8 files of earlier versions kept the figures of the fp32 file.
     """
-    record: dict[str, Any] | None = card.training.get("quantisation")
-    return record is None or record.get("metrics") == MEASURED
+    record = training_of_card(card).quantisation
+    return record is None or record.metrics == MEASURED
 
 
-def _text_of(card: ModelCard, key: str) -> str:
-    value = card.training.get(key)
-    if not isinstance(value, str):
-        raise ConfigInvalid(
-            f"the card of {card.name} {card.version} has no training.{key}, found {value!r}; "
-            "expected a file that training.run exported"
-        )
-    return value
+def training_of_card(card: ModelCard) -> TrainingRecord:
+    """The training record; ConfigInvalid if it is not one."""
+    where = f"the training record in the card of {card.name} {card.version}"
+    return validated(card.training, TrainingRecord, where)
 
 
-def _in_words(counts: Any) -> str:
+def figures_of_card(card: ModelCard) -> ModelFigures:
+    """The figures; ModelError if the card has none, or those of an earlier version."""
+    try:
+        return ModelFigures.model_validate(card.metrics)
+    except ValidationError as error:
+        missing = sorted(set(ModelFigures.model_fields) - set(card.metrics))
+        found = f"has no {', '.join(missing)}" if missing else "has other figures"
+        raise ModelError(
+            f"the card of {card.name} {card.version} {found}, as files of an earlier version; "
+            "train it again"
+        ) from error
+
+
+def seen_in_pretraining(record: FeaturesRecord | None, kinds: Collection[str]) -> str:
+    """A sentence naming the kinds that the features were pretrained on; "" if there are none."""
+    if record is None:
+        return ""
+    trained = {part for label in record.classes for part in label.split("/")}
+    known = sorted(trained & set(kinds))
+    if not known:
+        return ""
+    return (
+        f"the features were pretrained on {record.chips} chips of {record.source}, so these "
+        f"kinds were seen before, though not as ships: {', '.join(known)}"
+    )
+
+
+def _in_words(counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None) -> str:
     """`splits.counts` of a card in words: the chips of each source."""
-    if not isinstance(counts, dict):
+    if counts is None:
         return "chips that the card does not count"
     chips = {
         source: sum(n for dataset in classes.values() for n in dataset.values())

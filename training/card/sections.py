@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from pydantic import JsonValue
 
 from shipchip.card import ModelCard
 from shipchip.trust import ships_needed
-from training.card.record import config_of_card
+from training.card.record import config_of_card, figures_of_card, training_of_card
+from training.card.schema import SetFigures, SourceScore
 from training.config import RECIPE
 from training.evaluation.tables import interval_text, share, table_head, table_row
 
 
-def prediction_sets_section(card: ModelCard, scored: Mapping[str, Any]) -> Iterator[str]:
+def prediction_sets_section(card: ModelCard, scored: Mapping[str, SourceScore]) -> Iterator[str]:
     """Markdown lines: coverage and mean size on the test side, and the held-out ships.
 
     scored  source -> its figures in the card
@@ -24,24 +26,25 @@ def prediction_sets_section(card: ModelCard, scored: Mapping[str, Any]) -> Itera
     )
     yield ""
     yield from table_head("source", *card.classes, "mean size")
-    for source, score in {**scored, "all sources": {"sets": card.metrics["sets"]}}.items():
-        yield from _coverage(source, card.classes, score["sets"])
+    for source, score in scored.items():
+        yield from _coverage(source, card.classes, score.sets)
+    yield from _coverage("all sources", card.classes, figures_of_card(card).sets)
     yield ""
     yield from _held_out(card)
 
 
-def _coverage(source: str, classes: tuple[str, ...], sets: Mapping[str, Any]) -> Iterator[str]:
-    by_chip = sets["coverage"]
+def _coverage(source: str, classes: tuple[str, ...], sets: SetFigures) -> Iterator[str]:
+    by_chip = sets.coverage
     cells = (share(by_chip[name]) if name in by_chip else "-" for name in classes)
-    yield table_row(source, *cells, interval_text(sets["mean_size"]))
-    by_ship = {name: one["by_ship"] for name, one in by_chip.items() if "by_ship" in one}
+    yield table_row(source, *cells, interval_text(sets.mean_size))
+    by_ship = {name: one.by_ship for name, one in by_chip.items() if one.by_ship}
     if by_ship:  # cards of earlier versions have no such figures
         cells = (share(by_ship[name]) if name in by_ship else "-" for name in classes)
         yield table_row(f"{source}, by ship", *cells, "")
 
 
 def _held_out(card: ModelCard) -> Iterator[str]:
-    counts, needed = card.training.get("held_out"), ships_needed(card.trust.coverage)
+    counts, needed = training_of_card(card).held_out, ships_needed(card.trust.coverage)
     if counts is None:
         yield (
             "The card does not say how many held-out ships the sets rest on. They were fitted by "
@@ -57,7 +60,7 @@ def _held_out(card: ModelCard) -> Iterator[str]:
     yield ""
     yield from table_head("class", "held-out ships", "chips", "least probability in a set", "")
     for name, quantile in zip(card.classes, card.trust.quantiles, strict=True):
-        ships, chips = counts[name]["ships"], counts[name]["chips"]
+        ships, chips = counts[name].ships, counts[name].chips
         note = ""
         if ships < needed:
             note = "in every set: " + ("too few held-out ships" if ships else "no held-out chip")
@@ -69,7 +72,7 @@ _PYTHON = ".venv/dev/bin/python -m training.run"
 
 def retraining_section(card: ModelCard) -> Iterator[str]:
     """Markdown lines: where the data go, the config where it is not the default, the commands."""
-    record = card.training["pretraining"]
+    record = training_of_card(card).pretraining
     yield (
         "On the full releases, in a checkout: `DIR` holds `FUSAR_Ship1.0.zip` (doi "
         "10.1007/s11432-019-2772-5) and the OpenSARShip scene archives `S1A_IW_*` (doi "
@@ -86,9 +89,8 @@ def retraining_section(card: ModelCard) -> Iterator[str]:
     given = " --config like.toml" if changes else ""
     start = ""
     if record:
-        start = (
-            " --pretrain OTHER_SAR" if "chips" in record else f" --pretrained {record['source']}"
-        )
+        pretrained = f" --pretrained {record.source}"
+        start = pretrained if record.chips is None else " --pretrain OTHER_SAR"
     doubt = " --ood OTHER_SAR"
     yield from ("", "```", "make dev                      # makes .venv/dev with torch")
     yield f"{_PYTHON} data DIR    # what is there, split by ship"
@@ -98,8 +100,10 @@ def retraining_section(card: ModelCard) -> Iterator[str]:
     yield "```"
 
 
-def _changes(content: dict[str, Any], default: dict[str, Any], place: str = "") -> Iterator[str]:
-    """Lines `a.b = value` of TOML for what differs; None has no place in TOML and is left out."""
+def _changes(
+    content: Mapping[str, JsonValue], default: Mapping[str, JsonValue], place: str = ""
+) -> Iterator[str]:
+    """Lines `a.b = value` of TOML for what differs; TOML has no null, so None is left out."""
     for key, value in content.items():
         usual = default.get(key)
         if isinstance(value, dict) and isinstance(usual, dict):
@@ -108,10 +112,10 @@ def _changes(content: dict[str, Any], default: dict[str, Any], place: str = "") 
             yield f"{place}{key} = {_toml(value)}"
 
 
-def _toml(value: Any) -> str:
+def _toml(value: JsonValue) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):
         return json.dumps(value)

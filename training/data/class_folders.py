@@ -84,7 +84,7 @@ class FolderSource:
         return Chip(chip.amplitude, chip.polarisations, (spacing, spacing), chip.encoding)
 
     def context(self) -> str:
-        """The extent that chips are said to have."""
+        """The extent that all chips are given."""
         return f"extent {self._extent_m}"
 
     def notes(self) -> list[str]:
@@ -92,7 +92,7 @@ class FolderSource:
         chips, lines = {record.key for record in self._records}, []
         if self.ungrouped:
             lines.append(
-                f"{self.ungrouped} chips name no ship, so each stands for itself; add groups.csv "
+                f"{self.ungrouped} chips name no ship, so each counts as a ship; add groups.csv "
                 "(path,group) if some show the same one"
             )
         if self._placed:

@@ -1,16 +1,19 @@
-"""The chips of a run: found, without duplicates, split and prepared; the test side is sealed."""
+"""The chips of a run, without duplicates, split and prepared; the test side is sealed."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from shipchip.card import InputSpec
 from training.config import RunConfig
 from training.data import splits
-from training.data.duplicates import drop_equal_pixels, near_duplicates
+from training.data.checks import drop_equal_pixels, near_duplicates
+from training.data.class_folders import FolderSource
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.splits import Item
 from training.data.store import PreparedChips, prepare_all
@@ -66,7 +69,7 @@ def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) 
     """
     found = drop_repeats(all_records(sources))
     index(found, config)
-    chips = prepare_with_progress(sources, found, config, CLASSES, work)
+    chips = prepare_with_progress(sources, found, config.input, CLASSES, work)
     kept = drop_equal_pixels(chips)
     near = near_duplicates(chips, kept)
     if near:
@@ -74,7 +77,7 @@ def distinct_records(sources: list[Source], config: RunConfig, work: Workspace) 
         work.console.print(
             f"{len(near)} pairs of chips look almost the same but count as different ships, the "
             f"first is {one.source} {one.key} and {other.source} {other.key}; if they show one "
-            "ship, its chips may stand on two sides: leave one out, or say so in groups.csv",
+            "ship, it may be on two sides: leave one out, or give them one group in groups.csv",
             highlight=False,
             soft_wrap=True,
         )
@@ -94,7 +97,7 @@ def load_dataset(
 ) -> Dataset:
     """Prepared chips, from the store or decoded now."""
     records = [item.record for item in items]
-    data = prepare_with_progress(sources, records, config, CLASSES, work)
+    data = prepare_with_progress(sources, records, config.input, CLASSES, work)
     side = np.array([item.split for item in items])
     return Dataset(
         data.where(side == "train"),
@@ -106,7 +109,7 @@ def load_dataset(
 def prepare_with_progress(
     sources: list[Source],
     records: list[Record],
-    config: RunConfig,
+    spec: InputSpec,
     classes: tuple[str, ...] | None,
     work: Workspace,
 ) -> PreparedChips:
@@ -116,9 +119,34 @@ def prepare_with_progress(
         with Progress(console=work.console) as progress:
             task = progress.add_task("preparing chips", total=len(records))
             step = partial(progress.advance, task)
-            prepare_all(sources, records, config.input, work.store, step, classes)
+            prepare_all(sources, records, spec, work.store, step, classes)
             progress.update(task, completed=len(records))
         return True
 
     work.team.agree(fill)
-    return prepare_all(sources, records, config.input, work.store, classes=classes)
+    return prepare_all(sources, records, spec, work.store, classes=classes)
+
+
+def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
+    """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
+
+    They are read like a user's upload without a pixel spacing, so the default rules of the card
+    apply. The kind is the name of the top folder, inside the one that wraps an archive.
+    Byte-identical repeats are left out.
+    Raises DataMissing or DataInvalid if there are no chips, or some cannot be read.
+    """
+    source = FolderSource(path, None)
+    records = drop_repeats(source.index())
+    chips = prepare_with_progress([source], records, spec, None, work)
+    wrapper = source.archive.wrapper
+    kinds = np.array([ood_kind(record.label.removeprefix(wrapper)) for record in records])
+    return {kind: chips.inputs[kinds == kind] for kind in sorted(set(kinds.tolist()))}
+
+
+def ood_kind(label: str) -> str:
+    """The kind of a class folder.
+
+    >>> ood_kind("vehicle_mstar/T62"), ood_kind("sea")
+    ('vehicle_mstar', 'sea')
+    """
+    return label.split("/", maxsplit=1)[0]

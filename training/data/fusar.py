@@ -80,7 +80,7 @@ class FusarSource:
         total = len(self._records)
         unknown = [record for record in self._records if not record.ship_known]
         blocks = len({record.group for record in unknown})
-        by_blocks = f"{blocks} blocks of consecutive numbers stand for ships"
+        by_blocks = f"{blocks} blocks of consecutive numbers are used as ships"
         if not self._meta:
             excel = any(PurePosixPath(n).name.lower() == "meta.xls" for n in self.archive.names)
             saved = "meta.xls is not read, save it as meta.csv" if excel else "there is no meta.csv"
@@ -160,7 +160,7 @@ def _chips(names: list[str]) -> dict[str, str]:
 
 
 def _check_no_other_chips(archive: Archive, chips: dict[str, str]) -> None:
-    """DataInvalid if chips that are not the release's stand in its class folders."""
+    """DataInvalid if its class folders hold chips that are not of the release."""
     tops = {PurePosixPath(*PurePosixPath(chip).parts[:-1]) for chip in chips}
     others = [
         name

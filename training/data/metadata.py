@@ -1,4 +1,4 @@
-"""What stands beside a chip's pixels: Ship.xml, meta.csv, groups.csv, polarisations in file names.
+"""What is known of a chip besides its pixels: Ship.xml, meta.csv, groups.csv, file names.
 
 Ship.xml     of an OpenSARShip scene: the ships that AIS matched to its chips
 meta.csv     of FUSAR-Ship, with the columns id, mmsi, length, width, polarMode, centerLookAngle,

@@ -135,7 +135,7 @@ class OpenSarShipSource:
         if unknown:
             takes = len({record.group for record in unknown})
             lines.append(
-                f"{len(unknown)} chips have no MMSI, so each data-take ({takes}) stands for a ship"
+                f"{len(unknown)} chips have no MMSI, so each data-take ({takes}) counts as a ship"
             )
         return lines
 

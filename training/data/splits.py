@@ -128,14 +128,14 @@ def _needed(strata: dict[Stratum, Counter[str]], sides: dict[str, SplitName]) ->
 
 
 def check_no_leak(items: list[Item]) -> None:
-    """Raises Leak if a ship, or byte-identical chips, stand on two sides."""
+    """Raises Leak if a ship, or byte-identical chips, are on two sides."""
     for what, key in (("ship", "group"), ("chip content", "sha256")):
         sides: dict[str, SplitName] = {}
         for item in items:
             value = getattr(item.record, key)
             if sides.setdefault(value, item.split) != item.split:
                 raise Leak(
-                    f"{what} {value} stands in {sides[value]} and in {item.split} "
+                    f"{what} {value} is in {sides[value]} and in {item.split} "
                     f"(chip {item.record.key}); split again by ship before training"
                 )
 
@@ -174,5 +174,5 @@ def manifest(items: list[Item]) -> str:
 
 
 def manifest_sha256(items: list[Item]) -> str:
-    """The manifest's hash, as it stands in the model card."""
+    """The manifest's hash, as the model card has it."""
     return hashlib.sha256(manifest(items).encode()).hexdigest()

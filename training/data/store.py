@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.atomic import write_text
+from shipchip.atomic import replacing, write_text
 from shipchip.card import InputSpec
 from shipchip.errors import ChipError
 from shipchip.prepare import prepare
-from training.atomic import unfinished_path
 from training.data.record import Record, Source
 from training.errors import DataInvalid
 
@@ -110,14 +109,9 @@ def _write(
     spec: InputSpec,
     on_chip: Callable[[], None],
 ) -> None:
-    temporary = unfinished_path(path)
-    try:
+    with replacing(path) as temporary:
         digest = _write_chips(temporary, sources, records, spec, on_chip)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    write_text(_sum_of(path), f"{digest}  {path.name}\n")
-    temporary.replace(path)
+        write_text(_sum_of(path), f"{digest}  {path.name}\n")
 
 
 def _write_chips(

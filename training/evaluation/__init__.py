@@ -1,1 +1,1 @@
-"""Metrics, bars, trust, and the one place that reads the test side."""
+"""Metrics, targets, trust, and the one place that reads the test side."""

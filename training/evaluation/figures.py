@@ -7,23 +7,36 @@ shipped. Nothing here makes a choice; training.evaluation.final_test passes in t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from shipchip.classifier import ShipClassifier
+from training.card.schema import (
+    AllOodFigures,
+    Coverage,
+    Interval,
+    ModelFigures,
+    OodFigures,
+    OodReport,
+    ReliabilityBins,
+    SetFigures,
+    SourceScore,
+)
 from training.data.record import Record
-from training.evaluation.calibration import calibration_floor, reliability_record
-from training.evaluation.metrics import Floats, Ints, scores
-from training.evaluation.resampling import (
+from training.evaluation.metrics import (
+    BINS,
+    Floats,
+    Ints,
+    Reliability,
     auroc_of_draws,
     drawn_by_ship,
     drawn_one_by_one,
-    interval,
     mean_by_ship,
     mean_of_ships,
+    reliability,
+    scores,
     weighted_mean,
 )
 
@@ -114,31 +127,27 @@ def measure(
     records: Sequence[Record],
     others: Mapping[str, ModelPredictions] | None,
     seed: int,
-) -> dict[str, Any]:
-    """The figures of a card, in plain values; intervals are {"value", "low", "high"}.
+) -> ModelFigures:
+    """The figures of a card.
 
     records  the N chips' records, for their sources
     others   kind -> predictions for chips that show no ship; None if none are given
-
-    sources              name -> `_score`; "cargo_and_tanker" is the macro-F1 over these two, of
-                         sources that POOLED names
-    pooled               `_score` of the Cargo and Tanker chips of these sources as one, or None
-    sets                 coverage of each class over all sources, and the mean size
-    out_of_distribution  kinds and all of them: AUROC and shares refused; None without others
     """
-    sources: dict[str, Any] = {}
+    sources = {}
     for name, part in by_source(marked, records).items():
         sources[name] = _score(part, seed)
         two = two_classes(part) if fnmatch(name, POOLED) else None
         if two:
-            sources[name]["cargo_and_tanker"] = _macro_f1(two, seed)
+            sources[name] = sources[name].model_copy(
+                update={"cargo_and_tanker": _macro_f1(two, seed)}
+            )
     one = pooled(marked, records)
-    return {
-        "sources": sources,
-        "pooled": _score(one, seed) if one else None,
-        "sets": sets(marked, seed),
-        "out_of_distribution": None if others is None else ood_figures(marked, others, seed),
-    }
+    return ModelFigures(
+        sources=sources,
+        pooled=_score(one, seed) if one else None,
+        sets=sets(marked, seed),
+        out_of_distribution=None if others is None else ood_figures(marked, others, seed),
+    )
 
 
 def by_source(
@@ -162,89 +171,77 @@ def two_classes(marked: LabelledPredictions) -> LabelledPredictions | None:
     return kept if set(wanted) == set(kept.labels.tolist()) else None
 
 
-def _macro_f1(marked: LabelledPredictions, seed: int) -> dict[str, float]:
-    score = scores(
-        marked.predictions.said, marked.labels, list(marked.groups), marked.classes, seed
-    )
-    figure: dict[str, float] = score["headline"]["macro_f1"]
-    return figure
+def _macro_f1(marked: LabelledPredictions, seed: int) -> Interval:
+    said, groups = marked.predictions.said, list(marked.groups)
+    return scores(said, marked.labels, groups, marked.classes, seed).headline.macro_f1
 
 
-def _score(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
-    """metrics.scores, and the ECE's floor, reliability bins, prediction sets and ships refused."""
+def _score(marked: LabelledPredictions, seed: int) -> SourceScore:
     given, groups = marked.predictions, list(marked.groups)
-    return {
-        **scores(given.said, marked.labels, groups, marked.classes, seed),
-        "ece_floor": calibration_floor(given.confidence),
-        "reliability": reliability_record(given.said, marked.labels),
-        "sets": sets(marked, seed),
-        "refused": mean_by_ship(~given.in_distribution, groups, seed),
-    }
+    return SourceScore(
+        **dict(scores(given.said, marked.labels, groups, marked.classes, seed)),
+        ece_floor=calibration_floor(given.confidence),
+        reliability=reliability_bins(given.said, marked.labels),
+        sets=sets(marked, seed),
+        refused=mean_by_ship(~given.in_distribution, groups, seed),
+    )
 
 
-def sets(marked: LabelledPredictions, seed: int) -> dict[str, Any]:
+def sets(marked: LabelledPredictions, seed: int) -> SetFigures:
     """Coverage of the classes that are present, and mean size of the sets.
 
-    Coverage counts chips; its "by_ship" is the mean over ships of each ship's coverage, which is
-    what the sets are fitted for.
+    Coverage counts chips; its `by_ship` is what the sets are fitted for.
     """
     member, labels, groups = marked.predictions.member, marked.labels, marked.groups
     held = member[np.arange(len(labels)), labels]
     coverage = {
-        name: {
-            **mean_by_ship(held[labels == k], list(groups[labels == k]), seed),
-            "chips": int((labels == k).sum()),
-            "by_ship": mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
-        }
+        name: Coverage(
+            **dict(mean_by_ship(held[labels == k], list(groups[labels == k]), seed)),
+            chips=int((labels == k).sum()),
+            by_ship=mean_of_ships(held[labels == k], list(groups[labels == k]), seed),
+        )
         for k, name in enumerate(marked.classes)
         if (labels == k).any()
     }
-    return {
-        "coverage": coverage,
-        "mean_size": mean_by_ship(member.sum(axis=1), list(groups), seed),
-    }
+    return SetFigures(
+        coverage=coverage, mean_size=mean_by_ship(member.sum(axis=1), list(groups), seed)
+    )
 
 
 def ood_figures(
     marked: LabelledPredictions, others: Mapping[str, ModelPredictions], seed: int
-) -> dict[str, Any]:
-    """How well the score separates OOD chips from ships; both are resampled.
-
-    A kind: "chips"; "auroc", the chance that an OOD chip scores higher than a ship; "refused", the
-    share of OOD chips that the card's threshold refuses. "all" has these of all kinds as one, and
-    "ships_refused" by the card's threshold, "ships_refused_at_90" by the highest one that refuses
-    REFUSED of the OOD chips.
-    """
+) -> OodReport:
+    """How well the score separates OOD chips from ships; both are resampled."""
     ships, times = marked.predictions, drawn_by_ship(list(marked.groups), seed)
     score = np.concatenate([one.ood_score for one in others.values()])
     known = np.concatenate([one.in_distribution for one in others.values()])
-    return {
-        "kinds": {
+    return OodReport(
+        kinds={
             kind: _kind(ships.ood_score, times, one.ood_score, one.in_distribution, seed)
             for kind, one in others.items()
         },
-        "all": {
-            **_kind(ships.ood_score, times, score, known, seed),
-            "ships_refused": weighted_mean(~ships.in_distribution, times),
-            "ships_refused_at_90": _refused_with(ships.ood_score, times, score, seed),
-        },
-    }
+        all=AllOodFigures(
+            **dict(_kind(ships.ood_score, times, score, known, seed)),
+            ships_refused=weighted_mean(~ships.in_distribution, times),
+            ships_refused_at_90=_refused_with(ships.ood_score, times, score, seed),
+        ),
+    )
 
 
 def _kind(
     ships: Floats, times: Floats, ood: Floats, known: NDArray[np.bool_], seed: int
-) -> dict[str, Any]:
+) -> OodFigures:
     is_ood = np.repeat([0, 1], [len(ships), len(ood)])
     value = roc_auc_score(is_ood, np.concatenate([ships, ood]))
     drawn = drawn_one_by_one(len(ood), seed)
-    return {
-        "chips": len(ood),
-        "auroc": interval(value, auroc_of_draws(ships, times, ood, drawn)),
-        "refused": weighted_mean(~known, drawn),
-    }
+    return OodFigures(
+        chips=len(ood),
+        auroc=Interval.of(value, auroc_of_draws(ships, times, ood, drawn)),
+        refused=weighted_mean(~known, drawn),
+    )
 
 
-def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> dict[str, float]:
+def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> Interval:
     """Share of ships that score as high as the threshold that refuses REFUSED of OOD chips."""
     descending = np.sort(ood)[::-1]
     # Drawn from sorted scores, which is as random as from unsorted ones.
@@ -255,4 +252,49 @@ def _refused_with(ships: Floats, times: Floats, ood: Floats, seed: int) -> dict[
     at_least = descending[enough.argmax(axis=1)]
     refused = ships >= at_least[:, None]
     shares = (times * refused[1:]).sum(axis=1) / times.sum(axis=1)
-    return interval(refused[0].mean(), shares)
+    return Interval.of(refused[0].mean(), shares)
+
+
+def calibration_floor(confidence: Floats, bins: int = BINS) -> float:
+    """Mean ECE of a perfectly calibrated model whose answers are as confident as these, 0..1.
+
+    confidence  (N,) probability of each answer, 0..1
+    Such a model is right with the probability that it claims, each answer a Bernoulli variable, so
+    the right answers of a bin are Poisson-binomial; the mean is exact, where draws would only come
+    near it. Bins are those of `metrics.expected_calibration_error`.
+    """
+    confidence = np.asarray(confidence, dtype=np.float64)
+    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = [_mean_gap(confidence[which == one]) for one in range(bins)]
+    return float(sum(gaps) / len(confidence))
+
+
+def _mean_gap(chances: NDArray[np.float64]) -> float:
+    """Mean of |right answers - their expected number| for independent answers (n,)."""
+    share = np.ones(1)  # of having 0, 1, 2 ... right answers
+    for chance in chances:
+        share = np.convolve(share, (1 - chance, chance))
+    return float(share @ np.abs(np.arange(len(share)) - chances.sum()))
+
+
+def reliability_bins(probs: Floats, labels: NDArray[np.int64]) -> ReliabilityBins:
+    """`metrics.reliability` of probs (N, K) as a card keeps it."""
+    table = reliability(probs, labels)
+    return ReliabilityBins(
+        confidence=_without_nan(table.confidence),
+        accuracy=_without_nan(table.accuracy),
+        answers=tuple(int(n) for n in table.answers),
+    )
+
+
+def reliability_of(bins: ReliabilityBins) -> Reliability:
+    """The inverse of `reliability_bins`."""
+    confidence, accuracy = (
+        np.array([np.nan if value is None else value for value in values])
+        for values in (bins.confidence, bins.accuracy)
+    )
+    return Reliability(confidence, accuracy, np.array(bins.answers))
+
+
+def _without_nan(values: Floats) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in values)

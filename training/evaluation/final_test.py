@@ -7,12 +7,12 @@ must stay the same.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.classifier import ShipClassifier
+from training.card.schema import Int8Loss, ModelFigures
 from training.data.dataset import SealedTest
 from training.data.store import PreparedChips
 from training.evaluation.figures import (
@@ -42,7 +42,7 @@ def measure_file(
     sealed: SealedTest,
     others: Mapping[str, NDArray[np.float32]] | None,
     seed: int,
-) -> dict[str, Any]:
+) -> ModelFigures:
     """The figures of a finished file for its card (see figures.measure), on the test chips.
 
     others  kind -> prepared chips (N, 1, S, S) that show no ship; None if there are none
@@ -55,7 +55,7 @@ def measure_file(
 
 def lost_by(
     int8_ships: ShipClassifier, ships: ShipClassifier, sealed: SealedTest, seed: int
-) -> dict[str, Any]:
+) -> Int8Loss:
     """Macro-F1 that an int8 file loses against its fp32 file; see comparison.macro_f1_loss."""
     chips = sealed.break_seal()
     less, more = (_marked(predict_chips(file, chips.inputs), chips) for file in (int8_ships, ships))

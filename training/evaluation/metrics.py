@@ -5,8 +5,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics as sklearn_metrics
+
+from training.card.schema import (
+    ClassFigures,
+    ClassIntervals,
+    Headline,
+    HeadlineSpread,
+    Interval,
+    IntervalByShip,
+    Score,
+    Spread,
+)
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.floating]
@@ -16,7 +27,7 @@ _BY_CLASS = ("precision", "recall", "f1")
 
 
 def present(labels: Ints) -> list[int]:
-    """The classes that stand in `labels`: metrics are over these and no others."""
+    """The classes in `labels`, the only ones that metrics are over."""
     return sorted({int(k) for k in labels})
 
 
@@ -72,15 +83,13 @@ def balanced_nll(probs: Floats, labels: Ints, cells: Sequence[Any]) -> float:
 
 def scores(
     probs: Floats, labels: Ints, groups: Sequence[str], classes: Sequence[str], seed: int = 0
-) -> dict[str, Any]:
+) -> Score:
     """All scores of one test set: of one model, or of its R seeds.
 
     probs (N, K) or (R, N, K), rows summing to 1; labels (N,) index classes; groups (N,) are the
-    ships of the chips. A figure is the mean over the seeds; in `headline` and `by_class_intervals`
-    it is {"value", "low", "high"}, a 95 % bootstrap interval for which ships are resampled,
-    because chips of one ship are not independent, and seeds with them (R seeds drawn from R have
-    (R - 1) / R of their variance). `spread` is the least and greatest seed and the standard
-    deviation over seeds; `confusion` (rows are the truth) is summed over them.
+    ships of the chips. A figure is the mean over the seeds. Intervals resample ships, because chips
+    of one ship are not independent, and seeds with them (R seeds drawn from R have (R - 1) / R of
+    their variance).
     """
     runs = _runs(probs)
     here = present(labels)
@@ -89,28 +98,28 @@ def scores(
     confusion = _confusion(runs, labels, np.zeros_like(labels))[:, 0]
     whole = figures(confusion, here)
     sample = _Draws.of(labels, groups, len(runs), seed).figures(runs, labels)
-    by_class = {
-        classes[k]: {n: _interval(whole[n][:, i].mean(), sample[n][:, i]) for n in _BY_CLASS}
-        for i, k in enumerate(here)
-    }
+    means = [{n: float(whole[n][:, i].mean()) for n in _BY_CLASS} for i in range(len(here))]
     chips = np.bincount(labels)
-    return {
-        "chips": len(labels),
-        "ships": len(set(groups)),
-        "seeds": len(runs),
-        "classes": [classes[k] for k in here],
-        "absent": [name for k, name in enumerate(classes) if k not in here],
-        "headline": {n: _interval(np.mean(v), sample[n]) for n, v in of_seed.items()},
-        "spread": {name: _spread(values) for name, values in of_seed.items()},
-        "majority_macro_f1": macro_f1(labels, np.full_like(labels, chips.argmax())),
-        "by_class": {
-            classes[k]: {n: float(whole[n][:, i].mean()) for n in _BY_CLASS}
-            | {"chips": int(chips[k])}
+    return Score(
+        chips=len(labels),
+        ships=len(set(groups)),
+        seeds=len(runs),
+        classes=tuple(classes[k] for k in here),
+        absent=tuple(name for k, name in enumerate(classes) if k not in here),
+        headline=Headline(**{n: Interval.of(np.mean(v), sample[n]) for n, v in of_seed.items()}),
+        spread=HeadlineSpread(**{name: _spread(values) for name, values in of_seed.items()}),
+        majority_macro_f1=macro_f1(labels, np.full_like(labels, chips.argmax())),
+        by_class={
+            classes[k]: ClassFigures(**means[i], chips=int(chips[k])) for i, k in enumerate(here)
+        },
+        by_class_intervals={
+            classes[k]: ClassIntervals(
+                **{n: Interval.of(means[i][n], sample[n][:, i]) for n in _BY_CLASS}
+            )
             for i, k in enumerate(here)
         },
-        "by_class_intervals": by_class,
-        "confusion": confusion.sum(axis=0).astype(int).tolist(),
-    }
+        confusion=tuple(map(tuple, confusion.sum(axis=0).astype(int).tolist())),
+    )
 
 
 def paired_difference(
@@ -120,7 +129,7 @@ def paired_difference(
     groups: Sequence[str],
     seed: int = 0,
     of_class: int | None = None,
-) -> dict[str, float]:
+) -> Interval:
     """Macro-F1 of `after` less that of `before`, or the F1 of one class, on the same chips.
 
     Both (N, K), or (R, N, K) of the same seeds; ValueError if the shapes differ or the class is
@@ -137,14 +146,15 @@ def paired_difference(
     one_ship = np.zeros_like(labels)
     whole = [chosen(figures(_confusion(runs, labels, one_ship)[:, 0], here)) for runs in pair]
     drawn = [chosen(draws.figures(runs, labels)) for runs in pair]
-    return _interval(whole[1].mean() - whole[0].mean(), drawn[1] - drawn[0])
+    return Interval.of(whole[1].mean() - whole[0].mean(), drawn[1] - drawn[0])
 
 
 def figures(confusion: Floats, here: Sequence[int]) -> dict[str, NDArray[np.float64]]:
     """Figures of many confusion matrices (..., K, K) at once, rows the truth, over classes `here`.
 
     accuracy, weighted_f1, macro_f1, balanced_accuracy are (...); precision, recall, f1 are
-    (..., len(here)). A class never said has precision 0, as scikit-learn's zero_division=0.
+    (..., len(here)). A class that is never predicted has
+    precision 0, as scikit-learn's zero_division=0.
     """
     confusion = np.asarray(confusion, dtype=np.float64)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)[..., here]
@@ -225,14 +235,9 @@ def _confidence(runs: Floats, labels: Ints, bins: int) -> tuple[Floats, NDArray[
     return confidence, runs.argmax(axis=2) == labels, which
 
 
-def _interval(value: float | np.floating, sample: Floats) -> dict[str, float]:
-    low, high = np.percentile(sample, (2.5, 97.5)) if len(sample) else (value, value)
-    return {"value": float(value), "low": float(low), "high": float(high)}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def _spread(values: Sequence[float]) -> Spread:
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {"low": min(values), "high": max(values), "sd": sd}
+    return Spread(low=min(values), high=max(values), sd=sd)
 
 
 def _headline(probs: Floats, labels: Ints) -> dict[str, float]:
@@ -247,3 +252,54 @@ def _headline(probs: Floats, labels: Ints) -> dict[str, float]:
         "balanced_accuracy": float(recall.mean()),
         "ece": expected_calibration_error(probs, labels),
     }
+
+
+def drawn_by_ship(groups: Sequence[str], seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
+    """How often each of N chips counts in each bootstrap draw: (draws, N), whole numbers.
+
+    groups  (N,) the ship of each chip; as many ships are drawn as there are, with replacement
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    drawn = np.random.default_rng(seed).choice(len(names), (draws, len(names)))
+    return _times_drawn(drawn, len(names))[:, member]
+
+
+def drawn_one_by_one(count: int, seed: int, draws: int = DRAWS) -> NDArray[np.float64]:
+    """`drawn_by_ship` of things that are each a ship of its own: (draws, count)."""
+    return _times_drawn(np.random.default_rng(seed).choice(count, (draws, count)), count)
+
+
+def mean_by_ship(values: ArrayLike, groups: Sequence[str], seed: int) -> Interval:
+    """Mean of values (N,) with its interval; a share, where they are booleans."""
+    return weighted_mean(values, drawn_by_ship(groups, seed))
+
+
+def mean_of_ships(values: ArrayLike, groups: Sequence[str], seed: int) -> IntervalByShip:
+    """Mean over ships of each ship's mean of values (N,), with its interval.
+
+    A ship with many chips counts as one ship here, and by its chips in `mean_by_ship`.
+    """
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    numbers = np.asarray(values, dtype=np.float64)
+    means = np.bincount(member, numbers) / np.bincount(member)
+    return IntervalByShip(**dict(mean_by_ship(means, names.tolist(), seed)), ships=len(names))
+
+
+def weighted_mean(values: ArrayLike, times: Floats) -> Interval:
+    """Mean of values (N,) with the interval of the draws `times` (D, N)."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return Interval.of(numbers.mean(), times @ numbers / times.sum(axis=1))
+
+
+def auroc_of_draws(ships: Floats, times: Floats, ood: Floats, drawn: Floats) -> NDArray[np.float64]:
+    """AUROC of each draw (D,): scikit-learn's roc_auc_score by sample_weight, all draws at once.
+
+    ships (N,) and ood (M,) are scores, times (D, N) and drawn (D, M) how often each counts.
+    """
+    ordered = np.argsort(ships)
+    upto = np.pad(np.cumsum(times[:, ordered], axis=1), ((0, 0), (1, 0)))
+    lower, ties = (np.searchsorted(ships[ordered], ood, side) for side in ("left", "right"))
+    below = (upto[:, lower] + upto[:, ties]) / 2
+    area: NDArray[np.float64] = (below * drawn).sum(axis=1)
+    area /= drawn.sum(axis=1) * times.sum(axis=1)
+    return area

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from shipchip.card import OodSpec, TrustSpec
 from shipchip.trust import OodScorer, conformal_quantile, probabilities
+from training.card.schema import HeldOutCount
 
 _COMPONENTS = 32
 _KEPT = 0.95  # share of held-out chips that counts as in distribution
@@ -62,14 +63,12 @@ def fit_trust(
     return TrustSpec(temperature=temperature, coverage=coverage, quantiles=quantiles, ood=ood)
 
 
-def held_out_counts(
-    held_out: Sequence[HeldOut], classes: Sequence[str]
-) -> dict[str, dict[str, int]]:
-    """class -> held-out {"ships", "chips"}, on which the class's prediction sets are fitted."""
+def held_out_counts(held_out: Sequence[HeldOut], classes: Sequence[str]) -> dict[str, HeldOutCount]:
+    """class -> what its prediction sets are fitted on."""
     labels = np.concatenate([part.labels for part in held_out])
     ships = np.concatenate([part.ships for part in held_out])
     return {
-        name: {"ships": len(np.unique(ships[labels == k])), "chips": int((labels == k).sum())}
+        name: HeldOutCount(ships=len(np.unique(ships[labels == k])), chips=int((labels == k).sum()))
         for k, name in enumerate(classes)
     }
 

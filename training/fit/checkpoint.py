@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.atomic import unfinished_path
+from shipchip.atomic import replacing
 from training.errors import DataInvalid
 
 
@@ -55,7 +55,7 @@ class RandomStates:
         if state["device"] != self.generator.device.type:
             raise DataInvalid(
                 f"the checkpoint was made on {state['device']}, expected "
-                f"{self.generator.device.type}; go on where it was made, or delete it"
+                f"{self.generator.device.type}; continue there, or delete it"
             )
         self.generator.set_state(state["generator"])
 
@@ -92,10 +92,8 @@ class Checkpoint:
         """Write the state atomically, unless the last write was less than `every_s` ago."""
         if time.monotonic() - self._last < self._every_s:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = unfinished_path(self._path)
-        torch.save(state | {"identity": self._identity}, temporary)
-        temporary.replace(self._path)
+        with replacing(self._path) as temporary:
+            torch.save(state | {"identity": self._identity}, temporary)
         self._last = time.monotonic()
 
     def clear(self) -> None:

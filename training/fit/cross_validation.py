@@ -154,8 +154,8 @@ class StagePlan:
                 f"{stages}; epochs chosen and trust fitted on validation; test read once{skipped}"
             )
         return (
-            f"{stages}, on training and validation chips, last epochs; trust fitted on what "
-            f"networks of {config.folds} folds said of chips held out; test read once{skipped}"
+            f"{stages}, on training and validation chips, last epochs; trust fitted on the "
+            f"predictions of {config.folds} folds for held-out chips; test read once{skipped}"
         )
 
 

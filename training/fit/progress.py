@@ -42,8 +42,8 @@ class Epoch:
     def of_json(cls, line: str) -> "Epoch":
         """The epoch that `to_json` wrote."""
         content: dict[str, Any] = json.loads(line)
-        untold = {name: math.nan for name, value in content.items() if value is None}
-        return cls(**(content | untold))
+        missing = {name: math.nan for name, value in content.items() if value is None}
+        return cls(**(content | missing))
 
 
 OnEpoch = Callable[[Epoch], None]

@@ -24,8 +24,15 @@ from training.data.store import PreparedChips
 from training.errors import Diverged
 from training.evaluation.metrics import balanced_nll, macro_f1
 from training.fit.checkpoint import Checkpoint, RandomStates
-from training.fit.epoch import Learner, TrainingTask, predict, train_one_epoch
-from training.fit.frozen_head import Bank, compute_bank, train_head_one_epoch
+from training.fit.epoch import (
+    Bank,
+    Learner,
+    TrainingTask,
+    compute_bank,
+    predict,
+    train_head_one_epoch,
+    train_one_epoch,
+)
 from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch
 from training.network.models import ChipNet, copy_state

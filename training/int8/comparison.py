@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
+from training.card.record import training_of_card
+from training.card.schema import Int8Loss, Interval
 from training.data.dataset import Dataset
 from training.data.record import Record
 from training.data.store import concatenated
@@ -29,8 +30,7 @@ from training.evaluation.figures import (
     predict_chips,
     two_classes,
 )
-from training.evaluation.metrics import Floats, macro_f1, paired_difference
-from training.evaluation.resampling import drawn_one_by_one, interval
+from training.evaluation.metrics import Floats, drawn_one_by_one, macro_f1, paired_difference
 
 THREADS = 2  # of the timed run
 ROUNDS = 20
@@ -43,12 +43,13 @@ def check_related(int8_ships: ShipClassifier, ships: ShipClassifier) -> None:
     same inputs and outputs, and have learnt from the same chips.
     """
     card = int8_ships.card
-    made_from = card.training.get("quantisation", {}).get("of", ships.sha256)
+    records = training_of_card(card), training_of_card(ships.card)
+    made_from = records[0].quantisation and records[0].quantisation.of
     for what, given, expected in (
-        ("sha256 of what it was made from", made_from, ships.sha256),
+        ("sha256 of what it was made from", made_from or ships.sha256, ships.sha256),
         ("classes", card.classes, ships.card.classes),
         ("input", card.input, ships.card.input),
-        ("training data", *(c.training.get("manifest_sha256") for c in (card, ships.card))),
+        ("training data", *(record.manifest_sha256 for record in records)),
     ):
         if given != expected:
             raise ConfigInvalid(
@@ -59,11 +60,11 @@ def check_related(int8_ships: ShipClassifier, ships: ShipClassifier) -> None:
 
 def macro_f1_loss(
     less: LabelledPredictions, more: LabelledPredictions, records: Sequence[Record], seed: int
-) -> dict[str, Any]:
+) -> Int8Loss:
     """Macro-F1 of `more` less that of `less`, on the same chips; positive: `less` is worse.
 
-    {"sources": name -> interval, "pooled": interval or None}; of sources that POOLED names over
-    Cargo and Tanker, if both are present. Intervals resample the same ships for both.
+    Sources that POOLED names are scored over Cargo and Tanker, if both are present. Intervals
+    resample the same ships for both.
     """
     parts = zip(by_source(less, records).items(), by_source(more, records).values(), strict=True)
     sources = {}
@@ -71,15 +72,13 @@ def macro_f1_loss(
         two = (two_classes(a), two_classes(b)) if fnmatch(name, POOLED) else (None, None)
         sources[name] = _difference(two[0] or a, two[1] or b, seed)
     ends = pooled(less, records), pooled(more, records)
-    return {
-        "sources": sources,
-        "pooled": _difference(ends[0], ends[1], seed) if ends[0] and ends[1] else None,
-    }
+    return Int8Loss(
+        sources=sources,
+        pooled=_difference(ends[0], ends[1], seed) if ends[0] and ends[1] else None,
+    )
 
 
-def _difference(
-    less: LabelledPredictions, more: LabelledPredictions, seed: int
-) -> dict[str, float]:
+def _difference(less: LabelledPredictions, more: LabelledPredictions, seed: int) -> Interval:
     said = less.predictions.said, more.predictions.said
     return paired_difference(*said, less.labels, list(less.groups), seed)
 
@@ -103,16 +102,16 @@ def time_in_turns(
     return taken
 
 
-def chips_per_second(taken: Floats, seed: int = 0) -> dict[str, float]:
+def chips_per_second(taken: Floats, seed: int = 0) -> Interval:
     """Chips per second of batches that took these seconds (R,); the interval resamples batches."""
     drawn = drawn_one_by_one(len(taken), seed)
-    return interval(BATCH * len(taken) / taken.sum(), BATCH * len(taken) / (drawn @ taken))
+    return Interval.of(BATCH * len(taken) / taken.sum(), BATCH * len(taken) / (drawn @ taken))
 
 
-def times_as_fast(slow: Floats, fast: Floats, seed: int = 0) -> dict[str, float]:
+def times_as_fast(slow: Floats, fast: Floats, seed: int = 0) -> Interval:
     """Seconds (R,) of one file over those of another in the same turns, which are resampled."""
     drawn = drawn_one_by_one(len(slow), seed)
-    return interval(slow.sum() / fast.sum(), (drawn @ slow) / (drawn @ fast))
+    return Interval.of(slow.sum() / fast.sum(), (drawn @ slow) / (drawn @ fast))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +159,7 @@ def compare_int8(fp32: Path, int8: Path, dataset: Dataset) -> Comparison:
         rows[f"macro-F1, validation, {name}"] = f1
     rows["in distribution, validation"] = [float(said.in_distribution.mean()) for said in held_out]
     rows[f"chips/s, batches of {BATCH}, {THREADS} threads"] = [
-        chips_per_second(t)["value"] for t in taken
+        chips_per_second(t).value for t in taken
     ]
     difference = np.abs(before.probabilities - after.probabilities)
     return Comparison(
@@ -168,5 +167,5 @@ def compare_int8(fp32: Path, int8: Path, dataset: Dataset) -> Comparison:
         agreement=float((before.predicted == after.predicted).mean()),
         mean=float(difference.mean()),
         largest=float(difference.max()),
-        faster=times_as_fast(*taken)["value"],
+        faster=times_as_fast(*taken).value,
     )

@@ -73,7 +73,7 @@ class _Layer:
         ]
 
     def _shifted(self, chips: str, zero: str, tensors: dict[str, TensorProto]) -> list[NodeProto]:
-        """Padding, then one cut a tap, in the order of the kernel."""
+        """Padding, then one slice per element of the kernel, in its order."""
         height, width = self.kernel.shape[2:]
         top, left, bottom, right = self.pads
         context = np.array([0, 0, top, left, 0, 0, bottom, right])

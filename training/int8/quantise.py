@@ -23,10 +23,11 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from shipchip.atomic import write_bytes
 from shipchip.card import CARD_KEY, ModelCard
 from shipchip.classifier import ShipClassifier
-from training.atomic import unfinished_path
 from training.card.record import MEASURED
+from training.card.schema import Quantisation
 from training.data.dataset import Dataset
 from training.data.store import PreparedChips
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
@@ -84,15 +85,13 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
     lay_out_convolutions(proto.graph)
     helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
     onnx.checker.check_model(proto, full_check=True)
-    temporary = unfinished_path(out)
-    temporary.write_bytes(proto.SerializeToString())
-    temporary.replace(out)
+    write_bytes(out, proto.SerializeToString())
 
 
 def calibration_chips(
     train: PreparedChips, most: int = CHIPS, seed: int = 0
 ) -> NDArray[np.float32]:
-    """At most `most` chips (N, 1, S, S), drawn without repeats, sources and classes alike.
+    """At most `most` chips (N, 1, S, S), drawn without repeats, balanced over source and class.
 
     Each class of a source gives at least one chip, and all of them if it has fewer than its share.
     """
@@ -161,20 +160,20 @@ def _read_unrounded(graph: onnx.GraphProto, body: set[str]) -> None:
 
 def _card(ships: ShipClassifier, chips: int) -> ModelCard:
     card = ships.card
-    record = {
-        "method": METHOD,
-        "chips": chips,
-        "calibration": CALIBRATION.name.lower(),
-        "onnxruntime": onnxruntime.__version__,
-        "of": ships.sha256,
-        "trust": "fitted on the fp32 file's answers",
-    }
+    record = Quantisation(
+        method=METHOD,
+        chips=chips,
+        calibration=CALIBRATION.name.lower(),
+        onnxruntime=onnxruntime.__version__,
+        of=ships.sha256,
+        trust="fitted on the fp32 file's answers",
+    )
     build = "." if "+" in card.version else "+"
     return card.model_copy(
         update={
             "version": f"{card.version}{build}int8",
             "metrics": {},
-            "training": card.training | {"quantisation": record},
+            "training": card.training | {"quantisation": record.plain()},
         }
     )
 
@@ -225,6 +224,10 @@ def _measure(
     ships = ShipClassifier(int8, device="cpu", threads=THREADS)
     metrics = measure_file(ships, dataset.test, others, seed)
     training = ships.card.training
-    record = training["quantisation"] | {"metrics": MEASURED}
-    changes = {"metrics": metrics, "training": training | {"quantisation": record}}
+    record = Quantisation.model_validate(training["quantisation"])
+    record = record.model_copy(update={"metrics": MEASURED})
+    changes = {
+        "metrics": metrics.plain(),
+        "training": training | {"quantisation": record.plain()},
+    }
     write_card(ships.card.model_copy(update=changes), int8)

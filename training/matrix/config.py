@@ -1,7 +1,9 @@
 """The config of a matrix: the paper's models, data sets and protocols, and the sweeps."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,7 +18,6 @@ from training.config import (
     StageConfig,
     check_size,
 )
-from training.matrix.results import Cell
 
 # Named as in the published table; `MatrixConfig.model_of` says which network each one is.
 PaperModel = Literal["cnn", "resnet50", "vgg16", "resnet50-pretrained", "vgg16-pretrained"]
@@ -36,11 +37,43 @@ PAPER_SETS: dict[str, tuple[str, ...]] = {
 }
 
 
+T = TypeVar("T")
+
+
 class Variant(Frozen):
     """What one row of a sweep changes; None leaves the matrix's own."""
 
     imbalance: ImbalanceConfig | None = None
     fine_tune: StageConfig | None = None
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One training of the matrix.
+
+    variant  "default", or what a sweep changes ("focal", ...)
+    model    a name of published_scores.csv: cnn, resnet50, vgg16, resnet50-pretrained, ...
+    seed     of weights, batches and augmentation; the split does not depend on it
+    path     base set, then the sets of the fine-tunings: ("fusar", "opensarship", "mix").
+             Of length 2 it is the paper's independent protocol, of length 3 the sequential one
+    """
+
+    variant: str
+    model: str
+    seed: int
+    path: tuple[str, ...]
+
+    @property
+    def parent(self) -> "Cell | None":
+        """The cell whose weights this one starts from; None for a base training."""
+        if len(self.path) == 1:
+            return None
+        return Cell(self.variant, self.model, self.seed, self.path[:-1])
+
+    @property
+    def place(self) -> str:
+        """Its folder below the run's `cells`, with forward slashes."""
+        return f"{self.variant}/{self.model}/seed-{self.seed}/{'.'.join(self.path)}"
 
 
 class MatrixConfig(Frozen):
@@ -69,7 +102,7 @@ class MatrixConfig(Frozen):
 
     @field_validator("sets", "variants")
     @classmethod
-    def _names_are_folders(cls, named: dict[str, Any]) -> dict[str, Any]:
+    def _names_are_folders(cls, named: dict[str, T]) -> dict[str, T]:
         for name in named:
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"such a name is letters, digits, - and _, found {name!r}")
@@ -95,7 +128,7 @@ class MatrixConfig(Frozen):
     def _nothing_twice(self) -> "MatrixConfig":
         for what, values in (("models", self.models), ("seeds", self.seeds)):
             if len(set(values)) != len(values):
-                raise ValueError(f"{what} stand twice in {values}")
+                raise ValueError(f"{what} are repeated in {values}")
         return self
 
     def paths(self) -> list[tuple[str, ...]]:
@@ -180,7 +213,7 @@ def with_sweep(config: MatrixConfig, sweep: str) -> MatrixConfig:
     return config.model_copy(update={"variants": variants})
 
 
-def with_cells(config: MatrixConfig, models: list[str], seeds: list[int]) -> MatrixConfig:
+def with_cells(config: MatrixConfig, models: Sequence[str], seeds: Sequence[int]) -> MatrixConfig:
     """The config with these models and seeds beside its own, each once and in their usual order."""
     wanted, numbers = {*config.models, *models}, {*config.seeds, *seeds}
     both = {"models": [m for m in MODELS if m in wanted], "seeds": sorted(numbers)}

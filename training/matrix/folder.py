@@ -1,27 +1,129 @@
-"""The folder of a matrix, and what is checked before hours are spent on it."""
+"""The folder of a matrix: what it holds, and what is checked before hours are spent on it.
+
+A cell's file is written atomically and marks it as finished: a run that resumes skips it.
+"""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
 from rich.console import Console
 
 from shipchip.atomic import write_text
+from training.card.schema import JsonRecord
 from training.data import splits
 from training.data.record import CLASSES
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
 from training.fit.processes import ALONE, Team
-from training.fit.progress import OnEpoch
+from training.fit.progress import Epoch, OnEpoch
 from training.fit.stage import source_matches
 from training.identity import Maker, accepted_makers, identity, made_by
-from training.matrix.config import MatrixConfig, is_pretrained, with_cells
-from training.matrix.results import Cell
+from training.matrix.config import Cell, MatrixConfig, PaperModel, is_pretrained, with_cells
 from training.network.weights import Weights, read_weights
 from training.pretrain import check_unseen
 from training.retrain import initial_network
+
+CELL_SCHEMA = "shipchip.cell/1"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """The result of a finished cell.
+
+    logits          float32 (N, K), of every chip of the test side in the order of TestChips
+    temperature     fitted on the validation side of the cell's last set
+    history         the epochs of its last stage; `chosen` is the index of the one kept
+    weights_sha256  of the tensors it ended with
+    """
+
+    cell: Cell
+    logits: NDArray[np.float32]
+    temperature: float
+    history: tuple[Epoch, ...]
+    chosen: int
+    seconds: float
+    weights_sha256: str
+    commit: str
+
+
+@dataclass(frozen=True, eq=False)
+class TestChips:
+    """The chips that every cell was tested on.
+
+    inputs    float32 (N, 1, S, S), prepared: decibels above clutter over the InputSpec's scale
+    labels    int64 (N,), index into classes
+    groups, sources, keys   of each chip
+    sets      name of a data set -> bool (N,): its chips; "mix" is all of them
+    """
+
+    __test__ = False  # pytest takes the name for a test
+
+    inputs: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    groups: tuple[str, ...]
+    sources: tuple[str, ...]
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    sets: Mapping[str, NDArray[np.bool_]]
+
+
+class MatrixRecord(JsonRecord):
+    """What was run, on what data, by which code and machine.
+
+    split       source -> class -> side -> chips
+    pretrained  what the models named "-pretrained" start from
+    """
+
+    matrix: MatrixConfig
+    split: dict[str, dict[str, dict[str, int]]]
+    manifest_sha256: str
+    pretrained: str
+    git_commit: str
+    machine: str
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixResults:
+    """All finished cells of a matrix, for the report."""
+
+    record: MatrixRecord
+    test: TestChips
+    cells: tuple[CellResult, ...]
+
+
+def write_cell(result: CellResult, path: Path) -> None:
+    """Write one cell's file atomically."""
+    content = asdict(result) | {
+        "schema": CELL_SCHEMA,
+        "logits": result.logits.astype(float).tolist(),
+    }
+    write_text(path, json.dumps(content))
+
+
+def read_cell(path: Path) -> CellResult:
+    """One cell's file. Raises DataInvalid if it is not one of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataInvalid(f"{path} is not JSON ({error}); delete it to run it again") from error
+    schema = content.pop("schema", None)
+    if schema != CELL_SCHEMA:
+        raise DataInvalid(
+            f"{path} has schema {schema!r}, expected {CELL_SCHEMA!r}: a matrix of another version; "
+            "name another --out"
+        )
+    cell = content.pop("cell")
+    return CellResult(
+        cell=Cell(cell["variant"], cell["model"], cell["seed"], tuple(cell["path"])),
+        logits=np.array(content.pop("logits"), dtype=np.float32),
+        history=tuple(Epoch(**epoch) for epoch in content.pop("history")),
+        **content,
+    )
 
 
 @dataclass(frozen=True)
@@ -77,6 +179,20 @@ def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) ->
     return starts
 
 
+class _Claim(JsonRecord):
+    """matrix.json: which matrix a folder belongs to.
+
+    identity  of config and data
+    weights   model -> sha256 of what it starts from
+    """
+
+    identity: str
+    weights: dict[str, str]
+    made_by: tuple[Maker, ...]
+    models: tuple[PaperModel, ...]
+    seeds: tuple[int, ...]
+
+
 def claim_folder(
     config: MatrixConfig, items: list[Item], place: MatrixFolder, starts: Mapping[str, Weights]
 ) -> MatrixConfig:
@@ -93,36 +209,33 @@ def claim_folder(
     makers: list[Maker] = []
     if path.exists():
         found = _read_claim(path)
-        weights = found["weights"] | weights
-        if found["identity"] != claim or not found["weights"].items() <= weights.items():
+        weights = found.weights | weights
+        if found.identity != claim or not found.weights.items() <= weights.items():
             raise ConfigInvalid(
                 f"{place.folder} holds a matrix of another config, data or weights; name another "
                 "--out, or delete it"
             )
-        makers = found["made_by"]
-        config = with_cells(config, found["models"], found["seeds"])
+        makers = list(found.made_by)
+        config = with_cells(config, found.models, found.seeds)
     makers = accepted_makers(makers, made_by(place.team), place.folder, place.accept)
-    content = {
-        "identity": claim,
-        "weights": weights,
-        "made_by": makers,
-        "models": config.models,
-        "seeds": config.seeds,
-    }
-    write_text(path, json.dumps(content, indent=2))
+    written = _Claim(
+        identity=claim,
+        weights=weights,
+        made_by=tuple(makers),
+        models=config.models,
+        seeds=config.seeds,
+    )
+    write_text(path, json.dumps(written.plain(), indent=2))
     write_text(place.folder / "manifest.jsonl", splits.manifest(items))
     write_text(place.folder / "config.json", config.model_dump_json(indent=2))
     return config
 
 
-def _read_claim(path: Path) -> dict[str, Any]:
+def _read_claim(path: Path) -> _Claim:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigInvalid(f"{path} is not JSON ({error}); name another --out") from error
-    expected = {"identity", "weights", "made_by", "models", "seeds"}
-    if not isinstance(found, dict) or not expected <= set(found):
+        return _Claim.model_validate_json(path.read_bytes())
+    except ValidationError as error:
         raise ConfigInvalid(
-            f"{path} is not of a matrix that this version goes on with; name another --out"
-        )
-    return found
+            f"{path} is not of a matrix that this version continues "
+            f"({error.errors()[0]['msg']}); name another --out"
+        ) from error

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.atomic import write_tensors
 from training.config import RunConfig
 from training.data import splits
 from training.data.dataset import Dataset
@@ -25,22 +24,25 @@ from training.data.splits import Item
 from training.evaluation.final_test import final_chips, final_logits
 from training.evaluation.trust import fit_temperature
 from training.fit.checkpoint import Checkpoint
-from training.fit.epoch import predict
-from training.fit.frozen_head import Bank, compute_bank
+from training.fit.epoch import Bank, compute_bank, predict
 from training.fit.progress import EpochProgress
 from training.fit.stage import StageContext, StageResult, matches, run_stage
 from training.identity import locked, machine, made_by, weights_sha256
-from training.matrix.config import MatrixConfig
-from training.matrix.folder import MatrixFolder, check_sets, claim_folder, read_starts
-from training.matrix.results import (
-    Cell,
+from training.matrix.config import Cell, MatrixConfig
+from training.matrix.folder import (
     CellResult,
+    MatrixFolder,
+    MatrixRecord,
     MatrixResults,
     TestChips,
+    check_sets,
+    claim_folder,
     read_cell,
+    read_starts,
     write_cell,
 )
 from training.network.models import ChipNet, build, copy_state
+from training.network.weight_files import write_tensors
 from training.network.weights import Weights
 from training.retrain import initial_network
 
@@ -62,14 +64,14 @@ def run_matrix(
         _run_cells(config, dataset, place, starts)
         place.team.agree(lambda: True)  # no process unlocks the folder before all are done
     return MatrixResults(
-        config={
-            "matrix": everything.model_dump(mode="json"),
-            "split": splits.counts(items),
-            "manifest_sha256": splits.manifest_sha256(items),
-            "pretrained": place.pretrained,
-            "git_commit": made_by(place.team)["code"],
-            "machine": machine(),
-        },
+        record=MatrixRecord(
+            matrix=everything,
+            split=splits.counts(items),
+            manifest_sha256=splits.manifest_sha256(items),
+            pretrained=place.pretrained,
+            git_commit=made_by(place.team)["code"],
+            machine=machine(),
+        ),
         test=_test_side(config, dataset),
         cells=tuple(
             read_cell(place.result(cell))
@@ -106,7 +108,7 @@ class _Group:
     banks: dict[int, Bank] = field(default_factory=dict)
 
     def run(self, cells: list[Cell], todo: set[Cell]) -> None:
-        """Run those of `cells` that are to do, in order, then delete the weights in between."""
+        """Run the cells in `todo`, in order, then delete the weights in between."""
         team = self.place.team
         todo = team.agree(lambda: self._with_parents(todo & set(cells)))
         for cell in cells:
@@ -162,7 +164,7 @@ class _Group:
         )
 
     def _start(self, cell: Cell, config: RunConfig) -> ChipNet:
-        """The network as its parent left it; a base training's, untrained or pre-trained."""
+        """The network with its parent's weights; for a base training, its first ones."""
         model = initial_network(config, self.starts.get(cell.model))
         if cell.parent:
             model.load_state_dict(load_file(self._weights(cell.parent)))
@@ -190,7 +192,7 @@ class _Group:
         return result, fit_temperature(logits, validation.labels)
 
     def _bank(self, model: ChipNet, config: RunConfig) -> Bank:
-        """Features of all chips, once for each number of views: every head of this group stands on
+        """Features of all chips, once for each number of views: every head of this group uses
         the base's features."""
         (stage,) = config.stages
         if stage.views not in self.banks:

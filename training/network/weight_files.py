@@ -1,4 +1,4 @@
-"""Reads a file of weights: its tensors by name, for all common layouts of checkpoints.
+"""Reads and writes files of weights: tensors by name, for all common layouts of checkpoints.
 
 Files are read as safetensors, or by torch.load with weights_only=True, so nothing that could run
 code is unpickled.
@@ -16,8 +16,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
 
+from shipchip.atomic import replacing
 from training.errors import WeightsInvalid
 
 # What torch and safetensors raise on files that are cut, empty or something else.
@@ -98,3 +100,12 @@ def _unwrapped(name: str) -> str:
         if name.startswith(wrapper):
             return _unwrapped(name.removeprefix(wrapper))
     return name
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, each in contiguous order, atomically."""
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, dict(metadata or {}))

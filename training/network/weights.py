@@ -4,18 +4,18 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from shipchip.card import InputSpec
-from training.atomic import write_tensors
+from shipchip.card import Frozen, InputSpec
+from training.card.schema import FeaturesRecord
 from training.config import ModelConfig, RunConfig
 from training.errors import WeightsInvalid, WeightsMissing
 from training.network import imagenet
 from training.network.models import ChipNet, copy_state
-from training.network.weight_files import WeightFile, read_weight_file
+from training.network.weight_files import WeightFile, read_weight_file, write_tensors
 
 FORMAT = "shipchip.weights/2"
 _FIRST = "features.0.weight"
@@ -37,7 +37,7 @@ class Weights:
     path: Path
     sha256: str
     tensors: Mapping[str, Tensor]
-    record: Mapping[str, Any]
+    record: FeaturesRecord
     learnt_on: frozenset[str] = frozenset()
 
     @property
@@ -112,7 +112,7 @@ def load_features(model: ChipNet, weights: Weights) -> None:
 
 
 def save_features(
-    model: ChipNet, path: Path, record: Mapping[str, Any], spec: InputSpec, chips: Collection[str]
+    model: ChipNet, path: Path, record: FeaturesRecord, spec: InputSpec, chips: Collection[str]
 ) -> None:
     """Write the features of `model` as safetensors, with what is checked when they are read.
 
@@ -121,29 +121,43 @@ def save_features(
     chips   sha256 of the chips they were learnt from
     """
     state = {n: v for n, v in copy_state(model).items() if not n.startswith("head.")}
-    metadata = {"record": record, "input": _input(spec), "chips": sorted(chips)}
+    metadata = {"record": record.plain(), "input": _input(spec), "chips": sorted(chips)}
     texts = {name: json.dumps(value) for name, value in metadata.items()}
     write_tensors(path, state, {"format": FORMAT} | texts)
 
 
-def read_features_record(path: Path) -> dict[str, Any]:
+def read_features_record(path: Path) -> FeaturesRecord:
     """The record that save_features wrote. Raises WeightsInvalid if the file is not ours."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise WeightsInvalid(f"{path} is no safetensors file ({error}); delete it") from error
-    record: dict[str, Any] = _metadata(metadata, path)["record"]
-    return record
+    return _metadata(metadata, path).record
 
 
-def _metadata(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+class _Metadata(Frozen):
+    """What save_features writes beside the tensors: their record, and what is checked."""
+
+    record: FeaturesRecord
+    input: dict[str, int | float]
+    chips: tuple[str, ...]
+
+
+def _metadata(metadata: Mapping[str, str], path: Path) -> _Metadata:
     if metadata.get("format") != FORMAT:
         raise WeightsInvalid(
             f"{path} has format {metadata.get('format')!r}, expected {FORMAT!r}; delete it, and "
             "pretrain again"
         )
-    return {name: json.loads(text) for name, text in metadata.items() if name != "format"}
+    content = {name: json.loads(text) for name, text in metadata.items() if name != "format"}
+    try:
+        return _Metadata.model_validate(content)
+    except ValidationError as error:
+        raise WeightsInvalid(
+            f"{path} is not described as expected ({error.errors()[0]['msg']} at "
+            f"{error.errors()[0]['loc']}); delete it, and pretrain again"
+        ) from error
 
 
 def _input(spec: InputSpec) -> dict[str, float]:
@@ -154,23 +168,23 @@ def _input(spec: InputSpec) -> dict[str, float]:
 def _sar(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:
     """Features that save_features wrote."""
     written, wanted = _metadata(file.metadata, file.path), _input(config.input)
-    unlike = [name for name, value in wanted.items() if written["input"].get(name) != value]
+    unlike = [name for name, value in wanted.items() if written.input.get(name) != value]
     if unlike:
         found, expected = (
             ", ".join(f"{name} {values.get(name)}" for name in unlike)
-            for values in (written["input"], wanted)
+            for values in (written.input, wanted)
         )
         raise WeightsInvalid(
             f"{file.path} was learnt on another input: {found}, expected {expected}; delete it and "
             "pretrain again with this config, or name another --weights-dir"
         )
-    record = written["record"] | {"sha256": file.sha256}
-    return Weights(file.path, file.sha256, tensors, record, frozenset(written["chips"]))
+    record = written.record.model_copy(update={"sha256": file.sha256})
+    return Weights(file.path, file.sha256, tensors, record, frozenset(written.chips))
 
 
 def _foreign(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:
     """Features of any other file; a colour network's first layer is folded for chips."""
-    record: dict[str, Any] = {"source": file.path.name}
+    record = FeaturesRecord(source=file.path.name, sha256=file.sha256)
     first = tensors.get(_FIRST)
     if first is None or first.ndim != 4:
         raise WeightsInvalid(
@@ -187,13 +201,14 @@ def _foreign(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) ->
                 f"normalised; name it as one of {', '.join(known)}, if its input was like theirs"
             )
         tensors[_FIRST] = imagenet.fold(first, published, config.input)
-        record = {
-            "source": "imagenet",
-            "weights": str(published.weights),
-            "origin": published.origin,
-            "file": file.path.name,
-        }
-    return Weights(file.path, file.sha256, tensors, record | {"sha256": file.sha256})
+        record = FeaturesRecord(
+            source="imagenet",
+            weights=str(published.weights),
+            origin=published.origin,
+            file=file.path.name,
+            sha256=file.sha256,
+        )
+    return Weights(file.path, file.sha256, tensors, record)
 
 
 def _our_name(name: str) -> str:

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from shipchip.atomic import write_text
-from training.matrix.report.comparison import comparison_section
+from training.matrix.folder import MatrixResults
+from training.matrix.report.comparison import PublishedScores, comparison_section
 from training.matrix.report.confidence import calibration, mistakes
 from training.matrix.report.document import Section, html, markdown, report_pictures
 from training.matrix.report.effects import fine_tuning, merging, sweeps
 from training.matrix.report.overview import confusions_and_curves, overview
-from training.matrix.report.published import PublishedScores
 from training.matrix.report.scores import MatrixScores
-from training.matrix.results import MatrixResults
 
 __all__ = ["matrix_sections", "write_matrix_report"]
 

@@ -1,10 +1,16 @@
-"""The matrix beside the published figures: every path on every test set, with marks."""
+"""The matrix beside the published figures of Awais and Reggiannini: every path on every test set.
 
+`published_scores.csv` holds one row per model, base set, set of the fine-tuning (empty: none) and
+test set. Its test sets have all three classes and share ships with training.
+"""
+
+import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+from training.card.schema import Score
 from training.evaluation.tables import interval_text, listed
 from training.matrix.report.document import (
     Block,
@@ -16,26 +22,94 @@ from training.matrix.report.document import (
     TableCell,
     path_name,
 )
-from training.matrix.report.published import PublishedRow, PublishedScores
 from training.matrix.report.scores import UNION, Line, MatrixScores
 
-HIGHER = Mark("▲", "higher than published, whose value the interval holds", "good")
+_FILE = Path(__file__).with_name("published_scores.csv")
+_RECALL = "recall_"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One published row; `recalls` by class name, in the class order of the table."""
+
+    accuracy: float
+    weighted_f1: float
+    macro_f1: float
+    balanced_accuracy: float
+    recalls: Mapping[str, float]
+
+    @property
+    def one_class(self) -> bool:
+        """Whether it is the score of a model that always answers Cargo."""
+        first, *others = self.recalls.values()
+        return first == 1 and not any(others)
+
+    def mean_recall(self, classes: Sequence[str]) -> float:
+        """Balanced accuracy over some of its classes; KeyError for one that it lacks."""
+        return sum(self.recalls[name] for name in classes) / len(classes)
+
+
+class PublishedScores:
+    """All published rows, found by what was trained and tested."""
+
+    def __init__(self, file: Path = _FILE) -> None:
+        with file.open(encoding="utf-8", newline="") as lines:
+            self._rows = {
+                (row["model"], row["base"], row["finetune"], row["test"]): _published(row)
+                for row in csv.DictReader(lines)
+            }
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def sets(self) -> frozenset[str]:
+        """The names of its data sets."""
+        return frozenset(test for _, _, _, test in self._rows)
+
+    def find(self, model: str, path: Sequence[str], test: str) -> PublishedRow | None:
+        """The row of a path's base and last set; None if the paper has none.
+
+        The table does not say what came between, so ("fusar", "mix") and
+        ("fusar", "opensarship", "mix") have the same partner.
+        """
+        last = path[-1] if len(path) > 1 else ""
+        return self._rows.get((model, path[0], last, test))
+
+
+def _published(row: Mapping[str, str]) -> PublishedRow:
+    return PublishedRow(
+        accuracy=float(row["accuracy"]),
+        weighted_f1=float(row["weighted_f1"]),
+        macro_f1=float(row["macro_f1"]),
+        balanced_accuracy=float(row["balanced_accuracy"]),
+        recalls={
+            name.removeprefix(_RECALL).title(): float(value)
+            for name, value in row.items()
+            if name.startswith(_RECALL)
+        },
+    )
+
+
+HIGHER = Mark("▲", "higher than published, but the interval includes the published value", "good")
 CLEARLY = Mark("▲▲", "higher than published, and the interval lies above it", "good")
 BELOW = Mark("▼▼", "the interval lies below the published value", "bad")
-MAJORITY = Mark("=M", "no better than the majority class: the interval reaches its macro-F1", "bad")
+MAJORITY = Mark(
+    "=M", "no better than the majority class, whose macro-F1 the interval includes", "bad"
+)
 ONE_CLASS = Mark("P=M", "the published row is exactly “everything is one class”")
 
 _NOT_THE_SAME_CLASSES = (
     "Not the same classes: the test set “{name}” here has no {absent}, so its macro-F1 is over "
-    "{present}, where the published macro-F1 is over {all}; the two do not compare. The marks "
+    "{present}, but the published macro-F1 is over {all}, so the two cannot be compared. The marks "
     "against published there compare mean recall over {present}, which follows from the published "
     "recalls."
 )
 _NOT_THE_SAME_CHIPS = (
     "The published test sets are others: three-class, and a random split that leaves chips of "
     "ships that were trained on among the test chips. Ours holds no ship of training, which makes "
-    "it harder. Published rows tell no interval. They do not say what came between base and last "
-    "fine-tuning, so a sequential path is set beside the same row as the independent one."
+    "it harder. The paper gives no intervals. It does not say what came between base and last "
+    "fine-tuning, so a sequential path is compared with the same row as the independent one."
 )
 
 
@@ -43,42 +117,39 @@ _NOT_THE_SAME_CHIPS = (
 class Verdict:
     """How one line did on one test set; `published` is None if the paper has no such row."""
 
-    score: Mapping[str, Any]
+    score: Score
     published: PublishedRow | None
 
     @property
     def same_classes(self) -> bool:
         """Whether our macro-F1 and the published one are over the same classes."""
-        return self.published is not None and set(self.score["classes"]) == set(
-            self.published.recalls
-        )
+        return self.published is not None and set(self.score.classes) == set(self.published.recalls)
 
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Marks of our figure: against published, then against the majority class."""
-        macro = self.score["headline"]["macro_f1"]
-        majority = macro["low"] <= self.score["majority_macro_f1"]
+        majority = self.score.headline.macro_f1.low <= self.score.majority_macro_f1
         return (*self._against_published(), *((MAJORITY,) if majority else ()))
 
     def _against_published(self) -> tuple[Mark, ...]:
         if self.published is None:
             return ()
-        headline, classes = self.score["headline"], self.score["classes"]
+        headline, classes = self.score.headline, self.score.classes
         if self.same_classes:
-            ours, theirs = headline["macro_f1"], self.published.macro_f1
+            ours, theirs = headline.macro_f1, self.published.macro_f1
         elif set(classes) <= set(self.published.recalls):
-            ours, theirs = headline["balanced_accuracy"], self.published.mean_recall(classes)
+            ours, theirs = headline.balanced_accuracy, self.published.mean_recall(classes)
         else:
             return ()
-        if ours["low"] > theirs:
+        if ours.low > theirs:
             return (CLEARLY,)
-        if ours["value"] > theirs:
+        if ours.value > theirs:
             return (HIGHER,)
-        return (BELOW,) if ours["high"] < theirs else ()
+        return (BELOW,) if ours.high < theirs else ()
 
 
 def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
-    """Counts of the marks, then a table a model: paths by test sets."""
+    """Counts of the marks, then one table per model: paths by test sets."""
     known = _same_sets(answers, published)
     verdicts = {
         (line, name): Verdict(
@@ -108,7 +179,7 @@ def comparison_section(answers: MatrixScores, published: PublishedScores) -> Sec
 
 
 def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
-    """Whether sets of the same names are the same sets: a union is, where all its parts are."""
+    """Whether sets of equal names are the same sets; a union is if all its parts are."""
     ours = set(answers.results.test.sets)
     return ours == published.sets or ours < published.sets - {UNION}
 
@@ -125,8 +196,8 @@ def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> list[Block]:
                 Paragraph(
                     _NOT_THE_SAME_CLASSES.format(
                         name=name,
-                        absent=" and no ".join(held[0].score["absent"]),
-                        present=" and ".join(held[0].score["classes"]),
+                        absent=" and no ".join(held[0].score.absent),
+                        present=" and ".join(held[0].score.classes),
                         all=listed(list(held[0].published.recalls) if held[0].published else []),
                     )
                 )
@@ -185,15 +256,15 @@ def _model_table(answers: MatrixScores, model: str, verdicts: Verdicts, compared
 
 
 def _ours(verdict: Verdict) -> TableCell:
-    headline = verdict.score["headline"]
-    under = [f"weighted F1 {headline['weighted_f1']['value']:.2f}"]
+    headline = verdict.score.headline
+    under = [f"weighted F1 {headline.weighted_f1.value:.2f}"]
     if verdict.published is not None and not verdict.same_classes:
-        under.append(f"mean recall {interval_text(headline['balanced_accuracy'])}")
-    return TableCell(interval_text(headline["macro_f1"]), tuple(under), verdict.marks)
+        under.append(f"mean recall {interval_text(headline.balanced_accuracy)}")
+    return TableCell(interval_text(headline.macro_f1), tuple(under), verdict.marks)
 
 
 def _theirs(verdict: Verdict) -> TableCell:
-    row, classes = verdict.published, verdict.score["classes"]
+    row, classes = verdict.published, verdict.score.classes
     if row is None:
         return TableCell("-")
     under = [f"weighted F1 {row.weighted_f1:.2f}"]
@@ -208,6 +279,6 @@ def _majority_row(answers: MatrixScores, compared: bool) -> tuple[TableCell, ...
     line = next(iter(answers.lines))
     row = [TableCell("majority class alone")]
     for name in answers.sets:
-        row.append(TableCell(f"{answers.score(line, name)['majority_macro_f1']:.2f}"))
+        row.append(TableCell(f"{answers.score(line, name).majority_macro_f1:.2f}"))
         row += [TableCell("")] if compared else []
     return tuple(row)

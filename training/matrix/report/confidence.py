@@ -20,8 +20,8 @@ from training.plots import reliability_grid, sprite
 
 _HOW = (
     "Each training's temperature was fitted on the validation side of its last set (Guo et al. "
-    "2017); it changes no answer, only how sure it is. Dots grow with the answers they stand for; "
-    "below the diagonal a model is surer than it is right. The lines shown are those of the "
+    "2017); it changes the confidence of an answer, not the answer. Larger dots are more answers; "
+    "below the diagonal a model is overconfident. The lines shown are those of the "
     "confusion matrices."
 )
 
@@ -69,8 +69,8 @@ def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
             path_name(line.path),
             last,
             ", ".join(f"{value:.2f}" for value in temperatures),
-            interval_text(before["headline"]["ece"]),
-            interval_text(answers.score(line, last)["headline"]["ece"]),
+            interval_text(before.headline.ece),
+            interval_text(answers.score(line, last).headline.ece),
         )
         rows.append(tuple(TableCell(text) for text in texts))
     head = ("model", "path", "tested on", "temperatures", "ECE before", "ECE after")
@@ -85,7 +85,7 @@ def _over_all(answers: MatrixScores) -> str:
             labels = answers.labels(name)
             raw = answers.probs(line, name, calibrated=False)
             before.append(np.mean([expected_calibration_error(run, labels) for run in raw]))
-            after.append(answers.score(line, name)["headline"]["ece"]["value"])
+            after.append(answers.score(line, name).headline.ece.value)
     fell = int(np.sum(np.array(after) < np.array(before)))
     return (
         f"Over all {len(after)} cells of the matrix the median ECE is {np.median(before):.2f} "

@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from training.card.schema import Interval
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -21,7 +23,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class TableCell:
-    """One place of a table: a figure, marks beside it, and smaller lines below."""
+    """One cell of a table: a figure, marks beside it, and smaller lines below."""
 
     text: str
     under: tuple[str, ...] = ()
@@ -120,11 +122,11 @@ def path_name(path: Sequence[str]) -> str:
     return " → ".join(path)
 
 
-def difference(figure: Mapping[str, float] | None) -> TableCell:
-    """A signed difference with its interval and, where that leaves 0 out, a mark."""
+def difference(figure: Interval | None) -> TableCell:
+    """A signed difference with its interval, and a mark if the interval excludes 0."""
     if figure is None:
         return TableCell("-")
-    value, low, high = (_signed(figure[name]) for name in ("value", "low", "high"))
+    value, low, high = map(_signed, (figure.value, figure.low, figure.high))
     return TableCell(f"{value} ({low} to {high})", marks=direction(figure))
 
 
@@ -133,20 +135,20 @@ def _signed(value: float) -> str:
     return f"{round(value, 2) + 0:+.2f}"
 
 
-def direction(figure: Mapping[str, float]) -> tuple[Mark, ...]:
-    """RISES or FALLS where the interval leaves 0 out."""
-    if figure["low"] > 0:
+def direction(figure: Interval) -> tuple[Mark, ...]:
+    """RISES or FALLS if the interval excludes 0."""
+    if figure.low > 0:
         return (RISES,)
-    return (FALLS,) if figure["high"] < 0 else ()
+    return (FALLS,) if figure.high < 0 else ()
 
 
 def entries(*texts: str) -> tuple[TableCell, ...]:
-    """Plain places of a row."""
+    """Plain cells of a row."""
     return tuple(TableCell(text) for text in texts)
 
 
 def html(title: str, sections: Sequence[Section]) -> str:
-    """The page; whatever comes from data is escaped."""
+    """The page; text from data is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -1,8 +1,8 @@
 """What fine-tuning and merging change, and the variants of a sweep side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from training.evaluation.bars import Figure
+from training.card.schema import Interval
 from training.evaluation.tables import interval_text
 from training.matrix.report.document import (
     FALLS,
@@ -52,10 +52,10 @@ def fine_tuning(answers: MatrixScores) -> Section:
     }
     tables = [_step_table(answers, model, lines, found) for model, lines in steps.items()]
     known = [figure for figure in found.values() if figure is not None]
-    rises, falls = sum(f["low"] > 0 for f in known), sum(f["high"] < 0 for f in known)
+    rises, falls = sum(f.low > 0 for f in known), sum(f.high < 0 for f in known)
     summary = (
         f"Of {len(known)} steps and test sets, macro-F1 rose in {rises} and fell in {falls} with "
-        f"an interval that leaves 0 out; for the other {len(known) - rises - falls} it holds 0."
+        f"an interval that excludes 0; for the other {len(known) - rises - falls} it includes 0."
     )
     blocks: list[Block] = [Paragraph(_STEPS), Paragraph(summary), _step_figure(answers, found)]
     blocks += [Legend((RISES, FALLS)), *tables]
@@ -74,7 +74,7 @@ def _step_table(
     answers: MatrixScores,
     model: str,
     lines: list[Line],
-    found: Mapping[tuple[Line, str], Figure | None],
+    found: Mapping[tuple[Line, str], Interval | None],
 ) -> Table:
     rows = [
         (
@@ -89,7 +89,7 @@ def _step_table(
 
 
 def _step_figure(
-    answers: MatrixScores, found: Mapping[tuple[Line, str], Figure | None]
+    answers: MatrixScores, found: Mapping[tuple[Line, str], Interval | None]
 ) -> ReportPicture:
     lines = {line for line, _ in found}
     paths = [line.path for line in answers.lines if line in lines]
@@ -122,7 +122,7 @@ def merging(answers: MatrixScores) -> Section:
             part = Line(answers.main, model, (name,))
             if whole not in answers.lines or part not in answers.lines:
                 continue
-            for label in answers.score(part, name)["classes"]:
+            for label in answers.score(part, name).classes:
                 of_class = classes.index(label)
                 rows.append(
                     (
@@ -140,11 +140,11 @@ def merging(answers: MatrixScores) -> Section:
 
 
 def _f1(answers: MatrixScores, line: Line, test_set: str, label: str) -> str:
-    return interval_text(answers.score(line, test_set)["by_class_intervals"][label]["f1"])
+    return interval_text(answers.score(line, test_set).by_class_intervals[label].f1)
 
 
 def sweeps(answers: MatrixScores) -> Section:
-    """A table a test set: macro-F1, balanced accuracy and recalls of each variant."""
+    """One table per test set: macro-F1, balanced accuracy and recalls of each variant."""
     if len(answers.variants) < 2:
         note = Paragraph(f"One variant only, “{answers.main}”: nothing was swept.")
         return Section("sweeps", "Sweeps", (note,))
@@ -158,8 +158,8 @@ def sweeps(answers: MatrixScores) -> Section:
 
 
 def _sweep_table(answers: MatrixScores, test_set: str) -> Table:
-    present = answers.score(next(iter(answers.lines)), test_set)["classes"]
-    # Variants of one model and path stand below each other, to be compared.
+    present = answers.score(next(iter(answers.lines)), test_set).classes
+    # Variants of one model and path are next to each other, so that they can be compared.
     ordered = sorted(answers.lines, key=lambda line: _sweep_order(answers, line))
     recalls = (f"recall of {label}" for label in present)
     head = ("model", "path", "variant", "macro-F1", "balanced accuracy", *recalls)
@@ -180,11 +180,11 @@ def _sweep_order(answers: MatrixScores, line: Line) -> tuple[int, int, int]:
 
 
 def _sweep_row(
-    answers: MatrixScores, line: Line, test_set: str, present: list[str]
+    answers: MatrixScores, line: Line, test_set: str, present: Sequence[str]
 ) -> tuple[TableCell, ...]:
     score = answers.score(line, test_set)
-    figures = [score["headline"][name] for name in ("macro_f1", "balanced_accuracy")]
-    figures += [score["by_class_intervals"][label]["recall"] for label in present]
+    figures = [score.headline.macro_f1, score.headline.balanced_accuracy]
+    figures += [score.by_class_intervals[label].recall for label in present]
     against = line._replace(variant=answers.main)
     last = (
         TableCell("")

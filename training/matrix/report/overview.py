@@ -27,33 +27,34 @@ from training.plots import Confusion, Curve, confusion_grid, curve_grid
 _HOW_TO_READ = (
     "A path such as “fusar → opensarship → mix” is a base training on the first set and "
     "fine-tunings on the next. Of length 1 or 2 it is the independent protocol (each fine-tuning "
-    "goes on from the base), of length 3 the sequential one. Every path is tested on every test "
+    "continues from the base), of length 3 the sequential one. Every path is tested on every test "
     "set, once.",
     "A figure is the mean over seeds; the brackets are a 95 % bootstrap interval for which ships "
     "and seeds were resampled together, because chips of one ship are not independent. Few seeds "
     "show too little of their own spread. No correction is made for the number of comparisons: "
-    "of twenty intervals that truly hold 0, one leaves it out by chance.",
+    "of twenty intervals for a true difference of 0, one excludes 0 by chance.",
     "Metrics are over the classes that a test set has. Nothing was chosen by the test side: where "
     "the report picks a path, it is the one of least validation loss.",
 )
 _POOLED = (
-    "“{union}” pools the other sets. Where a class stands in one of them only, a model that "
-    "recognises the sensor has half the answer: read the parts before the pool."
+    "“{union}” pools the other sets. If only one of them has a class, a model can guess it "
+    "from the sensor: read the parts before the pool."
 )
 
 
 def overview(answers: MatrixScores) -> Section:
     """Models, sets, seeds, the split, what is missing, how to read it all; the config, folded."""
-    config = answers.results.config
-    blocks: list[Block] = [_run_table(answers)]
-    if counts := config.get("split"):
-        blocks.append(_split_table(counts))
-    blocks.append(_test_table(answers))
+    record = answers.results.record
+    blocks: list[Block] = [
+        _run_table(answers),
+        _split_table(record.split),
+        _test_table(answers),
+    ]
     blocks += [Paragraph(text) for text in _HOW_TO_READ]
     if UNION in answers.sets and len(answers.sets) > 1:
         blocks.append(Paragraph(_POOLED.format(union=UNION)))
-    text = json.dumps(config, indent=2, ensure_ascii=False, default=str)
-    blocks.append(Verbatim("The whole config", text))
+    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    blocks.append(Verbatim("The complete config", text))
     return Section("run", "What was run", tuple(blocks))
 
 
@@ -61,8 +62,8 @@ _VGG16 = "vgg16 has batch normalisation; vgg16-pretrained has none, as it was pu
 
 
 def _run_table(answers: MatrixScores) -> Table:
-    config, cells = answers.results.config, answers.results.cells
-    commits = sorted({cell.commit for cell in cells} | {str(config.get("git_commit", ""))} - {""})
+    record, cells = answers.results.record, answers.results.cells
+    commits = sorted({cell.commit for cell in cells} | {record.git_commit})
     finished = sum(len(seeds) for seeds in answers.lines.values())
     hours = sum(cell.seconds for cell in cells) / 3600
     paths = dict.fromkeys(line.path for line in answers.lines)
@@ -74,10 +75,10 @@ def _run_table(answers: MatrixScores) -> Table:
         "variants": listed(answers.variants) if len(answers.variants) > 1 else "",
         "left out": listed(answers.left_out) or "nothing that the others have",
         "commit": listed(commits) + (" (several!)" if len(commits) > 1 else ""),
-        "manifest": str(config.get("manifest_sha256", "not told")),
-        "pretrained models": f"start from {config['pretrained']}" if "pretrained" in config else "",
+        "manifest": record.manifest_sha256,
+        "pretrained models": f"start from {record.pretrained}",
         "VGG16": _VGG16 if any(name.startswith("vgg16") for name in answers.models) else "",
-        "machine": str(config.get("machine", "not told")),
+        "machine": record.machine,
     }
     return Table("The run", ("", ""), tuple(entries(*row) for row in facts.items() if row[1]))
 
@@ -88,7 +89,7 @@ def _split_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table
         for source, classes in counts.items()
         for label, sides in classes.items()
     ]
-    title = "Chips by source, class and side; no ship stands on two sides"
+    title = "Chips by source, class and side; no ship is on two sides"
     return Table(title, ("source", "class", *SPLITS, "all"), tuple(rows))
 
 
@@ -105,12 +106,12 @@ def _test_table(answers: MatrixScores) -> Table:
 
 _WHICH = (
     "For each model and each data set: of the paths that end on that set, the one whose validation "
-    "loss there is least (mean over seeds), tested on that set. Losses on different sets do not "
-    "compare, so there is one choice a set."
+    "loss there is lowest (mean over seeds), tested on that set. Losses on different sets cannot "
+    "be compared, so there is one choice per set."
 )
 _CURVES = (
-    "Every path, base first, each fine-tuning from where the training it goes on from ends; in "
-    "truth it goes on from the epoch that validation chose. A colour is the set that the stage "
+    "Every path, base first. Each fine-tuning is drawn from the end of the training before it, but "
+    "continues from the epoch that validation chose. A colour is the set that the stage "
     "trains and is validated on, so colours do not compare with each other. Mean over seeds, the "
     "band from least to greatest. {more}"
 )
@@ -122,7 +123,7 @@ def confusions_and_curves(answers: MatrixScores) -> Section:
     panels = [
         Confusion(
             f"{line.model} on {line.path[-1]}\n{path_name(line.path)}",
-            np.array(answers.score(line, line.path[-1])["confusion"]),
+            np.array(answers.score(line, line.path[-1]).confusion),
             answers.results.test.classes,
         )
         for line in chosen_lines(answers)
@@ -167,7 +168,7 @@ def _loss(epoch: Epoch) -> float:
 def _tree(
     answers: MatrixScores, model: str, base: str, of_epoch: Callable[[Epoch], float]
 ) -> list[Curve]:
-    """Curves of all lines of one model and base, each after the epochs of what it goes on from."""
+    """Curves of all lines of one model and base, each after the epochs that it continues from."""
     lines = [line for line in answers.of_model(model) if line.path[0] == base]
     sets = list(dict.fromkeys(line.path[-1] for line in answers.lines))
     curves = []
@@ -186,7 +187,7 @@ def _tree(
 def _values(
     answers: MatrixScores, line: Line, of_epoch: Callable[[Epoch], float]
 ) -> NDArray[np.float64]:
-    """(R, E); where seeds were trained for different epochs, those that all have."""
+    """(R, E); if seeds were trained for different numbers of epochs, those that all have."""
     histories = [cell.history for cell in answers.lines[line].values()]
     epochs = min(len(history) for history in histories)
     return np.array([[of_epoch(epoch) for epoch in history[:epochs]] for history in histories])

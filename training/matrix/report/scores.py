@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.trust import probabilities
+from training.card.schema import Interval, Score
 from training.errors import DataInvalid
 from training.evaluation.metrics import paired_difference, scores
-from training.matrix.results import Cell, CellResult, MatrixResults
+from training.matrix.config import Cell
+from training.matrix.folder import CellResult, MatrixResults
 
 UNION = "mix"
 
@@ -40,12 +42,12 @@ class MatrixScores:
     sets: tuple[str, ...]
     seeds: tuple[int, ...]
     left_out: tuple[str, ...]
-    _scores: dict[tuple[Line, str], dict[str, Any]] = field(default_factory=dict)
+    _scores: dict[tuple[Line, str], Score] = field(default_factory=dict)
 
     @classmethod
     def of(cls, results: MatrixResults) -> "MatrixScores":
         """Sort a matrix; DataInvalid if a cell was not tested on this test side."""
-        config, test = results.config, results.test
+        recipe, test = results.record.matrix, results.test
         for cell in results.cells:
             if cell.logits.shape != (len(test.labels), len(test.classes)):
                 raise DataInvalid(
@@ -56,9 +58,8 @@ class MatrixScores:
         sound = [cell for cell in results.cells if np.isfinite(cell.logits).all()]
         if not sound:
             raise DataInvalid(f"none of {len(results.cells)} cells has answers to report on")
-        recipe = config.get("matrix", {})
-        variants = _ordered(recipe.get("variants", ()), (c.cell.variant for c in sound))
-        models = _ordered(recipe.get("models", ()), (c.cell.model for c in sound))
+        variants = _ordered(recipe.variants, (c.cell.variant for c in sound))
+        models = _ordered(recipe.models, (c.cell.model for c in sound))
         seeds = tuple(sorted({c.cell.seed for c in results.cells}))
         sets = tuple(s for s in test.sets if test.sets[s].any() and s != UNION)
         sets += (UNION,) if UNION in test.sets and test.sets[UNION].any() else ()
@@ -71,7 +72,7 @@ class MatrixScores:
 
     @property
     def main(self) -> str:
-        """The variant that the report is about; the others stand in the sweeps only."""
+        """The variant that the report is about; the others are in the sweeps only."""
         return self.variants[0]
 
     def of_model(self, model: str) -> list[Line]:
@@ -103,7 +104,7 @@ class MatrixScores:
             ]
         )
 
-    def score(self, line: Line, test_set: str) -> dict[str, Any]:
+    def score(self, line: Line, test_set: str) -> Score:
         """metrics.scores of a line on a test set, computed once."""
         key = line, test_set
         if key not in self._scores:
@@ -117,7 +118,7 @@ class MatrixScores:
 
     def difference(
         self, before: Line, after: Line, test_set: str, of_class: int | None = None
-    ) -> dict[str, float] | None:
+    ) -> Interval | None:
         """metrics.paired_difference over the seeds that both lines have; None without any."""
         if before not in self.lines or after not in self.lines:
             return None
@@ -135,7 +136,7 @@ class MatrixScores:
 
     def best(self, model: str, last: str) -> Line | None:
         """The model's line that ends on `last` and validated best there; the test side is not
-        asked."""
+        used."""
         ending = [line for line in self.of_model(model) if line.path[-1] == last]
         return min(ending, key=self.nll, default=None)
 
@@ -154,21 +155,21 @@ class _Order(NamedTuple):
 
 
 def _ordered(wanted: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
-    """What was found, in the order of the config where it names it."""
+    """What was found, in the order of the config as far as it names it."""
     seen = dict.fromkeys(found)
     return tuple(dict.fromkeys([*(name for name in wanted if name in seen), *seen]))
 
 
 def _missing(results: MatrixResults) -> Iterable[str]:
     """Cells that lack finite answers, of all variants, models, seeds and paths in the report."""
-    recipe, held = results.config.get("matrix", {}), {result.cell for result in results.cells}
+    recipe, held = results.record.matrix, {result.cell for result in results.cells}
     for result in results.cells:
         if not np.isfinite(result.logits).all():
             yield f"{result.cell.place} (its answers are not finite numbers)"
     everything = product(
-        _ordered((), [*recipe.get("variants", ()), *(cell.variant for cell in held)]),
-        _ordered((), [*recipe.get("models", ()), *(cell.model for cell in held)]),
-        sorted({*recipe.get("seeds", ()), *(cell.seed for cell in held)}),
+        _ordered((), [*recipe.variants, *(cell.variant for cell in held)]),
+        _ordered((), [*recipe.models, *(cell.model for cell in held)]),
+        sorted({*recipe.seeds, *(cell.seed for cell in held)}),
         sorted({cell.path for cell in held}),
     )
     for cell in (Cell(*parts) for parts in everything):

@@ -1,21 +1,24 @@
-"""Every figure stands beside its bar, and its verdict is that of the figure."""
+"""Every figure stands beside its target, and its verdict is that of the figure."""
 
 import numpy as np
 import pytest
 
 from tests.training.test_figures import marked, metrics, records, said
-from training.evaluation import bars
-from training.evaluation.calibration import calibration_floor
-from training.evaluation.figures import measure
+from training.card.schema import ModelFigures
+from training.evaluation import targets
+from training.evaluation.figures import calibration_floor, measure
 
 
-def rows_of(**changes: object) -> dict[str, bars.BarRow]:
-    return {row.what: row for row in bars.rows(metrics() | changes, 2**20)}
+def rows_of(**changes: object) -> dict[str, targets.TargetRow]:
+    return {
+        row.what: row
+        for row in targets.rows(ModelFigures.model_validate(metrics() | changes), 2**20)
+    }
 
 
-def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
+def test_every_target_has_a_row_whose_verdict_is_its_figures() -> None:
     rows = rows_of()
-    verdicts = {what: (row.bar.text(), row.verdict) for what, row in rows.items() if row.bar}
+    verdicts = {what: (row.target.text(), row.verdict) for what, row in rows.items() if row.target}
     assert verdicts == {
         "macro-F1, fusar": ("≥ 0.75", "met"),  # 0.78
         "balanced accuracy, fusar": ("≥ 0.75", "met"),  # 0.83
@@ -44,7 +47,7 @@ def test_every_bar_has_a_row_whose_verdict_is_its_figures() -> None:
 def test_coverage_by_ship_stands_beside_coverage_by_chip() -> None:
     ships = ["a", "a", "a", "b"]
     held = measure(marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0)
-    rows = {row.what: row for row in bars.rows(held, 1)}
+    rows = {row.what: row for row in targets.rows(held, 1)}
     by_chip, by_ship = rows["sets hold Cargo"], rows["sets hold Cargo, by ship"]
     assert (by_chip.value(), by_chip.note) == ("50.0%", "4 chips")
     assert (by_ship.value(), by_ship.note) == ("66.7%", "2 ships")  # (1/3 + 1) / 2
@@ -54,12 +57,16 @@ def test_a_card_without_coverage_by_ship_has_no_such_row() -> None:
     older = metrics()
     for share in older["sets"]["coverage"].values():
         del share["by_ship"]
-    assert not [row.what for row in bars.rows(older, 1) if "by ship" in row.what]
+    assert not [
+        row.what
+        for row in targets.rows(ModelFigures.model_validate(older), 1)
+        if "by ship" in row.what
+    ]
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.87, True), (0.95, True), (0.869, False), (1, False)])
-def test_limits_belong_to_a_bar(value: float, met: bool) -> None:
-    assert bars.COVERAGE.met(value) is met
+def test_limits_belong_to_a_target(value: float, met: bool) -> None:
+    assert targets.COVERAGE.met(value) is met
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
@@ -71,5 +78,5 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
 
 def test_three_classes_are_three() -> None:
     two = measure(marked(said([0, 2]), [0, 2]), records("fusar", "fusar"), None, 0)
-    rows = {row.what: row for row in bars.rows(two, 1)}
+    rows = {row.what: row for row in targets.rows(two, 1)}
     assert (rows["macro-F1, fusar"].verdict, rows["macro-F1, fusar"].note) == ("", "no Fishing")

@@ -8,9 +8,10 @@ What the stored samples mean, unless `quantity` says so:
     float, whole numbers only                    amplitude (digital numbers: OpenSARShip Patch)
     float TIFF with fractions                    sigma0, linear (OpenSARShip Patch_Cal, SNAP)
     float .npy with fractions                    amplitude
-    2 or 4 real planes with negative samples     (re, im) pairs: amplitude is |z|
+    2 or 4 real planes that look complex         (re, im) pairs: amplitude is |z|
 
-Two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (VH, VV).
+Names of bands and scales in the file come first: shipchip.decode.bands, docs/formats.md. Without
+names, two planes are (VH, VV), four are (HH, HV, VH, VV), four of (re, im) pairs are (VH, VV).
 """
 
 from dataclasses import dataclass

@@ -35,6 +35,7 @@ _FOREIGN_WORDS = frozenset((
     "shadow", "ratio", "coherence", "coh", "correlation", "lat", "lon", "latitude", "longitude",
     "alpha", "entropy", "anisotropy", "difference", "diff", "index", "degrees", "degree",
     "radians", "rad", "deg", "quality", "count", "date", "time",
+    "lia", "theta", "std", "stddev", "stdev", "variance", "var", "nesz", "noise", "log", "texture",
 ))
 # fmt: on
 _POWER_WORDS = frozenset({"sigma", "gamma", "beta", "intensity", "power", "nrcs"})

@@ -125,7 +125,9 @@ def _of_grid(
     nominal = None if unit is None else (float(rows * unit), float(columns * unit))
     crs = _crs(keys)
     if crs is None:
-        if nominal is None or keys.get(_PROJECTION) in _NOT_TRUE_TO_SCALE:
+        # A system that is named, but neither known to PROJ nor by its projection, may be Mercator.
+        unknown = _PROJECTED_CRS in keys and _PROJECTION not in keys
+        if nominal is None or unknown or keys.get(_PROJECTION) in _NOT_TRUE_TO_SCALE:
             return None
         return GroundPlace(nominal, None)
     to_degrees = _to_degrees(crs)

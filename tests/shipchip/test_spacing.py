@@ -61,8 +61,9 @@ def test_transformation_in_degrees_takes_its_own_latitude() -> None:
         geo_tags((1e-4, 1e-4), model=2, k2054=9101),  # radians
         geo_tags((10.0, 10.0), model=1)[:2],  # no key directory
         geo_tags((0.0, 0.0), model=1),
+        geo_tags((20.0, 20.0), model=1, k3072=32767),  # user-defined: it may be Mercator
     ],
-    ids=["none", "geocentric", "unit", "radians", "keyless", "zero"],
+    ids=["none", "geocentric", "unit", "radians", "keyless", "zero", "user-defined"],
 )
 def test_spacing_is_unknown_where_the_tags_do_not_tell_metres(tags: list) -> None:
     assert spacing(tags) is None

@@ -86,7 +86,21 @@ def test_a_polarisation_that_the_names_deny_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "foreign",
-    ["angle", "localIncidenceAngle", "VV_db", "VV dB", "VVdB", "Phase_VV", "VV/VH", "coh_VV"],
+    [
+        "angle",
+        "localIncidenceAngle",
+        "VV_db",
+        "VV dB",
+        "VVdB",
+        "Phase_VV",
+        "VV/VH",
+        "coh_VV",
+        "LIA",
+        "VV_stdDev",
+        "NESZ_VV",
+        "VV_noise",
+        "Sigma0_VV_log",
+    ],
 )
 @pytest.mark.parametrize("first", [True, False])
 def test_bands_that_are_no_backscatter_are_dropped(foreign: str, first: bool) -> None:

@@ -32,18 +32,44 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     is constant (decode refuses a chip only if all its planes are).
     """
     plane, highest = _plane(chip, spec)
-    if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
+    rows, columns = spacing_of(chip, spec)
+    if spec.clutter_window_m is not None:
+        clutter = window_clutter(plane, (rows, columns), spec.clutter_window_m)
+    elif chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
-    rows, columns = spacing_of(chip, spec)
-    canvas = _resample(plane, clutter, rows / spec.spacing_m, columns / spec.spacing_m, spec.size)
+    most = _MOST_POWER if spec.cap_db is None else 10 ** (spec.cap_db / 10)
+    zooms = rows / spec.spacing_m, columns / spec.spacing_m
+    canvas = _resample(plane, clutter, most, zooms, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
         decibels, spec.db_min, spec.db_max
     ).astype(np.float32)
     return scaled[None]
+
+
+def window_clutter(
+    plane: NDArray[np.float32], spacing_m: tuple[float, float], window_m: float
+) -> float:
+    """Mean power of the dimmest three quarters of the positive samples (1.0 if there are none) of
+    an amplitude plane (H, W) in a square of `window_m` metres around its centre.
+
+    Of equal samples at the three quarters only as many count as are needed: with all of them, the
+    mean of an 8-bit sea of two or three grey levels would jump when its gain changes.
+    """
+    seen = tuple(
+        slice(max(0, math.floor((side - kept) / 2)), math.ceil((side + kept) / 2))
+        for side, kept in zip(plane.shape, (window_m / m for m in spacing_m), strict=True)
+    )
+    samples = plane[seen]
+    samples = samples[samples > 0]
+    if samples.size == 0:
+        return 1.0
+    last = int(_CLUTTER_SHARE * (samples.size - 1))
+    dim = np.partition(samples, last)[: last + 1]
+    return float(np.square(dim, dtype=np.float64).mean())
 
 
 def clutter_power(power: NDArray[np.floating]) -> float:
@@ -99,20 +125,25 @@ def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
 
 
 def _resample(
-    plane: NDArray[np.float32], clutter: float, row_zoom: float, column_zoom: float, size: int
+    plane: NDArray[np.float32],
+    clutter: float,
+    most: float,
+    zooms: tuple[float, float],
+    size: int,
 ) -> NDArray[np.float64]:
-    """(size, size) of power over clutter around the centre of an amplitude plane.
+    """(size, size) of power over clutter, `most` at most, around the centre of an amplitude plane.
 
-    Zooms are output pixels per sample. A larger chip is cropped; a smaller one is padded with 1,
+    Zooms, of rows and columns, are output pixels per sample. A larger chip is cropped; a smaller one is padded with 1,
     the clutter level. Downsampling uses every sample (an antialiased triangle filter): that
     is multilooking, and it keeps the mean.
     """
+    row_zoom, column_zoom = zooms
     top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)
     left, right, out_columns = _span(plane.shape[1], column_zoom, size)
     # Samples beyond the reach of the filter are never read, so they are not computed.
     seen = _reach(top, bottom, row_zoom), _reach(left, right, column_zoom)
     relative = np.zeros(plane.shape, np.float32)
-    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, _MOST_POWER)
+    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, most)
     inside = Image.fromarray(relative).resize(
         (out_columns, out_rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )

@@ -3,7 +3,7 @@
 Training and serving call the same `prepare`, so both see the same numbers.
 
 Power (amplitude squared) is resampled to square ground pixels around the chip's centre, divided by
-the chip's own clutter power, converted to decibels, clipped and scaled. So 0 is sea clutter for any
+the clutter power of the chip or of a window in it, converted to decibels, clipped and scaled. So 0 is sea clutter for any
 sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
@@ -133,9 +133,9 @@ def _resample(
 ) -> NDArray[np.float64]:
     """(size, size) of power over clutter, `most` at most, around the centre of an amplitude plane.
 
-    Zooms, of rows and columns, are output pixels per sample. A larger chip is cropped; a smaller one is padded with 1,
-    the clutter level. Downsampling uses every sample (an antialiased triangle filter): that
-    is multilooking, and it keeps the mean.
+    Zooms, of rows and columns, are output pixels per sample. A larger chip is cropped; a smaller
+    one is padded with 1, the clutter level. Downsampling uses every sample (an antialiased triangle
+    filter): that is multilooking, and it keeps the mean.
     """
     row_zoom, column_zoom = zooms
     top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)

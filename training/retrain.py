@@ -22,7 +22,7 @@ from training.data import splits
 from training.data.dataset import Dataset, Workspace
 from training.data.record import CLASSES
 from training.data.splits import Item
-from training.evaluation.final_test import final_chips, measure_file
+from training.evaluation.final_test import final_chips, measure_file, measure_file_presented
 from training.evaluation.trust import fit_trust, held_out_counts
 from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
@@ -192,6 +192,7 @@ def measure_run(
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
     metrics = measure_file(ships, dataset.test, ood, record["seed"])
+    metrics["presentations"] = measure_file_presented(ships, dataset.test, dataset.sources)
     write_makers(folder, record["made_by"])
     write_text(folder / "metrics.json", json.dumps(metrics, indent=2))
     training = ships.card.training | record  # keeps the counts of held-out ships

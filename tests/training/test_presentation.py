@@ -14,7 +14,7 @@ SPEC = DEFAULT_INPUT.model_copy(
 
 
 def fusar_like(seed: int = 0, spacing: tuple[float, float] = (2.0, 2.5)) -> Chip:
-    """A sea of 8 bits, 512 pixels a side, and a ship of 160 m by 30 m along the rows, 240 bright."""
+    """A sea of 8 bits, 512 pixels a side, and a ship of 160 m by 30 m along the rows."""
     rng = np.random.default_rng(seed)
     sea = rng.rayleigh(6.0, (512, 512))
     half_rows, half_columns = (round(m / s / 2) for m, s in zip((160, 30), spacing, strict=True))

@@ -9,8 +9,15 @@ from shipchip.card import ModelCard
 from training.card.record import config_of_card
 from training.card.sections import prediction_sets_section, retraining_section
 from training.data.ood import seen_in_pretraining
+from training.data.presentation import NONE
 from training.evaluation.bars import MEGABYTE, rows
 from training.evaluation.calibration import reliability_of
+from training.evaluation.presentations import (
+    CHANGE_HEADS,
+    change_cells,
+    presentations_of,
+    worst_change,
+)
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
 from training.identity import short
 from training.plots import Confusion, confusion_grid, reliability_grid
@@ -22,6 +29,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
     """Markdown, from the card, the file's sha256 and its size in bytes alone."""
     sections = {
         "What it is for": _purpose(card),
+        "The worst presentation": _presentations(card.metrics),
         "Against its bars": _bars(card.metrics, size),
         "Scores on the test side": _scores(card.metrics),
         "Prediction sets": prediction_sets_section(card, _scored(card.metrics)),
@@ -72,6 +80,36 @@ def _purpose(card: ModelCard) -> Iterator[str]:
         "Not for finding ships, for other ship types (a tug still gets one of these names), for "
         "optical images, or for decisions without a person."
     )
+
+
+def _presentations(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if "presentations" not in metrics:
+        yield "Not measured on this file."
+        return
+    yield (
+        "Each test chip was also changed in ways that leave its ship as it is, before it was "
+        "prepared: grey values halved or doubled (rounded, saturated), cut smaller, averaged to "
+        "2 x 2 looks, saved as JPEG, turned, mirrored, moved, stored in 16 bits. The worst change "
+        "of each source, by macro-F1, beside the chips as they are; `evaluate` prints them all."
+    )
+    yield ""
+    yield from table_head("source", "change", *CHANGE_HEADS)
+    for source, lines in presentations_of(metrics["presentations"]).items():
+        worst = worst_change(lines)
+        yield table_row(source, f"worst: {worst}", *change_cells(lines[worst]))
+        yield table_row(source, "as it is", *change_cells(lines[NONE]))
+        least = min(lines.values(), key=lambda figures: figures.same_label).same_label
+        most = max(lines.values(), key=lambda f: f.sure_changed / max(1, f.sure))
+        yield table_row(
+            source,
+            "least of all changes",
+            "",
+            "",
+            f"{least:.3f}",
+            f"{most.sure_changed} of {most.sure}",
+            "",
+            "",
+        )
 
 
 def _bars(metrics: Mapping[str, Any], size: int) -> Iterator[str]:

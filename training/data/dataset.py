@@ -46,11 +46,15 @@ class SealedTest:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A run's prepared chips, split by ship into training, validation and test."""
+    """A run's prepared chips, split by ship into training, validation and test.
+
+    sources  from which they can be read again, as they are stored
+    """
 
     train: PreparedChips
     validation: PreparedChips
     test: SealedTest
+    sources: tuple[Source, ...] = ()
 
 
 def all_records(sources: list[Source]) -> list[Record]:
@@ -100,6 +104,7 @@ def load_dataset(
         data.where(side == "train"),
         data.where(side == "validation"),
         SealedTest(data.where(side == "test")),
+        tuple(sources),
     )
 
 

@@ -67,7 +67,9 @@ def averaged(chip: Chip, rows: int, columns: int) -> Chip:
         for side, looks in ((height, rows), (width, columns))
     )
     height, width = height // rows * rows, width // columns * columns
-    top, left = ((a - b) // 2 for a, b in zip(chip.amplitude.shape[1:], (height, width), strict=True))
+    top, left = (
+        (a - b) // 2 for a, b in zip(chip.amplitude.shape[1:], (height, width), strict=True)
+    )
     power = np.square(chip.amplitude[:, top : top + height, left : left + width], dtype=np.float64)
     blocks = power.reshape(planes, height // rows, rows, width // columns, columns)
     amplitude = np.sqrt(blocks.mean(axis=(2, 4))).astype(np.float32)
@@ -175,4 +177,3 @@ def _of_levels(chip: Chip) -> bool:
     if chip.encoding == "complex":
         return False
     return bool((chip.amplitude == np.rint(chip.amplitude)).all())
-

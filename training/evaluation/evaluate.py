@@ -13,7 +13,8 @@ from training.data.ood import load_ood_chips, seen_in_pretraining
 from training.data.record import Source
 from training.errors import ExportMismatch
 from training.evaluation.bars import BarRow, rows
-from training.evaluation.final_test import lost_by, measure_file
+from training.evaluation.final_test import lost_by, measure_file, measure_file_presented
+from training.evaluation.presentations import presentations_of, presentations_table
 from training.evaluation.tables import evaluation_table, verdict_line
 from training.int8.comparison import (
     THREADS,
@@ -24,7 +25,7 @@ from training.int8.comparison import (
 )
 
 CARD_TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
-_NEW = "by_ship"  # cards of earlier versions lack it
+_NEW = {"by_ship", "presentations"}  # cards of earlier versions lack them
 _SHOWN = 10
 
 
@@ -55,6 +56,7 @@ def evaluate_file(
     others = load_ood_chips(ood, ships.card.input, work) if ood else None
     work.console.print(f"asking {model} about the chips", highlight=False, soft_wrap=True)
     metrics = measure_file(ships, dataset.test, others, config.seed)
+    metrics["presentations"] = measure_file_presented(ships, dataset.test, dataset.sources)
     note = seen_in_pretraining(ships.card.training, others or {})
     found = {
         "name": ships.card.name,
@@ -96,6 +98,7 @@ def rows_of(found: Mapping[str, Any]) -> list[BarRow]:
 def print_evaluation(found: Mapping[str, Any], console: Console) -> None:
     """Print the table, the notes, and whether the card has the same figures."""
     held = rows_of(found)
+    console.print(presentations_table(presentations_of(found["metrics"]["presentations"])))
     console.print(evaluation_table(held, f"{found['name']} {found['version']}"))
     for line in (verdict_line(held), *found["notes"], _of_card(found["card_differs"])):
         console.print(line, highlight=False, soft_wrap=True)
@@ -139,7 +142,7 @@ def _differences(recorded: Any, found: Any, place: str) -> Iterator[str]:
     if isinstance(recorded, Mapping) and isinstance(found, Mapping):
         for key in sorted({*recorded, *found}):
             where = f"{place}.{key}" if place else key
-            if key == _NEW and key not in recorded:
+            if key in _NEW and key not in recorded:
                 continue
             if key not in recorded or key not in found:
                 yield f"{where} ({'measured' if key in found else 'card'} only)"

@@ -3,8 +3,8 @@
 Training and serving call the same `prepare`, so both see the same numbers.
 
 Power (amplitude squared) is resampled to square ground pixels around the chip's centre, divided by
-the clutter power of the chip or of a window in it, converted to decibels, clipped and scaled. So 0 is sea clutter for any
-sensor and calibration, and a hull has its true size at any pixel spacing.
+the clutter power of the chip or of a window in it, converted to decibels, clipped and scaled. So 0
+is sea clutter for any sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
 import math

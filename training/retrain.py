@@ -205,6 +205,11 @@ def measure_run(
 def architecture(config: RunConfig) -> str:
     """The network in a line."""
     text = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    if config.model.pooled:
+        blocks = " and ".join(map(str, config.model.pooled))
+        text += f" of blocks {blocks}"
+    if config.stages[0].trains == "linear":
+        text += ", features frozen"
     if config.members > 1:
         text = f"{config.members} networks ({text}), each on a mirror image"
     if config.experts.share:

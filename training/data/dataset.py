@@ -1,6 +1,6 @@
 """The chips of a run: found, without duplicates, split and prepared; the test side is sealed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -99,6 +99,11 @@ def load_dataset(
     """Prepared chips, from the store or decoded now."""
     records = [item.record for item in items]
     data = prepare_with_progress(sources, records, config, CLASSES, work)
+    views = [
+        prepare_with_progress(sources, records, config, CLASSES, work, view)
+        for view in range(config.views)
+    ]
+    data = replace(data, views=tuple(view.inputs for view in views))
     side = np.array([item.split for item in items])
     return Dataset(
         data.where(side == "train"),
@@ -114,6 +119,7 @@ def prepare_with_progress(
     config: RunConfig,
     classes: tuple[str, ...] | None,
     work: Workspace,
+    view: int | None = None,
 ) -> PreparedChips:
     """store.prepare_all under a progress bar; the first process of a team fills the store."""
 
@@ -121,9 +127,9 @@ def prepare_with_progress(
         with Progress(console=work.console) as progress:
             task = progress.add_task("preparing chips", total=len(records))
             step = partial(progress.advance, task)
-            prepare_all(sources, records, config.input, work.store, step, classes)
+            prepare_all(sources, records, config.input, work.store, step, classes, view)
             progress.update(task, completed=len(records))
         return True
 
     work.team.agree(fill)
-    return prepare_all(sources, records, config.input, work.store, classes=classes)
+    return prepare_all(sources, records, config.input, work.store, classes=classes, view=view)

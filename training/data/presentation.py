@@ -18,6 +18,8 @@ from shipchip.card import InputSpec
 from shipchip.chip import Chip
 from shipchip.prepare import spacing_of
 
+# Raise it when `presented` gives other chips than before.
+PRESENTED_VERSION = 1
 NONE = "none"  # the name of the chips as they are, beside those of CHANGES
 _LEVELS_8, _LEVELS_16 = 255, 65535
 _SMALLEST_LOOKS = 16  # pixels a side: smaller chips are not averaged down

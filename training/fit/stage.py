@@ -26,9 +26,10 @@ from training.evaluation.metrics import balanced_nll, macro_f1
 from training.fit.checkpoint import Checkpoint, RandomStates
 from training.fit.epoch import Learner, TrainingTask, predict, train_one_epoch
 from training.fit.frozen_head import Bank, compute_bank, train_head_one_epoch
+from training.fit.linear_head import head_logits, solve_head
 from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch
-from training.network.models import ChipNet, copy_state
+from training.network.models import ChipNet, PooledNet, copy_state
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def run_stage(
     is kept, whatever `context` says, and the validation figures are NaN. Equal seeds, data and
     machine give equal weights, whether or not the stage was killed and resumed.
     """
+    if stage.trains == "linear":
+        return _solve_stage(model, train, validation, stage, config, context)
     device = next(model.parameters()).device
     states = RandomStates.of(config.seed, stage.name, device)
     task = TrainingTask.of(train, config, device)
@@ -116,6 +119,25 @@ def run_stage(
     result = _epochs(learner, stage, states, context, train_epoch, judged)
     model.requires_grad_(True)
     return result
+
+
+def _solve_stage(
+    model: ChipNet,
+    train: PreparedChips,
+    validation: PreparedChips,
+    stage: StageConfig,
+    config: RunConfig,
+    context: StageContext,
+) -> StageResult:
+    """Solve the head; the history of such a stage is one epoch."""
+    assert isinstance(model, PooledNet), "a linear stage needs a config with pooled blocks"
+    loss = solve_head(model, train, stage, config)
+    nll, f1 = math.nan, math.nan
+    if len(validation) and validation.frozen is not None:
+        nll, f1 = judge(head_logits(model, validation.frozen[0]), validation)
+    epoch = Epoch(stage.name, 0, loss, nll, f1)
+    context.on_epoch(epoch)
+    return StageResult((epoch,), 0)
 
 
 def make_learner(

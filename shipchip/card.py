@@ -51,9 +51,7 @@ class InputSpec(Frozen):
     db_scale        ... and divided by this, so clutter is 0 and a ship is about 1
     spacing_rules   if a chip has no pixel spacing, the first rule that applies gives it
     clutter_window_m  side of the square around the chip's centre in which its clutter is read, so
-                    that it does not depend on how much was cut out; None reads the whole chip
-    cap_db          a sample brighter than this above clutter counts as this bright, so that it does
-                    not matter where the sensor or a file format saturated; None: no cap
+                    that it does not depend on how much was cut out; 0 reads the whole chip
     """
 
     size: int = Field(ge=16, le=1024)
@@ -63,8 +61,7 @@ class InputSpec(Frozen):
     db_max: float
     db_scale: float = Field(gt=0)
     spacing_rules: tuple[SpacingRule, ...] = Field(min_length=1)
-    clutter_window_m: Metres | None = None
-    cap_db: float | None = Field(default=None, gt=0, le=300)
+    clutter_window_m: float = Field(default=0, ge=0, le=100_000)
 
     @model_validator(mode="after")
     def _coherent(self) -> "InputSpec":

@@ -33,15 +33,14 @@ def prepare(chip: Chip, spec: InputSpec) -> NDArray[np.float32]:
     """
     plane, highest = _plane(chip, spec)
     rows, columns = spacing_of(chip, spec)
-    if spec.clutter_window_m is not None:
+    if spec.clutter_window_m:
         clutter = window_clutter(plane, (rows, columns), spec.clutter_window_m)
     elif chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
-    most = _MOST_POWER if spec.cap_db is None else 10 ** (spec.cap_db / 10)
     zooms = rows / spec.spacing_m, columns / spec.spacing_m
-    canvas = _resample(plane, clutter, most, zooms, spec.size)
+    canvas = _resample(plane, clutter, zooms, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
@@ -125,13 +124,9 @@ def _plane(chip: Chip, spec: InputSpec) -> tuple[NDArray[np.float32], float]:
 
 
 def _resample(
-    plane: NDArray[np.float32],
-    clutter: float,
-    most: float,
-    zooms: tuple[float, float],
-    size: int,
+    plane: NDArray[np.float32], clutter: float, zooms: tuple[float, float], size: int
 ) -> NDArray[np.float64]:
-    """(size, size) of power over clutter, `most` at most, around the centre of an amplitude plane.
+    """(size, size) of power over clutter around the centre of an amplitude plane.
 
     Zooms, of rows and columns, are output pixels per sample. A larger chip is cropped; a smaller
     one is padded with 1, the clutter level. Downsampling uses every sample (an antialiased triangle
@@ -143,7 +138,7 @@ def _resample(
     # Samples beyond the reach of the filter are never read, so they are not computed.
     seen = _reach(top, bottom, row_zoom), _reach(left, right, column_zoom)
     relative = np.zeros(plane.shape, np.float32)
-    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, most)
+    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, _MOST_POWER)
     inside = Image.fromarray(relative).resize(
         (out_columns, out_rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )

@@ -242,6 +242,11 @@ class RunConfig(Frozen):
             raise ValueError("one fold leaves nothing to train on: give 0, or 2 and more")
         return folds
 
+    @property
+    def takes_features(self) -> bool:
+        """Whether no stage trains the features, so that they must come from somewhere else."""
+        return self.stages[0].trains == "linear"
+
     @model_validator(mode="after")
     def _stages_differ(self) -> "RunConfig":
         names = [stage.name for stage in self.stages]
@@ -251,7 +256,10 @@ class RunConfig(Frozen):
         if len(linear) == 2:
             raise ValueError('either all stages train "linear" or none')
         if linear == {True} and not self.model.pooled:
-            raise ValueError('a "linear" stage needs a model with `pooled` blocks')
+            raise ValueError(
+                'stages that train "linear" need a VGG16 with `pooled` blocks: give it, or other '
+                "`stages`"
+            )
         return self
 
 
@@ -266,7 +274,6 @@ RECIPE = RunConfig(
     experts=ExpertsConfig(share=0.75, strength=0.003),
     model=ModelConfig(name="vgg16", width=1.0, pooled=(3, 4), dropout=0),
     imbalance=ImbalanceConfig(sampling="square_root"),
-    pretrain=None,
     stages=(
         StageConfig(name="base", sources=("fusar*",), trains="linear", epochs=1),
         StageConfig(name="fine-tune-1", sources=("opensarship*",), trains="linear", epochs=1),
@@ -321,6 +328,8 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     if changes.get("loss", base.get("loss")) != base.get("loss"):
         # It was chosen for another loss: ImbalanceConfig asks for one that goes with this.
         base = {key: value for key, value in base.items() if key != "sampling"}
+    if changes.get("name", base.get("name")) != base.get("name"):
+        base = {key: value for key, value in base.items() if key != "pooled"}  # of that network
     return base | {
         key: _changed(base[key], value)
         if isinstance(value, dict) and isinstance(base.get(key), dict)

@@ -152,8 +152,11 @@ class PretrainRequest:
         """The config with the network asked for, checked."""
         config = run_config(self.config)
         width = self.width or (config.model.width if self.model.startswith("vgg16") else 1.0)
-        model = config.model.model_dump() | {"name": self.model, "width": width}
-        config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
+        asked = {"name": self.model, "width": width, "pooled": ()}
+        model = config.model.model_dump() | asked
+        # The stages of a run say nothing about how features are learnt.
+        content = config.model_dump(exclude={"stages"}) | {"model": model}
+        config = validated(content, RunConfig, "the options")
         check_large_enough(config)
         return config
 

@@ -208,7 +208,7 @@ def architecture(config: RunConfig) -> str:
     if config.model.pooled:
         blocks = " and ".join(map(str, config.model.pooled))
         text += f" of blocks {blocks}"
-    if config.stages[0].trains == "linear":
+    if config.takes_features:
         text += ", features frozen"
     if config.members > 1:
         text = f"{config.members} networks ({text}), each on a mirror image"

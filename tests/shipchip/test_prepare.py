@@ -261,11 +261,3 @@ def test_of_equal_samples_at_three_quarters_only_as_many_count_as_are_needed() -
     image = np.array([[1, 1, 1, 2], [2, 2, 2, 2]], dtype=np.float32)
     assert window_clutter(image, (10.0, 10.0), 1000.0) == (1 * 3 + 4 * 3) / 6
     assert window_clutter(np.zeros((4, 4), np.float32), (10.0, 10.0), 20.0) == 1.0
-
-
-def test_samples_above_the_cap_count_as_the_cap_before_they_are_averaged() -> None:
-    image = bar(64, 64, 2, 2, ship=1000.0)  # 60 dB above the sea, a quarter of an output pixel
-    capped = spec(spacing_m=40.0, size=16, spacing_rules=SQUARE, cap_db=20.0)
-    bright, brighter = (prepare(chip_of(i), capped) for i in (image, np.minimum(image, 300.0)))
-    assert bright == pytest.approx(brighter, abs=1e-6)
-    assert bright.max() < 1.0

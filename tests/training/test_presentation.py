@@ -8,9 +8,7 @@ from shipchip.prepare import prepare
 from training.config import DEFAULT_INPUT
 from training.data.presentation import CHANGES, as_jpeg, averaged, cut, gained, presented
 
-SPEC = DEFAULT_INPUT.model_copy(
-    update={"db_max": 25.0, "cap_db": 25.0, "clutter_window_m": 384.0, "spacing_m": 6.0}
-)
+SPEC = DEFAULT_INPUT.model_copy(update={"db_max": 25.0, "clutter_window_m": 384.0})
 
 
 def fusar_like(seed: int = 0, spacing: tuple[float, float] = (2.0, 2.5)) -> Chip:

@@ -58,7 +58,7 @@ def cross_validate(
     train_one  trains it in place on the training side; its last argument is the network's name in
                this run ("fold-0/member-1"), for checkpoints and progress
     """
-    if config.stages[0].trains == "linear":
+    if config.takes_features:
         dataset = _with_frozen_features(dataset, config, start)
     if not config.folds:
         network, epochs = _ensemble(dataset, config, "model", start, train_one)

@@ -109,7 +109,7 @@ class TrainRequest(TrainingRequest):
     """
 
     name: str
-    ood: Path | None
+    ood: list[Path]
 
     def model_name(self) -> str:
         """The name, checked: ConfigInvalid if it cannot name a folder."""
@@ -171,7 +171,7 @@ class EvaluateRequest(SourceRequest):
     """
 
     model: Path
-    ood: Path | None
+    ood: list[Path]
     int8: Path | None
     json: Path | None
 
@@ -182,7 +182,7 @@ class ExportRequest(SourceRequest):
 
     model: Path
     int8: bool
-    ood: Path | None
+    ood: list[Path]
     out: Path | None
 
 

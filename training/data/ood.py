@@ -4,7 +4,7 @@ They are read like a user's upload without a pixel spacing, so the default rules
 apply. Pretraining on such chips is separate: training.pretrain.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,30 @@ from training.data.class_folders import FolderSource
 from training.data.dataset import Workspace
 from training.data.record import drop_repeats
 from training.data.store import prepare_all
+from training.errors import DataInvalid
 
 
-def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
-    """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
+def load_ood_chips(
+    paths: Sequence[Path], spec: InputSpec, work: Workspace
+) -> dict[str, NDArray[np.float32]]:
+    """Kind -> prepared chips (N, 1, S, S) of folders or archives of class folders.
 
     The kind is the name of the top folder, inside the one that wraps an archive. Byte-identical
     repeats are left out. Each chip is decoded once; the store keeps it prepared.
-    Raises DataMissing or DataInvalid if there are no chips, or some cannot be read.
+    Raises DataMissing or DataInvalid if there are no chips, if some cannot be read, or if two paths
+    hold one kind.
     """
+    found: dict[str, NDArray[np.float32]] = {}
+    for path in paths:
+        kinds = _of_path(path, spec, work)
+        twice = sorted(found.keys() & kinds.keys())
+        if twice:
+            raise DataInvalid(f"{path} holds {twice[0]}, as a path before it does; rename one")
+        found |= kinds
+    return found
+
+
+def _of_path(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
     with Progress(console=work.console) as progress:

@@ -1,6 +1,6 @@
 """A model file measured again, compared with its bars and with the figures in its card."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,12 @@ def evaluate_file(
     model: Path,
     sources: list[Source],
     work: Workspace,
-    ood: Path | None = None,
+    ood: Sequence[Path] = (),
     int8: Path | None = None,
 ) -> dict[str, Any]:
     """What `evaluate` reports of a file, in plain values.
 
-    ood   a folder or archive of chips that show no ship; None leaves them out
+    ood   folders or archives of chips that show no ship
     int8  a file made from `model`; None leaves it out
 
     "name", "version", "sha256" and "bytes" of the file; "metrics" of figures.measure; "speed" in

@@ -260,6 +260,8 @@ class RunConfig(Frozen):
                 'stages that train "linear" need a VGG16 with `pooled` blocks: give it, or other '
                 "`stages`"
             )
+        if linear == {True} and self.members > 1:
+            raise ValueError('stages that train "linear" have one solution: give `members` = 1')
         return self
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
 
 from training.config import RunConfig, StageConfig
 from training.data.dataset import Dataset
@@ -137,16 +138,46 @@ def _ensemble(
     if config.experts.share:
         experts = fit_experts(dataset.train.every_view(), config.input, config.experts)
         device = next(members[0].parameters()).device
-        return Ensemble(members, experts.to(device), config.experts.share), history
+        seen = _principal(members, dataset.train)
+        return Ensemble(members, experts.to(device), config.experts.share, seen), history
     return (members[0] if len(members) == 1 else Ensemble(members)), history
 
 
+_SEEN = 50  # directions of a network's embedding
+
+
+def _principal(members: list[ChipNet], chips: PreparedChips) -> Tensor | None:
+    """The projection (D, _SEEN) of a frozen network's embedding on the directions in which the
+    chips differ most, in standard deviations of these; None if the network is trained.
+
+    Beside the measurements it separates vehicles and aircraft from ships, which the measurements
+    alone do not do as well; alone it cannot tell sea (docs/experiments/log.md).
+    """
+    if chips.frozen is None:
+        return None
+    (network,) = members
+    assert isinstance(network, PooledNet)
+    embedding = network.standard(torch.from_numpy(chips.frozen[0]).to(network.mean.device))
+    _, singular, directions = torch.linalg.svd(embedding - embedding.mean(0), full_matrices=False)
+    kept = min(_SEEN, len(chips) - 1)
+    deviation = singular[:kept] / (len(chips) - 1) ** 0.5
+    projection: Tensor = (directions[:kept] / (deviation[:, None] + 1e-6)).T.contiguous()
+    return projection
+
+
 def _embeddings(network: Network, chips: PreparedChips) -> NDArray[np.float32]:
-    """Embeddings (M, D) of chips and their views; experts give theirs without the networks."""
-    every = chips.every_view()
-    if isinstance(network, Ensemble) and isinstance(network.experts, Experts):
-        return embed_chips(network.experts, every.inputs)
-    return predict(network, every.inputs)[1]
+    """Embeddings (M, D) of chips as they are, from frozen features where there are some."""
+    if not isinstance(network, Ensemble) or not isinstance(network.experts, Experts):
+        return predict(network, chips.inputs)[1]
+    measured = embed_chips(network.experts, chips.inputs)
+    if chips.frozen is None:
+        return measured
+    member = network.members[0]
+    assert isinstance(member, PooledNet)
+    with torch.inference_mode():
+        embedding = member.standard(torch.from_numpy(chips.frozen[0]).to(member.mean.device))
+        both = network.beside(torch.from_numpy(measured).to(member.mean.device), embedding)
+    return np.asarray(both.cpu().numpy())
 
 
 def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32]) -> HeldOut:

@@ -145,17 +145,24 @@ class Ensemble(nn.Module):
 
     experts  (N, 1, S, S) -> log-probabilities (N, K) and an embedding (N, P)
     share    weight of the experts' log-probabilities against the networks'
+    seen     (D, Q), what of the networks' embeddings (N, D) stands beside the experts', if any
 
     Logits are weighted means of log-probabilities, maps the networks' means. The embedding is the
-    experts', or that of all networks side by side if there are none.
+    experts' and `seen` of the networks', or that of all networks side by side if there are none.
     """
 
     def __init__(
-        self, members: Sequence[ChipNet], experts: nn.Module | None = None, share: float = 0.0
+        self,
+        members: Sequence[ChipNet],
+        experts: nn.Module | None = None,
+        share: float = 0.0,
+        seen: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.experts, self.share = experts, share
+        self.seen: Tensor | None
+        self.register_buffer("seen", seen)
 
     def forward(self, chips: Tensor) -> Forward:
         """chips float32 (N, 1, S, S)."""
@@ -168,9 +175,14 @@ class Ensemble(nn.Module):
         embedding = torch.cat([answer.embedding for answer in answers], 1)
         maps = torch.stack([answer.activation_map for answer in answers]).mean(0)
         if self.experts is not None:
-            said, embedding = self.experts(chips)
+            said, measured = self.experts(chips)
+            embedding = self.beside(measured, embedding)
             logits = self.share * said + (1 - self.share) * logits
         return Forward(logits, embedding, maps)
+
+    def beside(self, measured: Tensor, embedding: Tensor) -> Tensor:
+        """The ensemble's embedding from the experts' (N, P) and the networks' (N, D)."""
+        return measured if self.seen is None else torch.cat([measured, embedding @ self.seen], 1)
 
 
 Network = ChipNet | Ensemble

@@ -184,6 +184,10 @@ def test_chips_with_a_burden_hold_up_nobody_more_than_chips_without(attacked: ht
         for content, middles in waits.items():
             with load(attacked, [("files", ("a", content))], clients=2) as seen:
                 middles.append(median(_livez_seconds(attacked) for _ in range(40)))
+                for _ in range(1000):  # on a busy machine no answer may be there yet
+                    if seen.statuses():
+                        break
+                    time.sleep(0.01)
             assert seen.statuses() == {200}
     assert min(waits[texts]) < 3 * min(waits[plain])
     assert min(waits[entries]) < 3 * min(waits[plain])

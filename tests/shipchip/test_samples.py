@@ -87,7 +87,9 @@ def test_what_names_no_spacing_gets_the_right_one_by_the_models_rules(
     for kind in (GAOFEN3, SLC, GRD):
         for chip in chips(samples, f"{kind.name}{kind.suffix}"):
             assert chip.pixel_spacing_m is None
-            assert spacing_of(chip, spec) == pytest.approx(kind.sensor.pixel_m)
+            spacing, origin = spacing_of(chip, spec)
+            assert spacing == pytest.approx(kind.sensor.pixel_m)
+            assert origin == "rule"
 
 
 def test_a_seed_gives_the_same_bytes(samples: list[Sample]) -> None:

@@ -29,7 +29,7 @@ def frozen_features(
     device = network.mean.device
     rounds = []
     for inputs in (chips.inputs, *chips.views):
-        parts = []
+        parts = [torch.empty(0, len(network.mean))]  # there may be no chips
         for start in range(0, len(inputs), batch_size):
             batch = torch.from_numpy(np.array(inputs[start : start + batch_size])).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16_pays(device)):

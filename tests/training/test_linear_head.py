@@ -9,12 +9,24 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from training.config import DEFAULT_INPUT, ImbalanceConfig, ModelConfig, RunConfig, StageConfig
+from training.config import (
+    DEFAULT_INPUT,
+    ExpertsConfig,
+    ImbalanceConfig,
+    ModelConfig,
+    RunConfig,
+    StageConfig,
+)
+from training.data.dataset import Dataset, SealedTest
 from training.data.record import CLASSES, Record
 from training.data.simulated import SimulatedSource
 from training.data.store import PreparedChips, concatenated, prepare_all
+from training.fit.cross_validation import cross_validate
+from training.fit.epoch import predict
 from training.fit.linear_head import frozen_features, head_logits, solve_head
-from training.network.models import PooledNet, build
+from training.fit.progress import Epoch
+from training.fit.stage import run_stage
+from training.network.models import ChipNet, PooledNet, build
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 32})
 MODEL = ModelConfig(name="vgg16", width=0.125, pooled=(3, 4), dropout=0)
@@ -144,3 +156,21 @@ def test_chips_are_chosen_and_joined_with_their_views_and_features() -> None:
     every = joined.every_view()
     assert len(every) == len(every.records) == 18
     assert every.labels.tolist() == [0, 2, 1, 1, 0, 2] * 3
+
+
+def test_the_embedding_of_a_frozen_network_is_the_same_from_its_features(tmp_path: Path) -> None:
+    source = SimulatedSource({"Cargo": 8, "Tanker": 8}, seed=1, size=40)
+    chips = prepare_all([source], source.index(), SPEC, tmp_path, classes=CLASSES)
+    config = run_config().model_copy(update={"experts": ExpertsConfig(share=0.5), "folds": 2})
+    nothing = chips.where(np.zeros(len(chips), dtype=bool))
+    dataset = Dataset(chips, nothing, SealedTest(nothing))
+
+    def train_one(network: ChipNet, part: Dataset, own: RunConfig, _: str) -> list[Epoch]:
+        result = run_stage(network, part.train, part.validation, own.stages[0], own)
+        return list(result.history)
+
+    trained, history = cross_validate(dataset, config, lambda _: pooled_net(), train_one)
+    assert len(history) == 3
+    _, embeddings = predict(trained.network, chips.inputs)
+    assert trained.embeddings == pytest.approx(embeddings, abs=1e-2)
+    assert [len(part.labels) for part in trained.held_out] == [len(chips) // 2] * 2

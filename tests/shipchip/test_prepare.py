@@ -254,10 +254,10 @@ def test_the_clutter_of_a_window_does_not_depend_on_what_was_cut_out() -> None:
     sea[:24] *= 4  # a rougher sea, more than 200 m from the ship
     sea[44:52, 40:56] = 200
     windowed = spec(spacing_m=10.0, size=32, spacing_rules=SQUARE, clutter_window_m=320.0)
-    full, cut = (prepare(chip_of(image), windowed) for image in (sea, sea[28:68, 28:68]))
+    full, cut = (prepare(chip_of(image), windowed).input for image in (sea, sea[28:68, 28:68]))
     assert full == pytest.approx(cut, abs=1e-6)
     of_chip = spec(spacing_m=10.0, size=32, spacing_rules=SQUARE)
-    full, cut = (prepare(chip_of(image), of_chip) for image in (sea, sea[28:68, 28:68]))
+    full, cut = (prepare(chip_of(image), of_chip).input for image in (sea, sea[28:68, 28:68]))
     assert np.abs(full - cut).max() > 0.01
 
 

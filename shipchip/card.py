@@ -57,6 +57,8 @@ class InputSpec(Frozen):
     db_min, db_max  decibels above the chip's own clutter are clipped to this range ...
     db_scale        ... and divided by this, so clutter is 0 and a ship is about 1
     spacing_rules   if a chip has no pixel spacing, the first rule that applies gives it
+    clutter_window_m  side of the square around the chip's centre in which its clutter is read, so
+                    that it does not depend on how much was cut out; 0 reads the whole chip
     """
 
     size: int = Field(ge=16, le=1024)
@@ -66,6 +68,7 @@ class InputSpec(Frozen):
     db_max: float
     db_scale: float = Field(gt=0)
     spacing_rules: tuple[SpacingRule, ...] = Field(min_length=1)
+    clutter_window_m: float = Field(default=0, ge=0, le=100_000)
 
     @model_validator(mode="after")
     def _coherent(self) -> "InputSpec":

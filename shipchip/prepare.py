@@ -3,8 +3,8 @@
 Training and serving call the same `prepare`, so both see the same numbers.
 
 Power (amplitude squared) is resampled to square ground pixels around the chip's centre, divided by
-the chip's own clutter power, converted to decibels, clipped and scaled. So 0 is sea clutter for any
-sensor and calibration, and a hull has its true size at any pixel spacing.
+the clutter power of the chip or of a window in it, converted to decibels, clipped and scaled. So 0
+is sea clutter for any sensor and calibration, and a hull has its true size at any pixel spacing.
 """
 
 import math
@@ -54,15 +54,17 @@ def prepare(chip: Chip, spec: InputSpec) -> PreparedChip:
     lowest, highest = plane.min(), float(plane.max())
     if lowest == highest:
         raise Blank(f"every {name} sample is {highest:g}; expected an image of a ship")
-    if chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
+    (rows, columns), origin = spacing_of(chip, spec)
+    if spec.clutter_window_m:
+        clutter = window_clutter(plane, (rows, columns), spec.clutter_window_m)
+    elif chip.encoding == "integer" and highest <= _HIGHEST_LEVEL and _whole_numbers(plane):
         clutter = _clutter_of_levels(plane)
     else:
         clutter = clutter_power(np.square(plane, dtype=np.float64))
-    (rows, columns), origin = spacing_of(chip, spec)
-    row_zoom, column_zoom = rows / spec.spacing_m, columns / spec.spacing_m
+    zooms = rows / spec.spacing_m, columns / spec.spacing_m
     if chip.valid is not None:
-        _check_missing(chip.valid[number], row_zoom, column_zoom, spec.size)
-    canvas = _resample(plane, clutter, row_zoom, column_zoom, spec.size)
+        _check_missing(chip.valid[number], zooms, spec.size)
+    canvas = _resample(plane, clutter, zooms, spec.size)
     # Cells without any power are no-data (the edge of a scene), not dark sea.
     decibels = 10 * np.log10(np.where(canvas > 0, canvas, 1))
     scaled: NDArray[np.float32] = np.float32(1 / spec.db_scale) * np.clip(
@@ -70,6 +72,28 @@ def prepare(chip: Chip, spec: InputSpec) -> PreparedChip:
     ).astype(np.float32)
     used = Used((rows, columns), origin, name, chip.quantity, chip.clipped or None)
     return PreparedChip(scaled[None], used, chip.position)
+
+
+def window_clutter(
+    plane: NDArray[np.float32], spacing_m: tuple[float, float], window_m: float
+) -> float:
+    """Mean power of the dimmest three quarters of the positive samples (1.0 if there are none) of
+    an amplitude plane (H, W) in a square of `window_m` metres around its centre.
+
+    Of equal samples at the three quarters only as many count as are needed: with all of them, the
+    mean of an 8-bit sea of two or three grey levels would jump when its gain changes.
+    """
+    seen = tuple(
+        slice(max(0, math.floor((side - kept) / 2)), math.ceil((side + kept) / 2))
+        for side, kept in zip(plane.shape, (window_m / m for m in spacing_m), strict=True)
+    )
+    samples = plane[seen]
+    samples = samples[samples > 0]
+    if samples.size == 0:
+        return 1.0
+    last = int(_CLUTTER_SHARE * (samples.size - 1))
+    dim = np.partition(samples, last)[: last + 1]
+    return float(np.square(dim, dtype=np.float64).mean())
 
 
 def clutter_power(power: NDArray[np.floating]) -> float:
@@ -123,12 +147,10 @@ def _plane_number(chip: Chip, spec: InputSpec) -> int:
     )
 
 
-def _check_missing(
-    valid: NDArray[np.bool_], row_zoom: float, column_zoom: float, size: int
-) -> None:
+def _check_missing(valid: NDArray[np.bool_], zooms: tuple[float, float], size: int) -> None:
     """NoData if more than half of the samples in the field of view are missing."""
-    top, bottom, _ = _span(valid.shape[0], row_zoom, size)
-    left, right, _ = _span(valid.shape[1], column_zoom, size)
+    top, bottom, _ = _span(valid.shape[0], zooms[0], size)
+    left, right, _ = _span(valid.shape[1], zooms[1], size)
     seen = valid[math.floor(top) : math.ceil(bottom), math.floor(left) : math.ceil(right)]
     missing = 1 - float(seen.mean())
     if missing > _MOST_MISSING:
@@ -139,14 +161,15 @@ def _check_missing(
 
 
 def _resample(
-    plane: NDArray[np.float32], clutter: float, row_zoom: float, column_zoom: float, size: int
+    plane: NDArray[np.float32], clutter: float, zooms: tuple[float, float], size: int
 ) -> NDArray[np.float64]:
     """(size, size) of power over clutter around the centre of an amplitude plane.
 
-    Zooms are output pixels per sample. A larger chip is cropped; a smaller one is padded with 1,
-    the clutter level. Downsampling uses every sample (an antialiased triangle filter): that
-    is multilooking, and it keeps the mean.
+    Zooms, of rows and columns, are output pixels per sample. A larger chip is cropped; a smaller
+    one is padded with 1, the clutter level. Downsampling uses every sample (an antialiased triangle
+    filter): that is multilooking, and it keeps the mean.
     """
+    row_zoom, column_zoom = zooms
     top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)
     left, right, out_columns = _span(plane.shape[1], column_zoom, size)
     # Samples beyond the reach of the filter are never read, so they are not computed.

@@ -117,7 +117,7 @@ def _features(
     request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
 ) -> tuple[Start, FeaturesRecord | None]:
     """What builds a network with its first weights, and the card's record of its features."""
-    pretrained = request.pretrained
+    pretrained = request.pretrained or ("imagenet" if config.takes_features else None)
     if request.pretrain:
         pretrained = "sar"
         learn_unseen_features(other_chips(request.pretrain, config), config, items, request, work)

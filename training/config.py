@@ -4,6 +4,7 @@ A config is written into the run folder and into the model card, so that a resul
 """
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -88,17 +89,25 @@ class ModelConfig(Frozen):
     name  named as in torchvision: `vgg16` has no batch normalisation, `vgg16_bn` has it after each
           convolution and is the one to train from random weights
 
+    pooled  blocks of a VGG16 whose averages are the head's features, side by side; what lies above
+            them is left out. (): the average of the last
+
     A ResNet50 has one width, because torchvision builds it and its weights fit no other.
     """
 
     name: NetworkName = "vgg16_bn"
     width: float = Field(default=0.5, gt=0, le=1)
+    pooled: tuple[Annotated[int, Field(ge=1, le=5)], ...] = ()
     dropout: float = Field(default=0.3, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _resnet_is_whole(self) -> "ModelConfig":
         if self.name == "resnet50" and self.width != 1:
             raise ValueError(f"a resnet50 has width 1.0, found {self.width}")
+        if self.pooled and self.name not in ("vgg16", "vgg16_bn"):
+            raise ValueError(f"only a VGG16 has blocks to pool, found {self.name}")
+        if any(above != below + 1 for below, above in pairwise(self.pooled)):
+            raise ValueError(f"pooled blocks must follow each other, found {list(self.pooled)}")
         return self
 
 
@@ -167,20 +176,24 @@ class StageConfig(Frozen):
 
     sources   names or patterns (`opensarship*`) of the sources it trains on
     trains    "all" parameters; the "head" on frozen features, as the paper says; the head and the
-              "last_blocks"; or "gradual": the head first, then one block more at a time from the
-              top down
+              "last_blocks"; "gradual": the head first, then one block more at a time from the top
+              down; or "linear": the head, solved exactly (training.fit.linear_head), on features
+              that are computed once a run; then all stages must be so
     blocks    how many blocks "last_blocks" trains: of a VGG16, what lies between two poolings
     views     of each chip, augmented, whose frozen features the head is trained on
     lr        peak of a one-cycle schedule for AdamW
+    strength  of "linear": inverse of the ridge penalty on the distance from the stage before,
+              against the mean loss
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")  # it names files
     sources: tuple[str, ...] = Field(default=("*",), min_length=1)
-    trains: Literal["all", "head", "last_blocks", "gradual"] = "all"
+    trains: Literal["all", "head", "last_blocks", "linear", "gradual"] = "all"
     blocks: int = Field(default=2, ge=1)
     views: int = Field(default=4, ge=1)
     epochs: int = Field(ge=1)
-    lr: float = Field(gt=0)
+    lr: float = Field(default=1e-3, gt=0)
+    strength: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.02, ge=0)
 
 
@@ -190,11 +203,14 @@ class RunConfig(Frozen):
     folds    0: the validation side chooses epochs and fits trust. Else training and validation
              chips are one side: networks trained without one fold of it after the other fit trust
              on that fold, the model is trained on all of it, and last epochs are taken
+    views    random presentations of each chip (training.data.presentation) that "linear" stages and
+             experts are fitted on besides the chip itself, and that trust is fitted on with folds
     members  networks in the model, of the seeds `seed`, `seed` + 1, ...; their mean answers
     """
 
     seed: Seed = 0
     folds: int = Field(default=0, ge=0, le=20)
+    views: int = Field(default=0, ge=0, le=50)
     members: int = Field(default=1, ge=1, le=16)
     experts: ExpertsConfig = ExpertsConfig()
     input: InputSpec = DEFAULT_INPUT
@@ -226,28 +242,44 @@ class RunConfig(Frozen):
             raise ValueError("one fold leaves nothing to train on: give 0, or 2 and more")
         return folds
 
+    @property
+    def takes_features(self) -> bool:
+        """Whether no stage trains the features, so that they must come from somewhere else."""
+        return self.stages[0].trains == "linear"
+
     @model_validator(mode="after")
     def _stages_differ(self) -> "RunConfig":
         names = [stage.name for stage in self.stages]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"stages need different names, found {names}")
+        linear = {stage.trains == "linear" for stage in self.stages}
+        if len(linear) == 2:
+            raise ValueError('either all stages train "linear" or none')
+        if linear == {True} and not self.model.pooled:
+            raise ValueError(
+                'stages that train "linear" need a VGG16 with `pooled` blocks: give it, or other '
+                "`stages`"
+            )
+        if linear == {True} and self.members > 1:
+            raise ValueError('stages that train "linear" have one solution: give `members` = 1')
         return self
 
 
 # What `python -m training.run` does where no config says otherwise. Chosen by cross-validation on
 # training and validation chips, see docs/experiments/log.md.
 RECIPE = RunConfig(
-    # 50 dB, not 40: an 8-bit chip of a calm sea saturates at 48 dB above its clutter.
-    input=DEFAULT_INPUT.model_copy(update={"db_max": 50.0}),
+    # 45 dB, not 40: an 8-bit chip of a calm sea saturates near there.
+    input=DEFAULT_INPUT.model_copy(update={"db_max": 45.0, "clutter_window_m": 384.0}),
     folds=4,
-    members=3,
-    experts=ExpertsConfig(share=0.75),
-    model=ModelConfig(width=0.25),
+    views=4,
+    # A chip and its views count as five.
+    experts=ExpertsConfig(share=0.75, strength=0.003),
+    model=ModelConfig(name="vgg16", width=1.0, pooled=(3, 4), dropout=0),
     imbalance=ImbalanceConfig(sampling="square_root"),
     stages=(
-        StageConfig(name="base", sources=("fusar*",), epochs=15, lr=2e-3),
-        StageConfig(name="fine-tune-1", sources=("opensarship*",), epochs=10, lr=1e-3),
-        StageConfig(name="fine-tune-2", epochs=20, lr=1e-3),
+        StageConfig(name="base", sources=("fusar*",), trains="linear", epochs=1),
+        StageConfig(name="fine-tune-1", sources=("opensarship*",), trains="linear", epochs=1),
+        StageConfig(name="fine-tune-2", trains="linear", epochs=1),
     ),
 )
 
@@ -298,6 +330,8 @@ def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     if changes.get("loss", base.get("loss")) != base.get("loss"):
         # It was chosen for another loss: ImbalanceConfig asks for one that goes with this.
         base = {key: value for key, value in base.items() if key != "sampling"}
+    if changes.get("name", base.get("name")) != base.get("name"):
+        base = {key: value for key, value in base.items() if key != "pooled"}  # of that network
     return base | {
         key: _changed(base[key], value)
         if isinstance(value, dict) and isinstance(base.get(key), dict)

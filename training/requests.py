@@ -109,7 +109,7 @@ class TrainRequest(TrainingRequest):
     """
 
     name: str
-    ood: Path | None
+    ood: list[Path]
 
     def model_name(self) -> str:
         """The name, checked: ConfigInvalid if it cannot name a folder."""
@@ -152,8 +152,11 @@ class PretrainRequest:
         """The config with the network asked for, checked."""
         config = run_config(self.config)
         width = self.width or (config.model.width if self.model.startswith("vgg16") else 1.0)
-        model = config.model.model_dump() | {"name": self.model, "width": width}
-        config = validated(config.model_dump() | {"model": model}, RunConfig, "the options")
+        asked = {"name": self.model, "width": width, "pooled": ()}
+        model = config.model.model_dump() | asked
+        # The stages of a run say nothing about how features are learnt.
+        content = config.model_dump(exclude={"stages"}) | {"model": model}
+        config = validated(content, RunConfig, "the options")
         check_large_enough(config)
         return config
 
@@ -168,7 +171,7 @@ class EvaluateRequest(SourceRequest):
     """
 
     model: Path
-    ood: Path | None
+    ood: list[Path]
     int8: Path | None
     json: Path | None
 
@@ -179,7 +182,7 @@ class ExportRequest(SourceRequest):
 
     model: Path
     int8: bool
-    ood: Path | None
+    ood: list[Path]
     out: Path | None
 
 

@@ -21,7 +21,7 @@ from training.data import splits
 from training.data.dataset import Dataset, Workspace
 from training.data.record import CLASSES
 from training.data.splits import Item
-from training.evaluation.final_test import final_chips, measure_file
+from training.evaluation.final_test import final_chips, measure_file, measure_file_presented
 from training.evaluation.trust import fit_trust, held_out_counts
 from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
@@ -199,6 +199,8 @@ def measure_run(
     path = folder / "ship.onnx"
     ships = ShipClassifier(path, device="cpu")
     metrics = measure_file(ships, dataset.test, ood, record.seed)
+    presented = measure_file_presented(ships, dataset.test, dataset.sources)
+    metrics = metrics.model_copy(update={"presentations": presented})
     write_makers(folder, list(record.made_by))
     write_text(folder / "metrics.json", json.dumps(metrics.plain(), indent=2))
     training = ships.card.training | record.plain()  # keeps the counts of held-out ships
@@ -211,6 +213,11 @@ def measure_run(
 def architecture(config: RunConfig) -> str:
     """The network in a line."""
     text = f"{config.model.name}, width {config.model.width:g}, global average pool"
+    if config.model.pooled:
+        blocks = " and ".join(map(str, config.model.pooled))
+        text += f" of blocks {blocks}"
+    if config.takes_features:
+        text += ", features frozen"
     if config.members > 1:
         text = f"{config.members} networks ({text}), each on a mirror image"
     if config.experts.share:

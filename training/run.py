@@ -74,12 +74,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     _weights_options(train)
     _accept_option(train)
     train.add_argument("--name", default="ship", help="the model's name in its card")
-    train.add_argument(
-        "--ood",
-        type=Path,
-        metavar="DIR",
-        help="chips that show no ship, to measure how well they are refused",
-    )
+    _ood_option(train)
     train.set_defaults(command="train")
     data = add.add_parser("data", help="index, verify and split: the table and the manifest")
     data.add_argument("data", nargs="*", type=Path, metavar="SOURCE", help="as downloaded")
@@ -120,7 +115,7 @@ def _evaluate_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--data", nargs="+", type=Path, default=[], metavar="DIR")
     evaluate.add_argument("--simulated", action="store_true", help="it was trained on drawn chips")
     evaluate.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
-    evaluate.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
+    _ood_option(evaluate)
     evaluate.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file made from it")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
     evaluate.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
@@ -133,7 +128,7 @@ def _export_options(export: argparse.ArgumentParser) -> None:
     export.add_argument("--data", nargs="+", type=Path, default=[], metavar="DIR")
     export.add_argument("--simulated", action="store_true", help="it was trained on drawn chips")
     export.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
-    export.add_argument("--ood", type=Path, metavar="DIR", help="chips that show no ship, or zip")
+    _ood_option(export)
     export.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL.int8.onnx")
     export.add_argument("--runs", type=Path, default=Path("runs"), help="where prepared chips are")
     export.set_defaults(command="export")
@@ -172,6 +167,17 @@ def _accept_option(command: argparse.ArgumentParser) -> None:
         "--accept-changes",
         action="store_true",
         help="resume a run of other code or another machine; the result records it",
+    )
+
+
+def _ood_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--ood",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="folders or zips of chips that show no ship, to measure how well they are refused",
     )
 
 

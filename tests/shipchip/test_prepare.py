@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shipchip import Chip, ChipError, decode, prepare
 from shipchip.card import SpacingRule
 from shipchip.chip import Encoding
-from shipchip.prepare import clutter_power, spacing_of
+from shipchip.prepare import clutter_power, spacing_of, window_clutter
 from tests.shipchip.inputs import npy, scene, sigma0, spec, tiff
 
 SQUARE = (SpacingRule(encoding="any", spacing_m=(10.0, 10.0), why="a test"),)
@@ -246,3 +246,22 @@ def test_any_chip_that_decode_lets_pass_gives_a_finite_input_in_range(
     assert np.isfinite(seen).all()
     assert seen.min() >= -0.5
     assert seen.max() <= 1.25
+
+
+def test_the_clutter_of_a_window_does_not_depend_on_what_was_cut_out() -> None:
+    rng = np.random.default_rng(3)
+    sea = rng.rayleigh(5.0, (96, 96))
+    sea[:24] *= 4  # a rougher sea, more than 200 m from the ship
+    sea[44:52, 40:56] = 200
+    windowed = spec(spacing_m=10.0, size=32, spacing_rules=SQUARE, clutter_window_m=320.0)
+    full, cut = (prepare(chip_of(image), windowed).input for image in (sea, sea[28:68, 28:68]))
+    assert full == pytest.approx(cut, abs=1e-6)
+    of_chip = spec(spacing_m=10.0, size=32, spacing_rules=SQUARE)
+    full, cut = (prepare(chip_of(image), of_chip).input for image in (sea, sea[28:68, 28:68]))
+    assert np.abs(full - cut).max() > 0.01
+
+
+def test_of_equal_samples_at_three_quarters_only_as_many_count_as_are_needed() -> None:
+    image = np.array([[1, 1, 1, 2], [2, 2, 2, 2]], dtype=np.float32)
+    assert window_clutter(image, (10.0, 10.0), 1000.0) == (1 * 3 + 4 * 3) / 6
+    assert window_clutter(np.zeros((4, 4), np.float32), (10.0, 10.0), 20.0) == 1.0

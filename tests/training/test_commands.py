@@ -305,6 +305,7 @@ def test_one_ship_of_a_class_is_refused_before_anything_is_trained(
 def few(chips: Path, folder: Path, folds: int) -> list[str]:
     """The command that trains a tiny network on them."""
     config = f'folds = {folds}\nmembers = 1\n[model]\nname = "cnn"\n[input]\nsize = 16\n'
+    config += '[[stages]]\nname = "only"\nepochs = 1\nlr = 1e-3\n'
     (folder / "few.toml").write_text(config)
     words = ["--data", str(chips), "--config", str(folder / "few.toml")]
     return [*words, "--runs", str(folder / "runs")]

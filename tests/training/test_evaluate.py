@@ -226,14 +226,14 @@ def other_chips(path: Path, top: str = "") -> Path:
 @pytest.mark.parametrize("top", ["", "wrapped/"])
 def test_ood_chips_are_prepared_as_an_upload_and_kept_by_kind(tmp_path: Path, top: str) -> None:
     path, spec = other_chips(tmp_path / "others.zip", top), tiny_card().input
-    found = load_ood_chips(path, spec, Workspace(tmp_path / "store", QUIET))
+    found = load_ood_chips([path], spec, Workspace(tmp_path / "store", QUIET))
     assert {kind: len(chips) for kind, chips in found.items()} == {"cars": 2, "sea": 3}
     ships = ShipClassifier(write_tiny_model(tmp_path / "tiny.onnx"), device="cpu")
     # 10 m by the card's rule: 32 samples of noise fill all of the input.
     assert np.array_equal(found["sea"][1], ships.prepare(decode(tiff(1))).input)
     (kept,) = (tmp_path / "store").glob("chips-*.npy")
     written = kept.stat().st_mtime_ns
-    again = load_ood_chips(path, spec, Workspace(tmp_path / "store", QUIET))
+    again = load_ood_chips([path], spec, Workspace(tmp_path / "store", QUIET))
     assert np.array_equal(again["cars"], found["cars"])
     assert kept.stat().st_mtime_ns == written
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import numpy_helper
@@ -16,7 +17,7 @@ from training.config import DEFAULT_INPUT, ModelConfig
 from training.data.record import CLASSES
 from training.errors import ExportMismatch
 from training.evaluation.trust import HeldOut, fit_temperature, fit_trust
-from training.export import check_export, export_onnx
+from training.export import check_export, export_onnx, store_in_halves
 from training.network.models import ChipNet, build
 
 SPEC = DEFAULT_INPUT.model_copy(update={"size": 32})
@@ -115,3 +116,31 @@ def test_the_ood_threshold_keeps_95_percent_of_validation(model: ChipNet, card: 
     scorer = OodScorer(card.trust.ood)
     assert scorer.in_distribution(scorer(embeddings)).mean() == pytest.approx(0.95)
     assert scorer(embeddings + 10).min() > card.trust.ood.threshold
+
+
+def test_tensors_that_halves_hold_exactly_are_stored_as_halves() -> None:
+    rng = np.random.default_rng(0)
+    exact = rng.normal(size=(64, 200)).astype(np.float16).astype(np.float32)
+    inexact = rng.normal(size=(200, 64)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "exact"], ["middle"]),
+        onnx.helper.make_node("MatMul", ["middle", "inexact"], ["y"]),
+    ]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 64]) for name in "xy"
+    ]
+    weights = [
+        onnx.numpy_helper.from_array(v, n) for n, v in (("exact", exact), ("inexact", inexact))
+    ]
+    graph = onnx.helper.make_graph(nodes, "two", values[:1], values[1:], weights)
+    store_in_halves(graph)
+    assert [t.data_type for t in graph.initializer] == [
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.FLOAT,
+    ]
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.checker.check_model(model, full_check=True)
+    x = rng.normal(size=(2, 64)).astype(np.float32)
+    (y,) = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    assert y == pytest.approx(x @ exact @ inexact, rel=1e-4, abs=1e-3)

@@ -212,7 +212,7 @@ def test_runs_from_other_weights_are_other_runs(
     weights, runs = tmp_path / "features.safetensors", tmp_path / "runs"
     for seed in (1, 2):
         torch.manual_seed(seed)
-        write_tensors(weights, copy_state(build(ModelConfig(name="cnn", width=0.25), 2)))
+        write_tensors(weights, copy_state(build(ModelConfig(name="cnn", width=1.0), 2)))
         for _ in range(2):
             with pytest.raises(Killed):
                 run.main(words(home, runs, "--pretrained", str(weights)))

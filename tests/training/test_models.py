@@ -45,10 +45,11 @@ def test_a_vgg16_has_the_layers_of_torchvisions_but_for_the_first_and_the_last_p
     assert shapes[0] == shapes[1]
 
 
-def test_the_recipe_trains_the_batch_normalised_vgg16_on_the_chip_alone() -> None:
-    model = build(RECIPE.model, 3)
-    assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.features)
-    assert (RECIPE.model.name, model.planes) == ("vgg16_bn", 1)
+def test_the_recipe_takes_the_features_of_the_published_vgg16() -> None:
+    model = build(RECIPE.model, 3, planes=2)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in model.features)
+    assert (RECIPE.model.name, RECIPE.model.width) == ("vgg16", 1.0)
+    assert RECIPE.takes_features
 
 
 def test_a_resnet_has_no_other_width() -> None:

@@ -13,7 +13,9 @@ from training.card.record import (
 )
 from training.card.schema import ModelFigures, SourceScore, TrainingRecord
 from training.card.sections import prediction_sets_section, retraining_section
+from training.data.presentation import NONE
 from training.evaluation.figures import reliability_of
+from training.evaluation.presentations import CHANGE_HEADS, change_cells, worst_change
 from training.evaluation.tables import interval_text, listed, share, table_head, table_row
 from training.evaluation.targets import MEGABYTE, rows
 from training.identity import short
@@ -27,6 +29,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
     figures, training = figures_of_card(card), training_of_card(card)
     sections = {
         "What it is for": _purpose(card),
+        "The worst presentation": _presentations(figures),
         "Against its targets": _targets(figures, size),
         "Scores on the test side": _scores(figures),
         "Prediction sets": prediction_sets_section(card, _scored(figures)),
@@ -77,6 +80,28 @@ def _purpose(card: ModelCard) -> Iterator[str]:
         "Not for finding ships, for other ship types (a tug still gets one of these names), for "
         "optical images, or for decisions without a person."
     )
+
+
+def _presentations(metrics: ModelFigures) -> Iterator[str]:
+    if metrics.presentations is None:
+        yield "Not measured on this file."
+        return
+    yield (
+        "Each test chip was also changed in ways that leave its ship as it is, before it was "
+        "prepared: grey values halved or doubled (rounded, saturated), cut smaller, averaged to "
+        "2 x 2 looks, saved as JPEG, turned, mirrored, moved, stored in 16 bits. The worst change "
+        "of each source, by macro-F1, beside the chips as they are; `evaluate` prints them all."
+    )
+    yield ""
+    yield from table_head("source", "change", *CHANGE_HEADS)
+    for source, lines in metrics.presentations.items():
+        worst = worst_change(lines)
+        yield table_row(source, f"worst: {worst}", *change_cells(lines[worst]))
+        yield table_row(source, "as it is", *change_cells(lines[NONE]))
+        least = min(lines.values(), key=lambda figures: figures.same_label).same_label
+        most = max(lines.values(), key=lambda f: f.sure_changed / max(1, f.sure))
+        changed = f"{most.sure_changed} of {most.sure}"
+        yield table_row(source, "least of all changes", "", "", f"{least:.3f}", changed, "", "")
 
 
 def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:

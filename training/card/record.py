@@ -100,7 +100,9 @@ def figures_of_card(card: ModelCard) -> ModelFigures:
     try:
         return ModelFigures.model_validate(card.metrics)
     except ValidationError as error:
-        missing = sorted(set(ModelFigures.model_fields) - set(card.metrics))
+        fields = ModelFigures.model_fields.items()
+        needed = {name for name, field in fields if field.is_required()}
+        missing = sorted(needed - set(card.metrics))
         found = f"has no {', '.join(missing)}" if missing else "has other figures"
         raise ModelError(
             f"the card of {card.name} {card.version} {found}, as files of an earlier version; "

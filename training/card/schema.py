@@ -180,6 +180,31 @@ class OodReport(JsonRecord):
     all: AllOodFigures
 
 
+class ChangeFigures(JsonRecord):
+    """A source's chips under one change; see training.data.presentation.
+
+    macro_f1      over the classes that the source has
+    recall        class -> recall
+    coverage      class -> share of its chips whose prediction set holds it
+    set_size      mean size of the prediction sets
+    same_label    share of chips with the label that they have without the change
+    sure          chips in distribution whose set holds one class, without the change
+    sure_changed  how many of these get another label
+    """
+
+    macro_f1: float
+    recall: dict[str, float]
+    coverage: dict[str, float]
+    set_size: float
+    same_label: float
+    sure: int
+    sure_changed: int
+
+
+# Source -> change, the unchanged chips first -> figures.
+Presentations = dict[str, dict[str, ChangeFigures]]
+
+
 class ModelFigures(JsonRecord):
     """Everything that is measured of a model file on its test side; see figures.measure.
 
@@ -187,12 +212,14 @@ class ModelFigures(JsonRecord):
     pooled               Cargo and Tanker chips of all OpenSARShip sources as one; None without both
     sets                 over all sources
     out_of_distribution  None if no such chips were given
+    presentations        the chips presented otherwise; None in cards of earlier versions
     """
 
     sources: dict[str, SourceScore]
     pooled: SourceScore | None
     sets: SetFigures
     out_of_distribution: OodReport | None
+    presentations: Presentations | None = None
 
 
 class Int8Loss(JsonRecord):

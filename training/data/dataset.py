@@ -1,6 +1,7 @@
 """The chips of a run, without duplicates, split and prepared; the test side is sealed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.data.class_folders import FolderSource
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.splits import Item
 from training.data.store import PreparedChips, prepare_all
+from training.errors import DataInvalid
 from training.fit.processes import ALONE, Team
 
 
@@ -49,11 +51,15 @@ class SealedTest:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A run's prepared chips, split by ship into training, validation and test."""
+    """A run's prepared chips, split by ship into training, validation and test.
+
+    sources  from which they can be read again, as they are stored
+    """
 
     train: PreparedChips
     validation: PreparedChips
     test: SealedTest
+    sources: tuple[Source, ...] = ()
 
 
 def all_records(sources: list[Source]) -> list[Record]:
@@ -98,11 +104,17 @@ def load_dataset(
     """Prepared chips, from the store or decoded now."""
     records = [item.record for item in items]
     data = prepare_with_progress(sources, records, config.input, CLASSES, work)
+    views = [
+        prepare_with_progress(sources, records, config.input, CLASSES, work, view)
+        for view in range(config.views)
+    ]
+    data = replace(data, views=tuple(view.inputs for view in views))
     side = np.array([item.split for item in items])
     return Dataset(
         data.where(side == "train"),
         data.where(side == "validation"),
         SealedTest(data.where(side == "test")),
+        tuple(sources),
     )
 
 
@@ -112,6 +124,7 @@ def prepare_with_progress(
     spec: InputSpec,
     classes: tuple[str, ...] | None,
     work: Workspace,
+    view: int | None = None,
 ) -> PreparedChips:
     """store.prepare_all under a progress bar; the first process of a team fills the store."""
 
@@ -119,22 +132,36 @@ def prepare_with_progress(
         with Progress(console=work.console) as progress:
             task = progress.add_task("preparing chips", total=len(records))
             step = partial(progress.advance, task)
-            prepare_all(sources, records, spec, work.store, step, classes)
+            prepare_all(sources, records, spec, work.store, step, classes, view)
             progress.update(task, completed=len(records))
         return True
 
     work.team.agree(fill)
-    return prepare_all(sources, records, spec, work.store, classes=classes)
+    return prepare_all(sources, records, spec, work.store, classes=classes, view=view)
 
 
-def load_ood_chips(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
-    """Kind -> prepared chips (N, 1, S, S) of a folder or archive of class folders.
+def load_ood_chips(
+    paths: Sequence[Path], spec: InputSpec, work: Workspace
+) -> dict[str, NDArray[np.float32]]:
+    """Kind -> prepared chips (N, 1, S, S) of folders or archives of class folders.
 
     They are read like a user's upload without a pixel spacing, so the default rules of the card
     apply. The kind is the name of the top folder, inside the one that wraps an archive.
     Byte-identical repeats are left out.
-    Raises DataMissing or DataInvalid if there are no chips, or some cannot be read.
+    Raises DataMissing or DataInvalid if there are no chips, if some cannot be read, or if two paths
+    hold one kind.
     """
+    found: dict[str, NDArray[np.float32]] = {}
+    for path in paths:
+        kinds = _ood_chips_of(path, spec, work)
+        twice = sorted(found.keys() & kinds.keys())
+        if twice:
+            raise DataInvalid(f"{path} holds {twice[0]}, as a path before it does; rename one")
+        found |= kinds
+    return found
+
+
+def _ood_chips_of(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
     chips = prepare_with_progress([source], records, spec, None, work)

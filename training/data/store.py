@@ -15,6 +15,7 @@ from shipchip.atomic import replacing, write_text
 from shipchip.card import InputSpec
 from shipchip.errors import ChipError
 from shipchip.prepare import prepare
+from training.data.presentation import PRESENTED_VERSION, presented, with_spacing
 from training.data.record import Record, Source
 from training.errors import DataInvalid
 
@@ -29,30 +30,59 @@ class PreparedChips:
     inputs   float32 (N, 1, S, S), memory-mapped
     labels   int64 (N,), an index into `classes`
     records  the N records, in the same order
+    views    V arrays like `inputs`, of random presentations of the same chips
+    frozen   float32 (1 + V, N, D), features of the inputs and the views by a frozen network; None
+             until they are computed
     """
 
     inputs: NDArray[np.float32]
     labels: NDArray[np.int64]
     records: tuple[Record, ...]
     classes: tuple[str, ...]
+    views: tuple[NDArray[np.float32], ...] = ()
+    frozen: NDArray[np.float32] | None = None
 
     def where(self, keep: NDArray[np.bool_]) -> "PreparedChips":
         """The chips for which `keep` (N,) is true."""
         chosen = np.flatnonzero(keep)
         records = tuple(self.records[i] for i in chosen)
-        return PreparedChips(self.inputs[chosen], self.labels[chosen], records, self.classes)
+        return PreparedChips(
+            self.inputs[chosen],
+            self.labels[chosen],
+            records,
+            self.classes,
+            tuple(view[chosen] for view in self.views),
+            None if self.frozen is None else self.frozen[:, chosen],
+        )
+
+    def every_view(self) -> "PreparedChips":
+        """The chips and, after them, their views, as chips without views."""
+        times = 1 + len(self.views)
+        return PreparedChips(
+            np.concatenate([self.inputs, *self.views]),
+            np.tile(self.labels, times),
+            self.records * times,
+            self.classes,
+            frozen=None
+            if self.frozen is None
+            else self.frozen.reshape(1, -1, self.frozen.shape[2]),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def concatenated(first: PreparedChips, second: PreparedChips) -> PreparedChips:
-    """The chips of both in this order; their classes must be the same."""
+    """The chips of both in this order; their classes must be the same, and as many views."""
     return PreparedChips(
         np.concatenate([first.inputs, second.inputs]),
         np.concatenate([first.labels, second.labels]),
         first.records + second.records,
         first.classes,
+        tuple(np.concatenate(pair) for pair in zip(first.views, second.views, strict=True)),
+        None
+        if first.frozen is None or second.frozen is None
+        else np.concatenate([first.frozen, second.frozen], axis=1),
     )
 
 
@@ -63,8 +93,12 @@ def prepare_all(
     folder: Path,
     on_chip: Callable[[], None] = lambda: None,
     classes: tuple[str, ...] | None = None,
+    view: int | None = None,
 ) -> PreparedChips:
     """Prepared chips of `records`, from `folder` where an earlier run left them.
+
+    view  a number: not the chips as they are but a random presentation of each, which depends on
+          the number and the chip's SHA-256 alone
 
     The file's name is a hash of the chips, of what their sources know of them, of the InputSpec and
     of PREPARED_VERSION, so a stale one is never read. Its SHA-256 stands beside it and is compared
@@ -74,19 +108,31 @@ def prepare_all(
     """
     names = classes or tuple(sorted({record.label for record in records}))
     labels = np.array([names.index(record.label) for record in records], dtype=np.int64)
-    path = folder / f"chips-{_key(sources, records, spec)}.npy"
+    path = folder / f"chips-{_key(sources, records, spec, view)}.npy"
     if not _is_finished(path):
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
             if not _is_finished(path):  # another command may have prepared them meanwhile
-                _write(path, sources, records, spec, on_chip)
+                _write(path, sources, records, spec, view, on_chip)
     _check_sum(path)
     inputs = np.load(path, mmap_mode="r", allow_pickle=False)
     return PreparedChips(inputs, labels, tuple(records), names)
 
 
-def _key(sources: list[Source], records: list[Record], spec: InputSpec) -> str:
+def _input(
+    source: Source, record: Record, spec: InputSpec, view: int | None
+) -> NDArray[np.float32]:
+    chip = source.read(record)
+    if view is not None:
+        rng = np.random.default_rng([view, int(record.sha256[:16], 16)])
+        chip = presented(with_spacing(chip, spec), rng)
+    return prepare(chip, spec).input
+
+
+def _key(sources: list[Source], records: list[Record], spec: InputSpec, view: int | None) -> str:
     digest = hashlib.sha256(f"{PREPARED_VERSION} {spec.model_dump_json()}".encode())
+    if view is not None:
+        digest.update(f"view {view} of {PRESENTED_VERSION}\n".encode())
     for source in sources:
         digest.update(f"{source.name}\0{source.context()}\n".encode())
     for record in records:
@@ -107,10 +153,11 @@ def _write(
     sources: list[Source],
     records: list[Record],
     spec: InputSpec,
+    view: int | None,
     on_chip: Callable[[], None],
 ) -> None:
     with replacing(path) as temporary:
-        digest = _write_chips(temporary, sources, records, spec, on_chip)
+        digest = _write_chips(temporary, sources, records, spec, view, on_chip)
         write_text(_sum_of(path), f"{digest}  {path.name}\n")
 
 
@@ -119,6 +166,7 @@ def _write_chips(
     sources: list[Source],
     records: list[Record],
     spec: InputSpec,
+    view: int | None,
     on_chip: Callable[[], None],
 ) -> str:
     """Write the chips one after another; the SHA-256 of the file.
@@ -135,7 +183,7 @@ def _write_chips(
         _allocate(file.fileno(), file.tell() + 4 * int(np.prod(shape)), temporary)
         for record in records:
             try:
-                chip = prepare(by_name[record.source].read(record), spec).input
+                chip = _input(by_name[record.source], record, spec, view)
                 file.write(np.ascontiguousarray(chip, dtype="<f4").data)
             except ChipError as error:
                 failures.append(f"{record.source} {record.key}: {error.code}: {error}")

@@ -12,7 +12,8 @@ from training.card.schema import Int8Figures, Interval, JsonRecord, ModelFigures
 from training.data.dataset import Dataset, Workspace, load_ood_chips
 from training.data.record import Source
 from training.errors import ExportMismatch
-from training.evaluation.final_test import lost_by, measure_file
+from training.evaluation.final_test import lost_by, measure_file, measure_file_presented
+from training.evaluation.presentations import presentations_table
 from training.evaluation.tables import evaluation_table, verdict_line
 from training.evaluation.targets import TargetRecord, rows
 from training.int8.comparison import (
@@ -24,7 +25,7 @@ from training.int8.comparison import (
 )
 
 CARD_TOLERANCE = 1e-6  # of a figure that is measured again on a CPU
-_NEW = "by_ship"  # cards of earlier versions lack it
+_NEW = {"by_ship", "presentations"}  # cards of earlier versions lack them
 _SHOWN = 10
 
 
@@ -54,12 +55,12 @@ def evaluate_file(
     model: Path,
     sources: list[Source],
     work: Workspace,
-    ood: Path | None = None,
+    ood: Sequence[Path] = (),
     int8: Path | None = None,
 ) -> Evaluation:
     """What `evaluate` reports of a file.
 
-    ood   a folder or archive of chips that show no ship; None leaves them out
+    ood   folders or archives of chips that show no ship
     int8  a file made from `model`; None leaves it out
 
     Raises what ShipClassifier, dataset_of_card, load_ood_chips and check_related do.
@@ -72,6 +73,8 @@ def evaluate_file(
     others = load_ood_chips(ood, ships.card.input, work) if ood else None
     work.console.print(f"measuring {model} on the test side", highlight=False, soft_wrap=True)
     metrics = measure_file(ships, dataset.test, others, config.seed)
+    presented = measure_file_presented(ships, dataset.test, dataset.sources)
+    metrics = metrics.model_copy(update={"presentations": presented})
     note = seen_in_pretraining(training_of_card(ships.card).pretraining, others or {})
     speed, int8_figures = _timed(ships, int8_ships, dataset, config.seed)
     size = model.stat().st_size
@@ -108,6 +111,8 @@ def _timed(
 def print_evaluation(found: Evaluation, console: Console) -> None:
     """Print the table, the notes, and whether the card has the same figures."""
     held = rows(found.metrics, found.bytes, found.speed, found.int8)
+    if found.metrics.presentations is not None:
+        console.print(presentations_table(found.metrics.presentations))
     console.print(evaluation_table(held, f"{found.name} {found.version}"))
     for line in (verdict_line(held), *found.notes, _of_card(found.card_differs)):
         console.print(line, highlight=False, soft_wrap=True)
@@ -151,7 +156,7 @@ def _differences(recorded: JsonValue, found: JsonValue, place: str) -> Iterator[
     if isinstance(recorded, dict) and isinstance(found, dict):
         for key in sorted({*recorded, *found}):
             where = f"{place}.{key}" if place else key
-            if key == _NEW and key not in recorded:
+            if key in _NEW and key not in recorded:
                 continue
             if key not in recorded or key not in found:
                 yield f"{where} ({'measured' if key in found else 'card'} only)"

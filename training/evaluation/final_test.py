@@ -6,14 +6,15 @@ choice. tests/training/test_run.py trains again with noise in place of the test 
 must stay the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.classifier import ShipClassifier
-from training.card.schema import Int8Loss, ModelFigures
+from training.card.schema import Int8Loss, ModelFigures, Presentations
 from training.data.dataset import SealedTest
+from training.data.record import Source
 from training.data.store import PreparedChips
 from training.evaluation.figures import (
     LabelledPredictions,
@@ -21,6 +22,7 @@ from training.evaluation.figures import (
     measure,
     predict_chips,
 )
+from training.evaluation.presentations import measure_presentations
 from training.fit.epoch import predict
 from training.int8.comparison import macro_f1_loss
 from training.network.models import ChipNet
@@ -51,6 +53,16 @@ def measure_file(
     marked = _marked(predict_chips(ships, chips.inputs), chips)
     answered = None if others is None else {k: predict_chips(ships, c) for k, c in others.items()}
     return measure(marked, chips.records, answered, seed)
+
+
+def measure_file_presented(
+    ships: ShipClassifier, sealed: SealedTest, sources: Sequence[Source]
+) -> Presentations:
+    """The figures of a finished file on the test chips presented otherwise.
+
+    sources  from which the chips are read again
+    """
+    return measure_presentations(ships, sealed.break_seal(), sources)
 
 
 def lost_by(

@@ -10,7 +10,7 @@ from shipchip.card import OodSpec, TrustSpec
 from shipchip.trust import OodScorer, conformal_quantile, probabilities
 from training.card.schema import HeldOutCount
 
-_COMPONENTS = 32
+_COMPONENTS = 128
 _KEPT = 0.95  # share of held-out chips that counts as in distribution
 _TEMPERATURES = np.geomspace(0.25, 10.0, 200)
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
 
 from training.config import RunConfig, StageConfig
 from training.data.dataset import Dataset
@@ -22,10 +24,11 @@ from training.data.store import PreparedChips, concatenated
 from training.errors import DataInvalid
 from training.evaluation.trust import HeldOut
 from training.fit.epoch import predict
+from training.fit.linear_head import frozen_features
 from training.fit.progress import Epoch
 from training.fit.stage import source_matches
-from training.network.experts import fit_experts
-from training.network.models import ChipNet, Ensemble, Network
+from training.network.experts import Experts, embed_chips, fit_experts
+from training.network.models import ChipNet, Ensemble, Network, PooledNet
 
 Start = Callable[[RunConfig], ChipNet]
 TrainOne = Callable[[ChipNet, Dataset, RunConfig, str], list[Epoch]]
@@ -56,6 +59,8 @@ def cross_validate(
     train_one  trains it in place on the training side; its last argument is the network's name in
                this run ("fold-0/member-1"), for checkpoints and progress
     """
+    if config.takes_features:
+        dataset = _with_frozen_features(dataset, config, start)
     if not config.folds:
         network, epochs = _ensemble(dataset, config, "model", start, train_one)
         embeddings = predict(network, dataset.train.inputs)[1]
@@ -67,12 +72,24 @@ def cross_validate(
         part = replace(dataset, train=everything.where(~held), validation=everything.where(held))
         network, epochs = _ensemble(part, config, f"fold-{number}", start, train_one)
         history += epochs
-        held_out.append(_held_out(network, part, predict(network, part.train.inputs)[1]))
+        every = replace(part, validation=part.validation.every_view())
+        held_out.append(_held_out(network, every, _embeddings(network, part.train)))
     nothing = everything.where(np.zeros(len(everything), dtype=bool))
     whole = replace(dataset, train=everything, validation=nothing)
     network, epochs = _ensemble(whole, config, "model", start, train_one)
-    embeddings = predict(network, everything.inputs)[1]
+    embeddings = _embeddings(network, everything)
     return TrainedRun(network, embeddings, held_out), history + epochs
+
+
+def _with_frozen_features(dataset: Dataset, config: RunConfig, start: Start) -> Dataset:
+    """The dataset with the features that no stage changes, computed once for all networks."""
+    network = start(config)
+    assert isinstance(network, PooledNet), "config.RunConfig asks for pooled blocks"
+    train, validation = (
+        replace(side, frozen=frozen_features(network, side))
+        for side in (dataset.train, dataset.validation)
+    )
+    return replace(dataset, train=train, validation=validation)
 
 
 def folds_of(chips: PreparedChips, config: RunConfig) -> Iterator[NDArray[np.bool_]]:
@@ -109,14 +126,58 @@ def _ensemble(
     for number in range(config.members):
         own = config.model_copy(update={"seed": config.seed + number})
         network, called = start(own), f"{name}/member-{number}"
+        if isinstance(network, PooledNet) and dataset.train.frozen is not None:
+            torch.nn.init.zeros_(network.head.weight)
+            torch.nn.init.zeros_(network.head.bias)
+            network.standardise(
+                torch.from_numpy(dataset.train.frozen.reshape(-1, len(network.mean)))
+            )
         epochs = train_one(network, dataset, own, called)
         history += epochs if alone else [replace(e, stage=f"{called}/{e.stage}") for e in epochs]
         members.append(network)
     if config.experts.share:
-        experts = fit_experts(dataset.train, config.input, config.experts)
+        experts = fit_experts(dataset.train.every_view(), config.input, config.experts)
         device = next(members[0].parameters()).device
-        return Ensemble(members, experts.to(device), config.experts.share), history
+        seen = _principal(members, dataset.train)
+        return Ensemble(members, experts.to(device), config.experts.share, seen), history
     return (members[0] if len(members) == 1 else Ensemble(members)), history
+
+
+_SEEN = 50  # directions of a network's embedding
+
+
+def _principal(members: list[ChipNet], chips: PreparedChips) -> Tensor | None:
+    """The projection (D, _SEEN) of a frozen network's embedding on the directions in which the
+    chips differ most, in standard deviations of these; None if the network is trained.
+
+    Beside the measurements it separates vehicles and aircraft from ships, which the measurements
+    alone do not do as well; alone it cannot tell sea (docs/experiments/log.md).
+    """
+    if chips.frozen is None:
+        return None
+    (network,) = members
+    assert isinstance(network, PooledNet)
+    embedding = network.standard(torch.from_numpy(chips.frozen[0]).to(network.mean.device))
+    _, singular, directions = torch.linalg.svd(embedding - embedding.mean(0), full_matrices=False)
+    kept = min(_SEEN, len(chips) - 1)
+    deviation = singular[:kept] / (len(chips) - 1) ** 0.5
+    projection: Tensor = (directions[:kept] / (deviation[:, None] + 1e-6)).T.contiguous()
+    return projection
+
+
+def _embeddings(network: Network, chips: PreparedChips) -> NDArray[np.float32]:
+    """Embeddings (M, D) of chips as they are, from frozen features where there are some."""
+    if not isinstance(network, Ensemble) or not isinstance(network.experts, Experts):
+        return predict(network, chips.inputs)[1]
+    measured = embed_chips(network.experts, chips.inputs)
+    if chips.frozen is None:
+        return measured
+    member = network.members[0]
+    assert isinstance(member, PooledNet)
+    with torch.inference_mode():
+        embedding = member.standard(torch.from_numpy(chips.frozen[0]).to(member.mean.device))
+        both = network.beside(torch.from_numpy(measured).to(member.mean.device), embedding)
+    return np.asarray(both.cpu().numpy())
 
 
 def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32]) -> HeldOut:

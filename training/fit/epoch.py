@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
-from training.config import RunConfig, StageConfig
+from training.config import ImbalanceConfig, RunConfig, StageConfig
 from training.data.store import PreparedChips
 from training.fit.checkpoint import RandomStates
 from training.fit.processes import Team
@@ -45,6 +45,11 @@ def sampling_weights(data: PreparedChips, power: float) -> NDArray[np.float64]:
 _POWERS = {"balanced": 0.0, "square_root": 0.5}
 
 
+def power_of(imbalance: ImbalanceConfig) -> float | None:
+    """The power of `sampling_weights` for a config's sampling; None is natural sampling."""
+    return _POWERS.get(imbalance.sampling)
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
     """What a stage trains on: labels (N,) on the device, the sampling of chips, and the loss.
@@ -63,7 +68,7 @@ class TrainingTask:
         """The task of the config's imbalance settings."""
         labels = torch.from_numpy(np.array(data.labels)).to(device)
         counts = torch.bincount(labels, minlength=len(data.classes))
-        power = _POWERS.get(config.imbalance.sampling)
+        power = power_of(config.imbalance)
         return cls(
             labels,
             len(data.classes),

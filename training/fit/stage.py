@@ -33,9 +33,10 @@ from training.fit.epoch import (
     train_head_one_epoch,
     train_one_epoch,
 )
+from training.fit.linear_head import head_logits, solve_head
 from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch
-from training.network.models import ChipNet, copy_state
+from training.network.models import ChipNet, PooledNet, copy_state
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def run_stage(
     is kept, whatever `context` says, and the validation figures are NaN. Equal seeds, data and
     machine give equal weights, whether or not the stage was killed and resumed.
     """
+    if stage.trains == "linear":
+        return _solve_stage(model, train, validation, stage, config, context)
     device = next(model.parameters()).device
     states = RandomStates.of(config.seed, stage.name, device)
     task = TrainingTask.of(train, config, device)
@@ -123,6 +126,25 @@ def run_stage(
     result = _epochs(learner, stage, states, context, train_epoch, judged)
     model.requires_grad_(True)
     return result
+
+
+def _solve_stage(
+    model: ChipNet,
+    train: PreparedChips,
+    validation: PreparedChips,
+    stage: StageConfig,
+    config: RunConfig,
+    context: StageContext,
+) -> StageResult:
+    """Solve the head; the history of such a stage is one epoch."""
+    assert isinstance(model, PooledNet), "a linear stage needs a config with pooled blocks"
+    loss = solve_head(model, train, stage, config)
+    nll, f1 = math.nan, math.nan
+    if len(validation) and validation.frozen is not None:
+        nll, f1 = judge(head_logits(model, validation.frozen[0]), validation)
+    epoch = Epoch(stage.name, 0, loss, nll, f1)
+    context.on_epoch(epoch)
+    return StageResult((epoch,), 0)
 
 
 def make_learner(

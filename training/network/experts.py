@@ -136,6 +136,19 @@ def measure_chips(
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
 
 
+@torch.inference_mode()
+def embed_chips(
+    experts: Experts, inputs: NDArray[np.float32], batch_size: int = 128
+) -> NDArray[np.float32]:
+    """The embedding float32 (N, P) that experts give of prepared chips (N, 1, S, S)."""
+    device = experts.get_buffer("mean").device
+    parts = [
+        experts(torch.from_numpy(np.array(inputs[i : i + batch_size])).to(device))[1].cpu()
+        for i in range(0, len(inputs), batch_size)
+    ]
+    return np.asarray(torch.cat(parts).numpy())
+
+
 def _of_every_class(
     model: LogisticRegression, classes: list[str] | list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

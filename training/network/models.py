@@ -76,6 +76,65 @@ class ChipNet(nn.Module):
         ]
 
 
+class PooledNet(ChipNet):
+    """A VGG16 whose head sees the averages of several blocks, in standard deviations.
+
+    `mean` and `deviation` (D,) of the averages are buffers, set by `standardise`. The activation
+    map has the places of the last block; an earlier block's are averaged to them, so that its mean
+    over the places is the logit, as ChipNet's is.
+    """
+
+    def __init__(
+        self, features: nn.Sequential, widths: Sequence[int], classes: int, dropout: float
+    ) -> None:
+        super().__init__(features, sum(widths), classes, dropout)
+        self.widths = tuple(widths)
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(sum(widths)))
+        self.register_buffer("deviation", torch.ones(sum(widths)))
+
+    def forward(self, chips: Tensor) -> Forward:
+        """chips float32 (N, 1, S, S)."""
+        pooled = self.pooled_blocks(chips)
+        embedding = self.standard(torch.cat([block.mean(dim=(2, 3)) for block in pooled], 1))
+        logits = self.head(self.dropout(embedding))
+        weight = (self.head.weight / self.deviation)[:, :, None, None]
+        bias = self.head.bias - self.head.weight @ (self.mean / self.deviation)
+        places = (pooled[-1].shape[2], pooled[-1].shape[3])
+        parts = [
+            functional.adaptive_avg_pool2d(functional.conv2d(block, part), places)
+            for block, part in zip(pooled, torch.split(weight, list(self.widths), 1), strict=True)
+        ]
+        activation_map = torch.stack(parts).sum(0) + bias[:, None, None]
+        return Forward(logits, embedding, activation_map)
+
+    def pooled_blocks(self, chips: Tensor) -> list[Tensor]:
+        """The pooled blocks' maps (N, D_b, h_b, w_b), lowest first."""
+        maps = chips if self.planes == 1 else torch.cat([chips, torch.ones_like(chips)], dim=1)
+        blocks = []
+        for module in self.features:
+            if isinstance(module, nn.MaxPool2d):
+                blocks.append(maps)
+            maps = module(maps)
+        return [*blocks, maps][-len(self.widths) :]
+
+    def pooled(self, chips: Tensor) -> Tensor:
+        """The averages (N, D) of the pooled blocks, as they are."""
+        return torch.cat([block.mean(dim=(2, 3)) for block in self.pooled_blocks(chips)], 1)
+
+    def standard(self, pooled: Tensor) -> Tensor:
+        """Averages (..., D) in standard deviations: the embedding."""
+        return (pooled - self.mean) / self.deviation
+
+    def standardise(self, pooled: Tensor) -> None:
+        """Set mean and deviation from averages (M, D) of training chips."""
+        deviation = pooled.std(0)
+        self.mean.copy_(pooled.mean(0))
+        # Channels that hardly ever answer must not be blown up.
+        self.deviation.copy_(deviation + 0.1 * deviation.mean() + 1e-6)
+
+
 # What a member of an ensemble sees: the chip, or its mirror image along these axes.
 _MIRRORS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
 
@@ -86,17 +145,24 @@ class Ensemble(nn.Module):
 
     experts  (N, 1, S, S) -> log-probabilities (N, K) and an embedding (N, P)
     share    weight of the experts' log-probabilities against the networks'
+    seen     (D, Q), what of the networks' embeddings (N, D) stands beside the experts', if any
 
     Logits are weighted means of log-probabilities, maps the networks' means. The embedding is the
-    experts', or that of all networks side by side if there are none.
+    experts' and `seen` of the networks', or that of all networks side by side if there are none.
     """
 
     def __init__(
-        self, members: Sequence[ChipNet], experts: nn.Module | None = None, share: float = 0.0
+        self,
+        members: Sequence[ChipNet],
+        experts: nn.Module | None = None,
+        share: float = 0.0,
+        seen: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.experts, self.share = experts, share
+        self.seen: Tensor | None
+        self.register_buffer("seen", seen)
 
     def forward(self, chips: Tensor) -> Forward:
         """chips float32 (N, 1, S, S)."""
@@ -109,9 +175,14 @@ class Ensemble(nn.Module):
         embedding = torch.cat([answer.embedding for answer in answers], 1)
         maps = torch.stack([answer.activation_map for answer in answers]).mean(0)
         if self.experts is not None:
-            said, embedding = self.experts(chips)
+            said, measured = self.experts(chips)
+            embedding = self.beside(measured, embedding)
             logits = self.share * said + (1 - self.share) * logits
         return Forward(logits, embedding, maps)
+
+    def beside(self, measured: Tensor, embedding: Tensor) -> Tensor:
+        """The ensemble's embedding from the experts' (N, P) and the networks' (N, D)."""
+        return measured if self.seen is None else torch.cat([measured, embedding @ self.seen], 1)
 
 
 Network = ChipNet | Ensemble
@@ -155,11 +226,23 @@ def build(config: ModelConfig, classes: int, planes: int = 1) -> ChipNet:
 def _plain(config: ModelConfig, classes: int, planes: int) -> ChipNet:
     """VGG16, with batch normalisation or without, and the small CNN, which has it."""
     plan = _CNN if config.name == "cnn" else _VGG16
+    if config.pooled:
+        plan = _blocks_up_to(config.pooled[-1])
     layers = [c if isinstance(c, str) else max(8, round(c * config.width)) for c in plan]
     features = make_layers(layers, batch_norm=config.name != "vgg16")
     features[0] = nn.Conv2d(planes, int(layers[0]), kernel_size=3, padding=1)
     _initialise(features)
+    if config.pooled:
+        ends = [int(_blocks_up_to(block)[-1]) for block in config.pooled]
+        widths = [max(8, round(c * config.width)) for c in ends]
+        return PooledNet(features, widths, classes, config.dropout)
     return ChipNet(features, int(layers[-1]), classes, config.dropout)
+
+
+def _blocks_up_to(block: int) -> list[int | str]:
+    """The layers of VGG16 up to a block, without the pooling that follows it."""
+    poolings = [place for place, layer in enumerate(_VGG16) if layer == "M"]
+    return _VGG16[: [*poolings, len(_VGG16)][block - 1]]
 
 
 def _resnet50(config: ModelConfig, classes: int, planes: int) -> ChipNet:

@@ -14,7 +14,7 @@ from training.card.schema import FeaturesRecord
 from training.config import ModelConfig, RunConfig
 from training.errors import WeightsInvalid, WeightsMissing
 from training.network import imagenet
-from training.network.models import ChipNet, copy_state
+from training.network.models import ChipNet, PooledNet, copy_state
 from training.network.weight_files import WeightFile, read_weight_file, write_tensors
 
 FORMAT = "shipchip.weights/2"
@@ -98,10 +98,14 @@ def load_features(model: ChipNet, weights: Weights) -> None:
             f"{path} is of another network: it lacks {missing[0]} and {len(missing) - 1} more of "
             f"{len(wanted)} tensors; it has {', '.join(list(found)[:3])}, …"
         )
-    extra = [n for n in found if n.startswith("features.") and n not in wanted]
+    last = max(_place(name) for name in wanted)
+    beyond = isinstance(model, PooledNet)  # which leaves the layers above its blocks out
+    extra = [n for n in found if n not in wanted and not (beyond and _place(n) > last)]
     if extra:
         raise WeightsInvalid(f"{path} is of another network: it has {extra[0]}, which is not here")
     given = {name: found[name] for name in wanted if name in found}
+    if isinstance(model, PooledNet):  # its features stay as they are, so halves can be exported
+        given = {name: _rounded(value) for name, value in given.items()}
     for name, value in given.items():
         if value.shape != wanted[name].shape:
             raise WeightsInvalid(
@@ -109,6 +113,19 @@ def load_features(model: ChipNet, weights: Weights) -> None:
                 f"{tuple(wanted[name].shape)} (another width?)"
             )
     model.load_state_dict(given, strict=False)
+
+
+def _rounded(value: Tensor) -> Tensor:
+    """The nearest numbers that float16 holds; whole numbers (a count) as they are."""
+    return value.half().to(value.dtype) if value.is_floating_point() else value
+
+
+def _place(name: str) -> int:
+    """
+    >>> _place("features.28.bias")
+    28
+    """
+    return int(name.split(".")[1])
 
 
 def save_features(

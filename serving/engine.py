@@ -90,8 +90,8 @@ class Engine:
         results = [item if isinstance(item, ChipFailure) else next(answers) for item in prepared]
         if not explain:
             return results
-        scale = self.ships.card.input.db_scale
-        return await loop.run_in_executor(self._decoders, explain_chips, prepared, results, scale)
+        spec = self.ships.card.input
+        return await loop.run_in_executor(self._decoders, explain_chips, prepared, results, spec)
 
     def _prepare(
         self, files: Sequence[bytes], options: ChipOptions

@@ -2,7 +2,8 @@
 
 Both are PNG files, made with numpy and Pillow alone. The chip is grey, decibels above its own
 clutter. The map is drawn in the colours of matplotlib's plasma: their lightness rises evenly, for
-colour-blind eyes too, and none of them is a grey that could be taken for the chip.
+colour-blind eyes too, and none of them is a grey that could be taken for the chip. A ship whose
+size is estimated gets a rectangle of that size, in a light blue that is not in plasma.
 """
 
 import base64
@@ -12,15 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from serving.chips import ChipFailure
-from shipchip import Prediction, PreparedChip
+from shipchip import InputSpec, Prediction, PreparedChip
 
 Pixels = NDArray[np.uint8]
 
 _SIDE = 192  # about; pixels are enlarged by a whole number, so that they stay even
 _DARK_DB, _BRIGHT_DB = -6.0, 36.0
+_SHIP_DB = 10.0  # above clutter; dimmer samples are hardly the ship
+_OUTLINE = (120, 220, 255)
 _MOST_HEAT = 0.75  # the share of colour where the map is highest: the ship still shows
 _PLASMA = np.array(
     [
@@ -43,7 +46,7 @@ class ExplainedPrediction(Prediction):
     """A prediction with its pictures, PNG files in base64.
 
     preview  what the model saw, grey
-    overlay  the same with the activation map of the label over it
+    overlay  the same with the activation map of the label and the outline of the ship over it
     """
 
     preview: str
@@ -53,26 +56,75 @@ class ExplainedPrediction(Prediction):
 def explain_chips(
     prepared: Sequence[PreparedChip | ChipFailure],
     results: Sequence[Prediction | ChipFailure],
-    db_scale: float,
+    spec: InputSpec,
 ) -> list[Prediction | ChipFailure]:
-    """Results with their pictures, of prepared chips; `db_scale` as in the card.
+    """Results with their pictures, of prepared chips; `spec` as in the card.
 
     What has failed, or has no activation map, stays as it is.
     """
     return [
         result
         if isinstance(chip, ChipFailure) or isinstance(result, ChipFailure)
-        else _explained(chip, result, db_scale)
+        else _explained(chip, result, spec)
         for chip, result in zip(prepared, results, strict=True)
     ]
 
 
-def _explained(chip: PreparedChip, prediction: Prediction, db_scale: float) -> Prediction:
-    if prediction.activation_map is None:
+def _explained(chip: PreparedChip, prediction: Prediction, spec: InputSpec) -> Prediction:
+    drawn = draw_answer(chip.input, prediction, spec)
+    if drawn is None:
         return prediction
-    grey = chip_grey(chip.input[0] * db_scale)
-    heated = lay_over(grey, prediction.activation_map)
-    return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(heated))
+    grey = chip_grey(chip.input[0] * spec.db_scale)
+    return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(drawn))
+
+
+def draw_answer(
+    chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec
+) -> Pixels | None:
+    """A prepared chip (1, S, S), the activation map and the outline of the ship over it: RGB
+    (T, T, 3). None if the prediction has no map."""
+    if prediction.activation_map is None:
+        return None
+    decibels = chip[0] * spec.db_scale
+    pixels = lay_over(chip_grey(decibels), prediction.activation_map)
+    length, width = prediction.length_m, prediction.width_m
+    if length is None or width is None:
+        return pixels
+    corners = ship_outline(decibels, length / spec.spacing_m, width / spec.spacing_m)
+    if corners is None:
+        return pixels
+    image, scale = Image.fromarray(pixels), len(pixels) / len(decibels)
+    places = [(float(column) * scale, float(row) * scale) for row, column in corners]
+    ImageDraw.Draw(image).polygon(places, outline=_OUTLINE)
+    return np.asarray(image)
+
+
+def ship_outline(
+    decibels: NDArray[np.float32], length: float, width: float
+) -> NDArray[np.float64] | None:
+    """The corners (4, 2), as (row, column) in pixels, of a rectangle of this length and width in
+    pixels on the ship of a chip (S, S), in decibels above clutter.
+
+    It lies where the samples above _SHIP_DB have their mean, along the direction in which they
+    spread most; those near the chip's centre count most, as other ships are at its edges. None if
+    no sample is above.
+    """
+    side = len(decibels)
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    near = np.exp(-((rows - side / 2) ** 2 + (columns - side / 2) ** 2) / (2 * (side / 5) ** 2))
+    weight = near * np.clip(decibels - _SHIP_DB, 0, None)
+    total = weight.sum()
+    if total <= 0:
+        return None
+    centre = np.array([(weight * rows).sum(), (weight * columns).sum()]) / total
+    off = np.stack([rows - centre[0], columns - centre[1]])
+    spread = np.einsum("ihw,jhw,hw->ij", off, off, weight)
+    _, directions = np.linalg.eigh(spread)  # in ascending order of the spread
+    along, across = directions[:, 1] * length / 2, directions[:, 0] * width / 2
+    corners: NDArray[np.float64] = centre + np.array(
+        [along + across, along - across, -along - across, across - along]
+    )
+    return corners
 
 
 def chip_grey(decibels: NDArray[np.float32]) -> Pixels:

@@ -8,7 +8,7 @@ from serving.chips import ChipFailure
 from serving.pictures import ExplainedPrediction
 from serving.settings import Settings
 from shipchip import ModelCard, Prediction, ShipClassifier
-from shipchip.answer import SpacingOrigin, Verdict
+from shipchip.answer import SIZE_FIELDS, SpacingOrigin, Verdict
 from shipchip.chip import ReadQuantity
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -69,6 +69,21 @@ class ChipOk(BaseModel):
         "several; unlike: out of distribution"
     )
     used: ChipUsed = Field(description="what was assumed of the chip")
+    length_m: float | None = Field(
+        description="length of the ship in metres; null if the model estimates none"
+    )
+    length_low_m: float | None = Field(
+        description="lower end of an interval that holds the length at the coverage that the card "
+        "states as size.coverage, where length_validated is true"
+    )
+    length_high_m: float | None = Field(description="its upper end")
+    width_m: float | None = Field(description="width of the ship in metres, as length_m")
+    width_low_m: float | None = Field(description="lower end of its interval")
+    width_high_m: float | None = Field(description="upper end of its interval")
+    length_validated: bool | None = Field(
+        description="whether such chips were measured against lengths from AIS: the pixel spacing "
+        "is not a rule's guess and like that of these chips, and the chip is in distribution"
+    )
     lon: float | None = Field(
         description="degrees (WGS 84) of the chip's centre; null unless the file is georeferenced"
     )
@@ -159,6 +174,7 @@ def chip_result(filename: str, result: Prediction | ChipFailure) -> ChipOk | Chi
         ood_score=result.ood_score,
         verdict=result.verdict,
         used=ChipUsed.model_validate(result.used),
+        **{name: getattr(result, name) for name in SIZE_FIELDS},
         lon=result.lon,
         lat=result.lat,
         preview=drawn.preview if drawn else None,

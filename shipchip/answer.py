@@ -5,7 +5,7 @@ standard library only, as the client does.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:  # it imports numpy
@@ -32,6 +32,30 @@ class Used:
     polarisation: str
     quantity: "ReadQuantity"
     clipped: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShipSize:
+    """A ship's length and width in metres, each with an interval; all None if the model gives none.
+
+    length_low_m, length_high_m  the interval holds the length of the share of ships that the model
+                                 card states as `size.coverage`, where `length_validated` is true
+    width_low_m, width_high_m    the same for the width
+    length_validated             whether such chips were measured against lengths from AIS: the
+                                 pixel spacing is not a rule's guess and is like that of these
+                                 chips, and the chip is in distribution
+    """
+
+    length_m: float | None = None
+    length_low_m: float | None = None
+    length_high_m: float | None = None
+    width_m: float | None = None
+    width_low_m: float | None = None
+    width_high_m: float | None = None
+    length_validated: bool | None = None
+
+
+SIZE_FIELDS = tuple(field.name for field in fields(ShipSize))
 
 
 def verdict_of(in_distribution: bool, prediction_set: Collection[str]) -> Verdict:

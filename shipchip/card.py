@@ -117,8 +117,38 @@ class TrustSpec(Frozen):
     ood: OodSpec
 
 
+class SpacingRange(Frozen):
+    """Pixel spacings (least, most) in metres, of the finer and the coarser side of a pixel."""
+
+    finer_m: tuple[Metres, Metres]
+    coarser_m: tuple[Metres, Metres]
+
+    def holds(self, spacing_m: tuple[float, float]) -> bool:
+        """Whether a pixel of this spacing, (row, column) in metres, is in the range."""
+        finer, coarser = sorted(spacing_m)
+        return (
+            self.finer_m[0] <= finer <= self.finer_m[1]
+            and self.coarser_m[0] <= coarser <= self.coarser_m[1]
+        )
+
+
+class SizeSpec(Frozen):
+    """Constants of shipchip.size, fitted on held-out ships of known size.
+
+    coverage   the share of ships whose size an interval should hold
+    length_factor, width_factor  an interval reaches from the estimate over this to the estimate
+               times this
+    validated  pixel spacings of the chips that had a known size
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    length_factor: float = Field(gt=1)
+    width_factor: float = Field(gt=1)
+    validated: tuple[SpacingRange, ...] = Field(min_length=1)
+
+
 class ModelCard(Frozen):
-    """Everything a model file says about itself.
+    """Everything a model file says about itself. `size` is None if the graph estimates no size.
 
     `metrics` and `training` are JSON records for people and reports. They stay open, because cards
     of all versions must load, and shipchip computes nothing from them.
@@ -131,6 +161,7 @@ class ModelCard(Frozen):
     classes: tuple[str, ...] = Field(min_length=2)
     input: InputSpec
     trust: TrustSpec
+    size: SizeSpec | None = None
     metrics: dict[str, JsonValue]
     training: dict[str, JsonValue]
     terms: str

@@ -10,23 +10,24 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from shipchip.answer import Used, Verdict, verdict_of
+from shipchip.answer import ShipSize, Used, Verdict, verdict_of
 from shipchip.card import ModelCard, card_from_metadata
 from shipchip.chip import Chip, DecodeLimits, Quantity
 from shipchip.decode import decode
 from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
 from shipchip.model_file import DEFAULT_MODEL, read_model
 from shipchip.prepare import PreparedChip, prepare
+from shipchip.size import size_with_interval
 from shipchip.trust import Trust
 
 Device = Literal["auto", "cpu", "cuda"]
 
-_OUTPUTS = ("logits", "embedding", "activation_map")
+_SIZE = "size"  # of models that estimate it
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """One chip's answer.
+class Prediction(ShipSize):
+    """One chip's answer; `length_m` and the other sizes are those of ShipSize.
 
     confidence       calibrated probability of `label`, 0..1
     probabilities    calibrated, by class, summing to 1
@@ -57,10 +58,17 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class ModelOutputs:
-    """Raw outputs of the model for N chips: logits (N, K), embedding (N, D), maps (N, K, h, w)."""
+    """Raw outputs of the model for N chips.
+
+    logits          float32 (N, K)
+    embedding       float32 (N, D)
+    size            float32 (N, 2), length and width in metres; None if the model estimates none
+    activation_map  float32 (N, K, h, w); None if not asked for
+    """
 
     logits: NDArray[np.float32]
     embedding: NDArray[np.float32]
+    size: NDArray[np.float32] | None
     activation_map: NDArray[np.float32] | None
 
 
@@ -138,7 +146,7 @@ class ShipClassifier:
         scores = self.trust.score_ood(outputs.embedding)
         known = self.trust.score_ood.in_distribution(scores)
         best = probs.argmax(axis=1)
-        maps = outputs.activation_map
+        maps, sizes = outputs.activation_map, self._sizes(outputs, prepared, known)
         positions = [chip.position or (None, None) for chip in prepared]
         return [
             Prediction(
@@ -154,15 +162,31 @@ class ShipClassifier:
                 lon=positions[i][0],
                 lat=positions[i][1],
                 activation_map=None if maps is None else maps[i, k],
+                **vars(sizes[i]),
             )
             for i, k in enumerate(best)
         ]
 
     def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> ModelOutputs:
         """The session's raw outputs for prepared inputs (N, 1, S, S)."""
-        wanted = _OUTPUTS if maps else _OUTPUTS[:2]
-        values = self.session.run(list(wanted), {"chips": inputs})
-        return ModelOutputs(values[0], values[1], values[2] if maps else None)
+        wanted = ["logits", "embedding"]
+        wanted += [_SIZE] if self.card.size else []
+        wanted += ["activation_map"] if maps else []
+        values = dict(zip(wanted, self.session.run(wanted, {"chips": inputs}), strict=True))
+        return ModelOutputs(
+            values["logits"], values["embedding"], values.get(_SIZE), values.get("activation_map")
+        )
+
+    def _sizes(
+        self, outputs: ModelOutputs, prepared: Sequence[PreparedChip], known: NDArray[np.bool_]
+    ) -> list[ShipSize]:
+        spec = self.card.size
+        if spec is None or outputs.size is None:
+            return [ShipSize()] * len(prepared)
+        return [
+            size_with_interval(size, spec, chip.used, bool(one))
+            for size, chip, one in zip(outputs.size, prepared, known, strict=True)
+        ]
 
 
 def _session(
@@ -205,11 +229,13 @@ def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
     outputs = {node.name: node.shape for node in session.get_outputs()}
     classes, width = len(card.classes), len(card.trust.ood.mean)
     expected = {"logits": [classes], "embedding": [width], "activation_map": [classes]}
-    for name in _OUTPUTS:
+    if card.size:
+        expected[_SIZE] = [2]
+    for name, second in expected.items():
         if name not in outputs:
             raise CardInvalid(f"the model gives {sorted(outputs)}; {name} is missing")
-        if outputs[name][1:2] != expected[name]:
+        if outputs[name][1:2] != second:
             raise CardInvalid(
                 f"the model gives {name} of shape {outputs[name]}; by its card ({card.classes}, "
-                f"embedding of {width}) the second number is {expected[name][0]}"
+                f"embedding of {width}) the second number is {second[0]}"
             )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
-from shipchip.answer import Used, Verdict
+from shipchip.answer import SIZE_FIELDS, ShipSize, Used, Verdict
 from shipchip.errors import ChipError, ServiceError, TooLarge
 from shipchip.files import read_chip_file
 from shipchip.spacing import Spacing, spacing_text
@@ -32,7 +32,7 @@ _MAX_NAME = 200  # characters; the service takes 255
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Answer(ShipSize):
     """One chip's answer; the fields are those of shipchip.Prediction.
 
     name            the path as it was given, or "#N" if the Nth source was bytes
@@ -237,7 +237,7 @@ def _field(boundary: str, name: str, value: object) -> bytes:
 def _result(name: str, result: dict[str, Any]) -> Answer | Failure:
     if result["status"] != "ok":
         return Failure(name, result["error"]["code"], result["error"]["message"])
-    pictures = {key: result.get(key) for key in ("preview", "activation_map")}
+    preview, activation_map = (_png(result.get(key)) for key in ("preview", "activation_map"))
     return Answer(
         name=name,
         label=result["label"],
@@ -250,8 +250,14 @@ def _result(name: str, result: dict[str, Any]) -> Answer | Failure:
         used=_used(result["used"]),
         lon=result["lon"],
         lat=result["lat"],
-        **{key: png and base64.b64decode(png) for key, png in pictures.items()},
+        **{name: result[name] for name in SIZE_FIELDS},
+        preview=preview,
+        activation_map=activation_map,
     )
+
+
+def _png(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
 
 
 def _used(used: dict[str, Any]) -> Used:

@@ -40,7 +40,7 @@ def prediction_sets(probs: Floats, quantiles: Floats) -> NDArray[np.bool_]:
 def conformal_quantile(scores: Floats, ships: NDArray[np.str_], coverage: float) -> float:
     """The smallest score that covers a chip of a new ship with probability `coverage`.
 
-    scores  (N,) of held-out chips, 0..1
+    scores  (N,) of held-out chips
     ships   (N,) the ship of each chip
 
     Chips of one ship are alike, so they are not N independent draws. Each of the S ships has weight
@@ -49,14 +49,14 @@ def conformal_quantile(scores: Floats, ships: NDArray[np.str_], coverage: float)
     ships, and nothing about the chips of one ship. With one chip per ship it is the usual
     ceil((N + 1) coverage)-th smallest score.
 
-    Returns 1.0, which includes everything, for fewer than `ships_needed` ships.
+    Infinite, which includes everything, for fewer than `ships_needed` ships.
     """
     _, member, sizes = np.unique(ships, return_inverse=True, return_counts=True)
     scores = np.asarray(scores)
     order = np.argsort(scores)
     covered = np.cumsum(1.0 / sizes[member[order]])
     rank = int(np.searchsorted(covered, coverage * (len(sizes) + 1) - _ROUNDING))
-    return 1.0 if rank == len(order) else float(scores[order[rank]])
+    return math.inf if rank == len(order) else float(scores[order[rank]])
 
 
 def ships_needed(coverage: float) -> int:

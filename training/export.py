@@ -15,6 +15,7 @@ from shipchip.classifier import ShipClassifier
 from training.errors import ExportMismatch
 from training.fit.epoch import predict
 from training.network.models import ExportedNet, Network
+from training.network.size import SizeRegression
 
 # Of logits (log-probabilities of an ensemble), about a thousandth of the odds. Torch and ONNX
 # Runtime add in different orders; 3e-4 was seen on real chips.
@@ -22,18 +23,27 @@ EXPORT_TOLERANCE = 1e-3
 _WORTH_HALVING = 10_000  # numbers of a tensor
 
 
-def export_onnx(model: Network, card: ModelCard, path: Path, chips: NDArray[np.float32]) -> None:
-    """Write `path`, but only if the file gives the same logits and labels as the model.
+def export_onnx(
+    model: Network,
+    card: ModelCard,
+    path: Path,
+    chips: NDArray[np.float32],
+    size: SizeRegression | None = None,
+) -> None:
+    """Write `path`, but only if the file gives the same logits, labels and sizes as the model.
 
-    chips are the prepared test chips (N, 1, S, S) for which both are compared. Raises
-    ExportMismatch if a logit differs by more than EXPORT_TOLERANCE or a label at all.
+    chips  the prepared test chips (N, 1, S, S) for which both are compared
+    size   estimates sizes from the model's embedding; the card then has its SizeSpec
+
+    Raises ExportMismatch if a logit differs by more than EXPORT_TOLERANCE, a size by more than
+    EXPORT_TOLERANCE of itself, or a label at all.
     """
-    proto = to_onnx(model, card.input)
+    proto = to_onnx(model, card.input, size)
     onnx.helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-        check_export(model, temporary, chips)
+        check_export(model, temporary, chips, size)
 
 
 def write_card(card: ModelCard, path: Path) -> None:
@@ -56,9 +66,10 @@ def identified(card: ModelCard, path: Path) -> ModelCard:
     return card.model_copy(update={"version": f"{__version__}+{digest[:12]}"})
 
 
-def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
-    """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map; N is free."""
-    shown = ExportedNet(model, spec).eval().cpu()
+def to_onnx(model: Network, spec: InputSpec, size: SizeRegression | None = None) -> onnx.ModelProto:
+    """The graph: `chips` (N, 1, S, S) -> logits, embedding, activation_map, and `size` if there is
+    one; N is free."""
+    shown = ExportedNet(model, spec, size).eval().cpu()
     example = torch.zeros(2, 1, spec.size, spec.size)
     program = torch.onnx.export(
         shown,
@@ -67,7 +78,7 @@ def to_onnx(model: Network, spec: InputSpec) -> onnx.ModelProto:
         external_data=False,
         verbose=False,
         input_names=["chips"],
-        output_names=["logits", "embedding", "activation_map"],
+        output_names=["logits", "embedding", "activation_map", *(["size"] if size else [])],
         dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
     )
     if program is None:
@@ -102,12 +113,16 @@ def store_in_halves(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def check_export(model: Network, path: Path, chips: NDArray[np.float32]) -> float:
+def check_export(
+    model: Network, path: Path, chips: NDArray[np.float32], size: SizeRegression | None = None
+) -> float:
     """The largest difference of a logit between the model and the file, over all chips."""
-    expected, _ = predict(model, chips)
+    expected, embeddings = predict(model, chips)
     ships = ShipClassifier(path, device="cpu")
-    batches = range(0, len(chips), 128)
-    found = np.concatenate([ships.run(np.array(chips[i : i + 128])).logits for i in batches])
+    runs = [ships.run(np.array(chips[i : i + 128])) for i in range(0, len(chips), 128)]
+    found = np.concatenate([run.logits for run in runs])
+    if size:
+        _check_sizes(path, size, embeddings, np.concatenate([run.size for run in runs]))
     difference = float(np.abs(found - expected).max())
     if difference > EXPORT_TOLERANCE:
         raise ExportMismatch(
@@ -118,3 +133,19 @@ def check_export(model: Network, path: Path, chips: NDArray[np.float32]) -> floa
     if turned:
         raise ExportMismatch(f"{path}: {turned} of {len(chips)} chips get another label")
     return difference
+
+
+def _check_sizes(
+    path: Path,
+    size: SizeRegression,
+    embeddings: NDArray[np.float32],
+    found: NDArray[np.float32],
+) -> None:
+    with torch.inference_mode():
+        expected = size(torch.from_numpy(embeddings)).numpy()
+    share = float(np.abs(found / expected - 1).max())
+    if share > EXPORT_TOLERANCE:
+        raise ExportMismatch(
+            f"{path}: a length or width differs by {share:.2g} of itself from the trained "
+            f"model's, expected at most {EXPORT_TOLERANCE:g}; the file was not put in place"
+        )

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from shipchip.atomic import write_text
-from shipchip.card import ModelCard
+from shipchip.card import ModelCard, SizeSpec, SpacingRange
 from shipchip.classifier import ShipClassifier
+from shipchip.prepare import spacing_of
 from training.card.record import RECORD
 from training.card.schema import FeaturesRecord, TrainingRecord
 from training.config import RunConfig, StageConfig
@@ -22,7 +23,7 @@ from training.data.dataset import Dataset, Workspace
 from training.data.record import CLASSES
 from training.data.splits import Item
 from training.evaluation.final_test import final_chips, measure_file, measure_file_presented
-from training.evaluation.trust import fit_trust, held_out_counts
+from training.evaluation.trust import fit_trust, held_out_counts, size_factors
 from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
 from training.fit.cross_validation import StagePlan, Start, TrainedRun, cross_validate
@@ -173,6 +174,7 @@ def finish_run(
         classes=CLASSES,
         input=config.input,
         trust=fit_trust(trained.held_out, trained.embeddings, config.coverage),
+        size=_size_spec(trained, dataset, config),
         metrics={},
         training=record.model_copy(
             update={"held_out": held_out_counts(trained.held_out, CLASSES)}
@@ -180,8 +182,39 @@ def finish_run(
         terms=TERMS,
     )
     path = folder / "ship.onnx"
-    export_onnx(trained.network, card, path, final_chips(dataset.test).inputs)
+    size = trained.size if card.size else None
+    export_onnx(trained.network, card, path, final_chips(dataset.test).inputs, size)
     return measure_run(folder, dataset, record, ood)
+
+
+# A pixel spacing this much beyond those of chips of known size is still like them: products of one
+# mode differ by their incidence angle.
+_LIKE = 1.05
+
+
+def _size_spec(trained: TrainedRun, dataset: Dataset, config: RunConfig) -> SizeSpec | None:
+    """What the card says of size estimates; None if there are none, or too few to trust."""
+    factors = size_factors(trained.held_out, config.coverage) if trained.size else None
+    if factors is None:
+        return None
+    by_name = {source.name: source for source in dataset.sources}
+    spacings: dict[str, list[list[float]]] = {}
+    for record in (*dataset.train.records, *dataset.validation.records):
+        if record.size_m is not None:
+            spacing, _ = spacing_of(by_name[record.source].read(record), config.input)
+            spacings.setdefault(record.source, []).append(sorted(spacing))
+    validated = []
+    for found in spacings.values():
+        least, most = np.min(found, axis=0) / _LIKE, np.max(found, axis=0) * _LIKE
+        finer, coarser = zip(least.tolist(), most.tolist(), strict=True)
+        validated.append(SpacingRange(finer_m=finer, coarser_m=coarser))
+    length, width = factors
+    return SizeSpec(
+        coverage=config.coverage,
+        length_factor=length,
+        width_factor=width,
+        validated=tuple(validated),
+    )
 
 
 def measure_run(

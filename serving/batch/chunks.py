@@ -83,8 +83,8 @@ class Work:
         rows = []
         for place, (entry, item) in enumerate(zip(chunk.entries, prepared, strict=True)):
             result = item if isinstance(item, ChipFailure) else next(found)
-            rows.append(to_row(entry.name, result, ships.card))
-            self._write_map(chunk.start + place, entry, item, result, ships)
+            drawn = self._write_map(chunk.start + place, entry, item, result, ships)
+            rows.append(to_row(entry.name, result, ships.card) | {"map_file": drawn})
             self._sort_crop(chunk.start + place, entry, result)
         return rows
 
@@ -102,12 +102,12 @@ class Work:
         item: PreparedOrFailure,
         result: Outcome,
         ships: ShipClassifier,
-    ) -> None:
+    ) -> str | None:
+        """The name of the picture that was written, if one was."""
         if self.maps is None or isinstance(item, ChipFailure) or isinstance(result, ChipFailure):
-            return
-        if result.activation_map is not None:
-            png = draw_map(item.input, result.activation_map, ships.card.input.db_scale)
-            write_map(self.maps, index, entry.name, png)
+            return None
+        png = draw_map(item.input, result, ships.card.input)
+        return None if png is None else write_map(self.maps, index, entry.name, png).name
 
     def _sort_crop(self, index: int, entry: ChipEntry, result: Outcome) -> None:
         if self.crops is None:

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 
 from serving.chips import ChipFailure
 from shipchip import ModelCard, Prediction
+from shipchip.answer import SIZE_FIELDS
 
 BatchRow = dict[str, Any]
 ColumnKind = Literal["text", "number", "flag", "set"]
@@ -73,8 +74,20 @@ _AFTER_CLASSES = (
     ),
     Column("polarisation", "text", "of the plane that was used; `unknown` if the file has none"),
     Column("quantity", "text", "what the samples were read as: `amplitude`, `sigma0`, `complex`"),
+    Column("length_m", "number", "length of the ship in metres; empty if the model gives none"),
+    Column("length_low_m", "number", "lower end of its [interval](api.md#length-and-width)"),
+    Column("length_high_m", "number", "upper end of its interval"),
+    Column("width_m", "number", "width of the ship in metres"),
+    Column("width_low_m", "number", "lower end of its interval"),
+    Column("width_high_m", "number", "upper end of its interval"),
+    Column(
+        "length_validated",
+        "flag",
+        "whether such chips were measured against lengths from AIS; otherwise a guess",
+    ),
     Column("lon", "number", "longitude of the centre in degrees (WGS 84), if georeferenced"),
     Column("lat", "number", "its latitude"),
+    Column("map_file", "text", "the name of its picture in the folder of `--maps`"),
 )
 _KINDS = {column.name: column.kind for column in (*_BEFORE_CLASSES, *_AFTER_CLASSES)}
 
@@ -124,6 +137,7 @@ def to_row(path: str, result: Prediction | ChipFailure, card: ModelCard) -> Batc
         "pixel_spacing_from": result.used.pixel_spacing_from,
         "polarisation": result.used.polarisation,
         "quantity": result.used.quantity,
+        **{name: getattr(result, name) for name in SIZE_FIELDS},
         "lon": result.lon,
         "lat": result.lat,
     }

@@ -116,6 +116,10 @@ export function totals(items, classes) {
   ];
 }
 
+const SIZES = [
+  "length_m", "length_low_m", "length_high_m", "width_m", "width_low_m", "width_high_m", "length_validated",
+];
+
 /**
  * RFC 4180, with the columns and the rounding of serving/batch/rows.py, of the items that have an answer.
  * For spreadsheets: a byte order mark tells Excel that it is UTF-8, and an apostrophe before text
@@ -126,7 +130,7 @@ export function csv(items, classes) {
     "path", "status", "label", "confidence", ...classes.map((name) => `p_${name.toLowerCase()}`),
     "prediction_set", "in_distribution", "ood_score", "model_version", "error_code", "error_message",
     "verdict", "pixel_spacing_row_m", "pixel_spacing_column_m", "pixel_spacing_from", "polarisation", "quantity",
-    "lon", "lat",
+    ...SIZES, "lon", "lat", "map_file",
   ];
   const rows = items.filter(({ result }) => result).map((item) => values(item, classes));
   return `\ufeff${[columns, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("")}`;
@@ -136,14 +140,14 @@ function values({ path, result }, classes) {
   const { status, version = "", used } = result;
   if (status !== HTTP_OK) {
     const nothing = Array(classes.length + 5).fill("");
-    return [path, status, ...nothing, version, result.error.code, result.error.message, ...Array(8).fill("")];
+    return [path, status, ...nothing, version, result.error.code, result.error.message, ...Array(9 + SIZES.length).fill("")];
   }
   return [
     path, status, result.label, rounded(result.confidence),
     ...classes.map((name) => rounded(result.probabilities[name])),
     result.prediction_set.join("|"), result.in_distribution, rounded(result.ood_score), version, "", "",
     result.verdict, ...used.pixel_spacing_m, used.pixel_spacing_from, used.polarisation, used.quantity,
-    result.lon ?? "", result.lat ?? "",
+    ...SIZES.map((name) => result[name] ?? ""), result.lon ?? "", result.lat ?? "", "",
   ];
 }
 

@@ -52,8 +52,16 @@ def row_of(index: int, name: str) -> BatchRow:
         "pixel_spacing_from": "rule",
         "polarisation": "VV",
         "quantity": "sigma0",
+        "length_m": 182.4 if index % 2 else None,
+        "length_low_m": 146.0 if index % 2 else None,
+        "length_high_m": 227.9 if index % 2 else None,
+        "width_m": 28.1 if index % 2 else None,
+        "width_low_m": 21.8 if index % 2 else None,
+        "width_high_m": 36.3 if index % 2 else None,
+        "length_validated": bool(index % 4 == 1) if index % 2 else None,
         "lon": -share if index % 2 else None,
         "lat": 40 + share if index % 2 else None,
+        "map_file": f"{index:08d}.png" if index % 2 else None,
     }
 
 

@@ -35,8 +35,16 @@ COLUMNS = [
     "pixel_spacing_from",
     "polarisation",
     "quantity",
+    "length_m",
+    "length_low_m",
+    "length_high_m",
+    "width_m",
+    "width_low_m",
+    "width_high_m",
+    "length_validated",
     "lon",
     "lat",
+    "map_file",
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from serving.schema import ClassifyResponse
 from shipchip import ShipClassifier, __version__
+from shipchip.answer import SIZE_FIELDS
 from tests.tiny_model import draw_chip
 
 Files = list[tuple[str, tuple[str, bytes]]]
@@ -51,6 +52,7 @@ def test_one_file_gets_the_answer_that_the_library_gives(
                 "polarisation": "unknown",
                 "quantity": "amplitude",
             },
+            **dict.fromkeys(SIZE_FIELDS),
             "lon": None,
             "lat": None,
         }

@@ -150,10 +150,10 @@ def test_a_renderer_goes_on_where_it_ended() -> None:
     assert render(()).decode() == MARK + ",".join(COLUMNS) + "\r\n"
 
 
-def test_a_last_number_that_is_cut_short_is_damage(tmp_path: Path) -> None:
-    path = write(tmp_path / "out.csv", [rows_of(names_of(2))[1] | {"lat": 40.25}])
+def test_a_last_cell_that_is_cut_short_is_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "out.csv", [rows_of(names_of(2))[1] | {"map_file": "a.png"}])
     content = path.read_bytes()
-    assert content.endswith(b"40.25\r\n")
+    assert content.endswith(b"a.png\r\n")
     path.write_bytes(content[:-3])
     with pytest.raises(OutputError, match="the last line has no end"):
         list(format_of(path).read(path, COLUMNS))
@@ -169,10 +169,16 @@ def test_every_column_has_a_kind() -> None:
         "ood_score",
         "pixel_spacing_row_m",
         "pixel_spacing_column_m",
+        "length_m",
+        "length_low_m",
+        "length_high_m",
+        "width_m",
+        "width_low_m",
+        "width_high_m",
         "lon",
         "lat",
     }
-    assert kinds["in_distribution"] == "flag"
+    assert kinds["in_distribution"] == kinds["length_validated"] == "flag"
     assert kinds["prediction_set"] == "set"
 
 

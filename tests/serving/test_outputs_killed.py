@@ -160,7 +160,7 @@ def _small_disk(size: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@pytest.mark.parametrize("size", [100, 20_000, 40_000])
+@pytest.mark.parametrize("size", [100, 30_000, 40_000])
 def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, size: int) -> None:
     """At the job, which is not half written then, and at the rows."""
     names = names_of(200)

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 
 from serving.batch.outputs.pictures import LONGEST_NAME, draw_map, file_name, sort_crop, write_map
 from serving.batch.rows import OutputError
+from shipchip import ShipClassifier
+from tests.tiny_model import SIZE, prepared_of
 
 NAMES = [
     "../../etc/passwd.png",
@@ -166,16 +169,21 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
         sort_crop(tmp_path / "file", "Cargo", 1, "a", b"chip")
 
 
-def test_the_map_lies_over_what_the_model_saw() -> None:
-    chip = np.zeros((1, 16, 16), np.float32)
-    chip[0, 12:, 12:] = 1
+def test_the_map_lies_over_what_the_model_saw(ships: ShipClassifier) -> None:
+    chip = np.zeros((1, SIZE, SIZE), np.float32)
+    chip[0, 24:, 24:] = 1
     heat = np.zeros((4, 4), np.float32)
     heat[0, 0] = 1
-    with Image.open(io.BytesIO(draw_map(chip, heat, 20.0))) as image:
+    (prediction,) = ships.predict([prepared_of(chip)])
+    mapped, spec = replace(prediction, activation_map=heat), ships.card.input
+    png = draw_map(chip, mapped, spec)
+    assert png is not None
+    with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         pixels = np.asarray(image).astype(int)
     assert pixels.shape == (192, 192, 3)
     assert pixels[10, 10, 0] - pixels[10, 10, 2] > 80, "warm where the map is"
     assert list(pixels[180, 180]) == [158] * 3, "20 dB, grey, where it is not"
     assert list(pixels[100, 180]) == [36] * 3
-    assert draw_map(chip, heat, 20.0) == draw_map(chip, heat, 20.0)
+    assert draw_map(chip, mapped, spec) == png
+    assert draw_map(chip, prediction, spec) is None

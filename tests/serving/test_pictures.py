@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,14 @@ from PIL import Image
 from serving import pictures
 from serving.chips import ChipFailure, ChipOptions
 from serving.engine import Engine
-from serving.pictures import ExplainedPrediction, chip_grey, explain_chips, lay_over
+from serving.pictures import (
+    ExplainedPrediction,
+    chip_grey,
+    draw_answer,
+    explain_chips,
+    lay_over,
+    ship_outline,
+)
 from serving.settings import Settings
 from shipchip import ShipClassifier
 from tests.tiny_model import SIZE, prepared_of
@@ -115,7 +123,7 @@ def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
     prediction = ships.predict([prepared_of(seen)], explain=True)[0]
     failure = ChipFailure("empty", "0 bytes")
     drawn, untouched = explain_chips(
-        [prepared_of(seen), failure], [prediction, failure], ships.card.input.db_scale
+        [prepared_of(seen), failure], [prediction, failure], ships.card.input
     )
     assert untouched is failure
     assert isinstance(drawn, ExplainedPrediction)
@@ -127,10 +135,39 @@ def test_the_pictures_show_what_the_model_saw(ships: ShipClassifier) -> None:
     assert pixels(drawn.overlay).shape == (192, 192, 3)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(16, 4), (4, 16)])
+def test_the_outline_lies_on_the_ship(rows: int, columns: int) -> None:
+    decibels = np.zeros((64, 64), np.float32)
+    top, left = 30, 34
+    decibels[top : top + rows, left : left + columns] = 25
+    corners = ship_outline(decibels, 16, 4)
+    assert corners is not None
+    # To a pixel or so: what is nearer to the chip's centre counts a little more.
+    assert corners.min(axis=0) == pytest.approx([top, left], abs=1.5)
+    assert corners.max(axis=0) == pytest.approx([top + rows, left + columns], abs=1.5)
+
+
+def test_a_chip_without_anything_bright_gets_no_outline() -> None:
+    assert ship_outline(np.full((64, 64), 3, np.float32), 16, 4) is None
+
+
+def test_a_ship_of_estimated_size_is_outlined(ships: ShipClassifier) -> None:
+    seen = np.zeros((1, SIZE, SIZE), np.float32)
+    seen[0, 14:18, 8:24] = 1  # 16 by 4 pixels of 10 m
+    (prediction,) = ships.predict([prepared_of(seen)], explain=True)
+    sized = replace(prediction, length_m=160.0, width_m=40.0)
+    plain, outlined = (draw_answer(seen, p, ships.card.input) for p in (prediction, sized))
+    assert plain is not None
+    assert outlined is not None
+    rows, columns = np.nonzero((plain != outlined).any(axis=2))
+    assert (rows.min(), rows.max()) == pytest.approx((14 * 6, 18 * 6), abs=1)
+    assert (columns.min(), columns.max()) == pytest.approx((8 * 6, 24 * 6), abs=1)
+
+
 def test_a_prediction_without_a_map_stays_as_it_is(ships: ShipClassifier) -> None:
     seen = np.zeros((1, SIZE, SIZE), np.float32)
     prediction = ships.predict([prepared_of(seen)])[0]
-    assert explain_chips([prepared_of(seen)], [prediction], 20) == [prediction]
+    assert explain_chips([prepared_of(seen)], [prediction], ships.card.input) == [prediction]
 
 
 def test_drawing_never_blocks_the_event_loop(

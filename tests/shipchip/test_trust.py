@@ -1,5 +1,7 @@
 """Probabilities, prediction sets and strangeness, against values worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -56,9 +58,9 @@ def test_conformal_quantile_is_the_rank_by_hand(n: int, coverage: float, rank: i
 
 @pytest.mark.parametrize(("n", "coverage"), [(0, 0.5), (8, 0.9), (18, 0.95)])
 def test_with_too_few_ships_the_quantile_excludes_nothing(n: int, coverage: float) -> None:
-    assert conformal_quantile(np.zeros(n), each_its_own(n), coverage) == 1.0
+    assert conformal_quantile(np.zeros(n), each_its_own(n), coverage) == math.inf
     many_chips = np.repeat(each_its_own(n), 50)
-    assert conformal_quantile(np.zeros(50 * n), many_chips, coverage) == 1.0
+    assert conformal_quantile(np.zeros(50 * n), many_chips, coverage) == math.inf
     assert n < ships_needed(coverage)
 
 
@@ -70,7 +72,7 @@ def test_the_ships_needed_are_the_least_that_exclude_something(
     quantiles = [
         conformal_quantile(np.zeros(n), each_its_own(n), coverage) for n in (needed - 1, needed)
     ]
-    assert quantiles == [1.0, 0.0]
+    assert quantiles == [math.inf, 0.0]
 
 
 def test_a_ship_weighs_the_same_however_many_chips_show_it() -> None:
@@ -78,7 +80,13 @@ def test_a_ship_weighs_the_same_however_many_chips_show_it() -> None:
     scores = np.array([0.1, 0.9, 0.2, 0.3])
     ships = np.array(["a", "a", "b", "c"])
     # Up to 0.1: 1/8, to 0.2: 3/8, to 0.3: 5/8, to 0.9: 3/4.
-    for coverage, quantile in ((0.125, 0.1), (0.375, 0.2), (0.6, 0.3), (0.75, 0.9), (0.76, 1.0)):
+    for coverage, quantile in (
+        (0.125, 0.1),
+        (0.375, 0.2),
+        (0.6, 0.3),
+        (0.75, 0.9),
+        (0.76, math.inf),
+    ):
         assert conformal_quantile(scores, ships, coverage) == quantile
         repeated = np.concatenate([scores, np.full(7, 0.3)]), np.concatenate([ships, ["c"] * 7])
         assert conformal_quantile(*repeated, coverage) == quantile

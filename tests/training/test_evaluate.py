@@ -121,7 +121,7 @@ def test_a_line_per_target_is_printed(
     (own,) = [line for line in lines if line.startswith("macro-F1, own")]
     assert own.split()[2] == "0.926"
     (size,) = [line for line in lines if line.startswith("size")]
-    assert size.split()[1:] == ["0.0", "≤", "20", "MB", "met"]
+    assert size.split()[1:] == ["0.0", "≤", "30", "MB", "met"]
     assert [line for line in lines if line.startswith("int8") and "not given" in line]
     assert [line for line in lines if "nothing to compare" in line]
 

@@ -305,6 +305,6 @@ def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
 
 
 def test_promote_refuses_a_file_that_is_too_large(tmp_path: Path) -> None:
-    run = run_folder(tmp_path / "run", card(terms="x" * (20 * 2**20)))
-    with pytest.raises(ModelError, match=r"has 20\.\d MB, expected ≤ 20 MB"):
+    run = run_folder(tmp_path / "run", card(terms="x" * (30 * 2**20)))
+    with pytest.raises(ModelError, match=r"has 30\.\d MB, expected ≤ 30 MB"):
         promote_model(run, tmp_path / "models")

@@ -32,6 +32,7 @@ def model_card(card: ModelCard, sha256: str, size: int) -> str:
         "The worst presentation": _presentations(figures),
         "Against its targets": _targets(figures, size),
         "Scores on the test side": _scores(figures),
+        "Length and width": _sizes(card, figures),
         "Prediction sets": prediction_sets_section(card, _scored(figures)),
         "Calibration": _calibration(figures),
         "Chips that show no ship": _out_of_distribution(figures, training),
@@ -101,7 +102,11 @@ def _presentations(metrics: ModelFigures) -> Iterator[str]:
         least = min(lines.values(), key=lambda figures: figures.same_label).same_label
         most = max(lines.values(), key=lambda f: f.sure_changed / max(1, f.sure))
         changed = f"{most.sure_changed} of {most.sure}"
-        yield table_row(source, "least of all changes", "", "", f"{least:.3f}", changed, "", "")
+        lengths = [f.length_kept for f in lines.values() if f.length_kept is not None]
+        kept = f"{min(lengths):.0%}" if lengths else "-"
+        yield table_row(
+            source, "least of all changes", "", "", f"{least:.3f}", changed, "", "", kept
+        )
 
 
 def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:
@@ -140,6 +145,54 @@ def _scores(metrics: ModelFigures) -> Iterator[str]:
             yield table_row(source, label, *given, str(score.by_class[label].chips))
     yield ""
     yield f"![Confusion matrices: counts and shares of each true class]({CONFUSION})"
+
+
+def _sizes(card: ModelCard, metrics: ModelFigures) -> Iterator[str]:
+    if card.size is None or metrics.sizes is None:
+        yield "This model estimates no sizes, or was measured on no ship of known size."
+        return
+    up, down = card.size.length_factor - 1, 1 - 1 / card.size.length_factor
+    yield (
+        "Length and width of each ship, estimated from the measurements and the network's features "
+        "by a regression on AIS sizes, here beside the AIS sizes of the test side. An interval "
+        f"reaches {down:.0%} below and {up:.0%} above the estimated length; it should hold "
+        f"{card.size.coverage:.0%} of lengths."
+    )
+    yield ""
+    yield from table_head(
+        "source",
+        "chips (ships)",
+        "length, mean error",
+        "median",
+        "in interval",
+        "width, mean error",
+        "in interval",
+    )
+    for source, one in {**metrics.sizes.sources, "all sources": metrics.sizes.all}.items():
+        yield table_row(
+            source,
+            f"{one.chips} ({one.ships})",
+            f"{interval_text(one.length_error_m)} m",
+            f"{one.length_error_share:.1%}",
+            share(one.length_held),
+            f"{interval_text(one.width_error_m)} m",
+            share(one.width_held),
+        )
+    yield ""
+    yield from table_head("length", "chips", "mean error", "in interval")
+    for name, part in metrics.sizes.all.by_length.items():
+        cells = (str(part.chips), f"{part.length_error_m:.1f} m", f"{part.length_held:.0%}")
+        yield table_row(name, *cells)
+    yield ""
+    ranges = "; ".join(
+        f"{known.finer_m[0]:.2f} to {known.finer_m[1]:.2f} m by {known.coarser_m[0]:.2f} to "
+        f"{known.coarser_m[1]:.2f} m"
+        for known in card.size.validated
+    )
+    yield (
+        f"Sizes were only validated for pixels of {ranges}. Elsewhere, where the spacing is a "
+        "default, and for chips out of distribution, `length_validated` is false: a guess."
+    )
 
 
 def _scored(metrics: ModelFigures) -> dict[str, SourceScore]:

@@ -190,6 +190,8 @@ class ChangeFigures(JsonRecord):
     same_label    share of chips with the label that they have without the change
     sure          chips in distribution whose set holds one class, without the change
     sure_changed  how many of these get another label
+    length_kept   share of chips whose length is within its interval without the change; None if no
+                  lengths are estimated
     """
 
     macro_f1: float
@@ -199,10 +201,46 @@ class ChangeFigures(JsonRecord):
     same_label: float
     sure: int
     sure_changed: int
+    length_kept: float | None = None
 
 
 # Source -> change, the unchanged chips first -> figures.
 Presentations = dict[str, dict[str, ChangeFigures]]
+
+
+class LengthFigures(JsonRecord):
+    """Ships of a range of lengths: mean absolute error, and share within the interval."""
+
+    chips: int
+    length_error_m: float
+    length_held: float
+
+
+class SizeFigures(JsonRecord):
+    """Estimated sizes beside those of AIS.
+
+    length_error_m      mean absolute error
+    length_error_share  median absolute error as a share of the length
+    length_held         share of chips whose length is in the interval
+    by_length           range of lengths -> figures
+    """
+
+    chips: int
+    ships: int
+    length_error_m: Interval
+    length_error_share: float
+    length_held: Interval
+    width_error_m: Interval
+    width_error_share: float
+    width_held: Interval
+    by_length: dict[str, LengthFigures]
+
+
+class SizeReport(JsonRecord):
+    """By source, and all chips of known size as one."""
+
+    sources: dict[str, SizeFigures]
+    all: SizeFigures
 
 
 class ModelFigures(JsonRecord):
@@ -213,6 +251,7 @@ class ModelFigures(JsonRecord):
     sets                 over all sources
     out_of_distribution  None if no such chips were given
     presentations        the chips presented otherwise; None in cards of earlier versions
+    sizes                lengths and widths beside those of AIS; None if none are estimated or known
     """
 
     sources: dict[str, SourceScore]
@@ -220,6 +259,7 @@ class ModelFigures(JsonRecord):
     sets: SetFigures
     out_of_distribution: OodReport | None
     presentations: Presentations | None = None
+    sizes: SizeReport | None = None
 
 
 class Int8Loss(JsonRecord):

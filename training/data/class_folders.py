@@ -29,6 +29,8 @@ from training.data.metadata import (
     without_polarisation,
 )
 from training.data.record import CLASSES, Record
+from training.data.sizes import NAME as SIZES
+from training.data.sizes import SizeTable, sizes_of
 from training.errors import DataInvalid
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -100,6 +102,9 @@ class FolderSource:
                 f"{len(self._placed)} chips name no ship, so chips near each other in the scene "
                 "stand for one"
             )
+        if self._sizes.rows:
+            sized = sum(record.size_m is not None for record in self._records)
+            lines.append(f"{SIZES} gives the size of {sized} of {len(chips)} ships")
         others = [PurePosixPath(n) for n in self.archive.names if n not in chips]
         unread = Counter(o.suffix for o in others if _label(str(o), self._classes))
         folders = Counter(o.parent.name for o in others if o.suffix.lower() in SUFFIXES)
@@ -128,7 +133,8 @@ class FolderSource:
             if name in self._placed and self._classes is not None:
                 kinds.setdefault(_is_complex(content), name)
             digest = hashlib.sha256(content).hexdigest()
-            records.append(Record(self.name, name, label, f"{self.name}:{groups[name]}", digest))
+            group, size = f"{self.name}:{groups[name]}", self._sizes.size_of(name)
+            records.append(Record(self.name, name, label, group, digest, size))
         if len(kinds) > 1:
             raise DataInvalid(
                 f"{self.archive.path} holds complex chips ({kinds[True]}) and amplitudes "
@@ -159,6 +165,11 @@ class FolderSource:
         self.ungrouped = len(groups)
         self._placed = {n: (int(m[1]), int(m[2])) for n, m in places.items() if m}
         return groups | _clusters(self._placed)
+
+    @cached_property
+    def _sizes(self) -> SizeTable:
+        """Of ships; chips of other things have none."""
+        return sizes_of(self.archive) if self._classes is not None else SizeTable()
 
     @cached_property
     def _rows(self) -> dict[str, GroupRow]:

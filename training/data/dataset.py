@@ -15,11 +15,14 @@ from training.config import RunConfig
 from training.data import splits
 from training.data.checks import drop_equal_pixels, near_duplicates
 from training.data.class_folders import FolderSource
+from training.data.opensarship import OpenSarShipScene, OpenSarShipSource
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.splits import Item
 from training.data.store import PreparedChips, prepare_all
 from training.errors import DataInvalid
 from training.fit.processes import ALONE, Team
+
+OTHER_SHIPS = "other ship types"  # than the three classes; a kind beside those that are no ships
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ def load_ood_chips(
     """Kind -> prepared chips (N, 1, S, S) of folders or archives of class folders.
 
     They are read like a user's upload without a pixel spacing, so the default rules of the card
-    apply. The kind is the name of the top folder, inside the one that wraps an archive.
+    apply. The kind is the name of the top folder, inside the one that wraps an archive. Of
+    OpenSARShip scenes the ships of other types are taken, as the kind OTHER_SHIPS.
     Byte-identical repeats are left out.
     Raises DataMissing or DataInvalid if there are no chips, if some cannot be read, or if two paths
     hold one kind.
@@ -162,12 +166,23 @@ def load_ood_chips(
 
 
 def _ood_chips_of(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
+    if scenes := _scenes(path):
+        others = OpenSarShipSource(scenes, of_other_types=True)
+        records = drop_repeats(others.index())
+        chips = prepare_with_progress([others], records, spec, None, work)
+        return {OTHER_SHIPS: chips.inputs}
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
     chips = prepare_with_progress([source], records, spec, None, work)
     wrapper = source.archive.wrapper
     kinds = np.array([ood_kind(record.label.removeprefix(wrapper)) for record in records])
     return {kind: chips.inputs[kinds == kind] for kind in sorted(set(kinds.tolist()))}
+
+
+def _scenes(path: Path) -> list[Path]:
+    """OpenSARShip scenes at or below a path."""
+    below = sorted(path.rglob("*")) if path.is_dir() else []
+    return [place for place in (path, *below) if OpenSarShipScene.recognises(place)]
 
 
 def ood_kind(label: str) -> str:

@@ -19,6 +19,7 @@ from training.data.archive import Archive, is_dataset_archive
 from training.data.class_folders import SUFFIXES
 from training.data.metadata import Meta, parse_meta, polarisation_of, spacing_m, with_polarisations
 from training.data.record import CLASSES, Record, mmsi_group
+from training.data.sizes import size_of
 from training.errors import DataInvalid
 
 # Nominal pixel: azimuth 1.72 m, slant range 1.124 m, on the ground at 36 degrees of incidence.
@@ -126,9 +127,11 @@ class FusarSource:
         ]
 
     def _record(self, name: str, label: str, block: str) -> Record:
-        mmsi = self._meta.get(PurePosixPath(name).stem, {}).get("mmsi")
+        row = self._meta.get(PurePosixPath(name).stem, {})
         digest = hashlib.sha256(self.archive.read(name)).hexdigest()
-        return Record(self.name, name, label, mmsi_group(mmsi) or block, digest)
+        group = mmsi_group(row.get("mmsi")) or block
+        size = size_of(row.get("length"), row.get("width"))
+        return Record(self.name, name, label, group, digest, size)
 
     @cached_property
     def _meta(self) -> Meta:

@@ -20,6 +20,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from shipchip.chip import Chip
 from training.data.record import mmsi_group
+from training.data.sizes import SizeM, size_of
 from training.errors import DataInvalid
 
 # The end tag of GRD lists in version 2, which is not valid XML.
@@ -30,10 +31,14 @@ _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)
 
 @dataclass(frozen=True)
 class Ship:
-    """One ship: its group by MMSI, or None without one; incidence in degrees, or None."""
+    """One ship: its group by MMSI, incidence in degrees, (length, width) in metres by AIS.
+
+    Each is None if unknown.
+    """
 
     group: str | None
     incidence_degrees: float | None
+    size_m: SizeM | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,11 @@ def parse_ships(xml: bytes, where: str) -> ShipList:
         incidence = _number(node.findtext(".//Incidence"))
         known = incidence is not None and 10 < incidence < 80
         group = mmsi_group(node.findtext(".//MMSI"))
-        ships[int(x), int(y)] = Ship(group, incidence if known else None)
+        by_ais = node.find("AISShipInformation")
+        size = (
+            None if by_ais is None else size_of(by_ais.findtext("Length"), by_ais.findtext("Width"))
+        )
+        ships[int(x), int(y)] = Ship(group, incidence if known else None, size)
     return ShipList(ships, mended)
 
 

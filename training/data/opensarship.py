@@ -27,15 +27,20 @@ from training.errors import DataInvalid, DataMissing
 
 
 class OpenSarShipScene:
-    """One scene archive, or the folder it unpacks to; `name` starts the keys of its chips."""
+    """One scene archive, or the folder it unpacks to.
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
+    name            starts the keys of its chips
+    of_other_types  take the ships that are of none of the three classes, instead of those that are
+    """
+
+    def __init__(self, path: Path, name: str | None = None, of_other_types: bool = False) -> None:
         scene = scene_of(path.name)
         if scene is None:
             raise DataInvalid(f"{path.name} is not named as a Sentinel-1 scene")
         self.archive = Archive(path)
         self.name = name or self.archive.path.name
         self.scene, self.data_take = scene, scene.data_take
+        self._of_other_types = of_other_types
 
     @staticmethod
     def recognises(path: Path) -> bool:
@@ -43,7 +48,7 @@ class OpenSarShipScene:
         return scene_of(path.name) is not None and (path.is_dir() or is_dataset_archive(path))
 
     def index(self) -> list[Record]:
-        """Chips of the three classes; a scene may well hold none.
+        """Chips of the three classes, or of the other types; a scene may well hold none.
 
         Raises DataInvalid if it has no chip of any kind of ship.
         """
@@ -56,13 +61,14 @@ class OpenSarShipScene:
         return [
             self._record(name, chip.ship_type, self.ship_list.ships.get(chip.place))
             for name, chip in found
-            if chip.ship_type in CLASSES
+            if (chip.ship_type in CLASSES) is not self._of_other_types
         ]
 
     def _record(self, name: str, label: str, ship: Ship | None) -> Record:
         group = (ship and ship.group) or f"data-take:{self.data_take}"
         digest = hashlib.sha256(self.archive.read(name)).hexdigest()
-        return Record(OpenSarShipSource.name, f"{self.name}!{name}", label, group, digest)
+        size = ship.size_m if ship else None
+        return Record(OpenSarShipSource.name, f"{self.name}!{name}", label, group, digest, size)
 
     def read(self, record: Record) -> Chip:
         """The chip with its spacing on the ground: GRD 10 m, SLC from slant range and incidence."""
@@ -92,14 +98,15 @@ class OpenSarShipScene:
 
 
 class OpenSarShipSource:
-    """Scene archives, together."""
+    """Scene archives, together; `of_other_types` as OpenSarShipScene takes it."""
 
     name = "opensarship"
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: list[Path], of_other_types: bool = False) -> None:
         if not paths:
             raise DataMissing("no OpenSARShip scene archives (S1A_IW_*.zip)")
-        scenes = (OpenSarShipScene(path, name) for path, name in _names(paths))
+        self._wanted = ("any type but " if of_other_types else "") + ", ".join(CLASSES)
+        scenes = (OpenSarShipScene(path, name, of_other_types) for path, name in _names(paths))
         self._scenes = {scene.name: scene for scene in scenes}
 
     def index(self) -> list[Record]:
@@ -145,7 +152,7 @@ class OpenSarShipSource:
         records = [record for scene in self._scenes.values() for record in scene.index()]
         if not records:
             raise DataInvalid(
-                f"{_some(list(self._scenes))} hold no chip of {', '.join(CLASSES)}; fetch more"
+                f"{_some(list(self._scenes))} hold no chip of {self._wanted}; fetch more"
             )
         return records
 

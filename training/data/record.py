@@ -23,6 +23,7 @@ class Record:
     label    its class
     group    the ship by MMSI, otherwise a proxy group; a group is never split
     sha256   of the file's bytes
+    size_m   the ship's (length, width) in metres by AIS; None if unknown
     """
 
     source: str
@@ -30,6 +31,7 @@ class Record:
     label: str
     group: str
     sha256: str
+    size_m: tuple[float, float] | None = None
 
     @property
     def ship_known(self) -> bool:

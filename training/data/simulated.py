@@ -63,9 +63,16 @@ class SimulatedSource:
         self._size, self._spacing_m, self._looks = size, spacing_m, looks
 
     def index(self) -> list[Record]:
-        """One record a view, ship by ship."""
+        """One record a view, ship by ship; its size is that of the hull."""
         return [
-            Record(self.name, key, label, ship, hashlib.sha256(self._draw(key).data).hexdigest())
+            Record(
+                self.name,
+                key,
+                label,
+                ship,
+                hashlib.sha256(self._draw(key).data).hexdigest(),
+                hull_of(label, self._hull(key)),
+            )
             for key, (label, ship) in self._views.items()
         ]
 
@@ -107,13 +114,17 @@ class SimulatedSource:
         """Places and powers of a view's scatterers, and the generator that draws the rest of it."""
         label, _, number = key.partition("/")
         ship, _, view = number.partition("-")
-        hull = np.random.default_rng([self._seed, ord(label[0]), int(ship)])
         look = np.random.default_rng([self._seed, ord(label[0]), int(ship), int(view) + 1])
-        points, power = scatterers(label, hull)
+        points, power = scatterers(label, self._hull(key))
         angle = look.uniform(0, 2 * np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         places = points @ turn.T / self._spacing_m + self._size / 2 + look.uniform(-2, 2, 2)
         return places, power, look
+
+    def _hull(self, key: str) -> np.random.Generator:
+        """The generator that draws the ship of a view, the same for all its views."""
+        label, _, number = key.partition("/")
+        return np.random.default_rng([self._seed, ord(label[0]), int(number.partition("-")[0])])
 
 
 def simulated_sources(smoke: bool) -> list[Source]:

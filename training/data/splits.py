@@ -168,9 +168,16 @@ def found(records: list[Record]) -> dict[str, dict[str, int]]:
 
 
 def manifest(items: list[Item]) -> str:
-    """One JSON line per chip, sorted: exactly what was trained on."""
-    lines = [json.dumps(asdict(i.record) | {"split": i.split}, sort_keys=True) for i in items]
+    """One JSON line per chip, sorted: exactly what was trained on. `size_m` only where known."""
+    lines = [json.dumps(_line(item), sort_keys=True) for item in items]
     return "\n".join(sorted(lines)) + "\n"
+
+
+def _line(item: Item) -> dict[str, object]:
+    line = asdict(item.record) | {"split": item.split}
+    if line["size_m"] is None:
+        del line["size_m"]
+    return line
 
 
 def manifest_sha256(items: list[Item]) -> str:

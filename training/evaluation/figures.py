@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from shipchip.card import SizeSpec
 from shipchip.classifier import ShipClassifier
 from training.card.schema import (
     AllOodFigures,
@@ -39,6 +40,7 @@ from training.evaluation.metrics import (
     scores,
     weighted_mean,
 )
+from training.evaluation.sizes import measure_sizes
 
 BATCH = 32
 POOLED = "opensarship*"  # sources of one sensor and one labelling, so scored together, too
@@ -55,6 +57,7 @@ class ModelPredictions:
     member           bool (N, K), the prediction sets
     ood_score        float64 (N,), higher is less like the training chips
     in_distribution  bool (N,), by the card's own threshold
+    size             float32 (N, 2), length and width in metres; None if none are estimated
     """
 
     probabilities: NDArray[np.float64]
@@ -62,6 +65,7 @@ class ModelPredictions:
     member: NDArray[np.bool_]
     ood_score: NDArray[np.float64]
     in_distribution: NDArray[np.bool_]
+    size: NDArray[np.float32] | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -87,6 +91,7 @@ class ModelPredictions:
             self.member[keep],
             self.ood_score[keep],
             self.in_distribution[keep],
+            None if self.size is None else self.size[keep],
         )
 
 
@@ -113,12 +118,14 @@ def predict_chips(ships: ShipClassifier, inputs: NDArray[np.float32]) -> ModelPr
     ]
     probabilities = ships.trust.probabilities(np.concatenate([run.logits for run in runs]))
     scores = ships.trust.score_ood(np.concatenate([run.embedding for run in runs]))
+    sizes = [run.size for run in runs if run.size is not None]
     return ModelPredictions(
         probabilities,
         probabilities.argmax(axis=1),
         ships.trust.prediction_sets(probabilities),
         scores,
         ships.trust.score_ood.in_distribution(scores),
+        np.concatenate(sizes) if sizes else None,
     )
 
 
@@ -127,12 +134,15 @@ def measure(
     records: Sequence[Record],
     others: Mapping[str, ModelPredictions] | None,
     seed: int,
+    size: SizeSpec | None = None,
 ) -> ModelFigures:
     """The figures of a card.
 
-    records  the N chips' records, for their sources
+    records  the N chips' records, for their sources and sizes
     others   kind -> predictions for chips that show no ship; None if none are given
+    size     the card's, if the file estimates sizes
     """
+    estimates = marked.predictions.size
     sources = {}
     for name, part in by_source(marked, records).items():
         sources[name] = _score(part, seed)
@@ -147,6 +157,9 @@ def measure(
         pooled=_score(one, seed) if one else None,
         sets=sets(marked, seed),
         out_of_distribution=None if others is None else ood_figures(marked, others, seed),
+        sizes=None
+        if size is None or estimates is None
+        else measure_sizes(estimates, records, size, seed),
     )
 
 

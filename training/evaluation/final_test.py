@@ -52,7 +52,7 @@ def measure_file(
     chips = sealed.break_seal()
     marked = _marked(predict_chips(ships, chips.inputs), chips)
     answered = None if others is None else {k: predict_chips(ships, c) for k, c in others.items()}
-    return measure(marked, chips.records, answered, seed)
+    return measure(marked, chips.records, answered, seed, ships.card.size)
 
 
 def measure_file_presented(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from shipchip.card import InputSpec
+from shipchip.card import InputSpec, SizeSpec
 from shipchip.chip import Chip
 from shipchip.classifier import ShipClassifier
 from shipchip.prepare import prepare
@@ -20,6 +20,7 @@ from training.data.record import Source
 from training.data.store import PreparedChips
 from training.evaluation.figures import ModelPredictions, predict_chips
 from training.evaluation.metrics import macro_f1, present
+from training.evaluation.sizes import share_kept
 
 
 def change_figures(
@@ -27,8 +28,13 @@ def change_figures(
     changed: ModelPredictions,
     labels: NDArray[np.int64],
     classes: Sequence[str],
+    size: SizeSpec | None = None,
 ) -> ChangeFigures:
-    """Figures of the same N chips, as they are and changed; labels (N,) index `classes`."""
+    """Figures of the same N chips, as they are and changed; labels (N,) index `classes`.
+
+    size  the card's, if the file estimates sizes
+    """
+    sizes = plain.size, changed.size
     held = changed.member[np.arange(len(labels)), labels]
     right = changed.predicted == labels
     of_class = {classes[k]: labels == k for k in present(labels)}
@@ -42,6 +48,9 @@ def change_figures(
         same_label=float(same.mean()),
         sure=int(sure.sum()),
         sure_changed=int((sure & ~same).sum()),
+        length_kept=None
+        if size is None or sizes[0] is None or sizes[1] is None
+        else share_kept(sizes[0], sizes[1], size),
     )
 
 
@@ -64,7 +73,7 @@ def measure_presentations(
             for change, apply in CHANGES.items()
         }
         found[name] = {
-            change: change_figures(plain, given, own.labels, own.classes)
+            change: change_figures(plain, given, own.labels, own.classes, ships.card.size)
             for change, given in answers.items()
         }
     return found
@@ -82,7 +91,8 @@ def worst_change(lines: Mapping[str, ChangeFigures]) -> str:
 
 
 def change_cells(figures: ChangeFigures) -> tuple[str, ...]:
-    """A line of the table: macro-F1, recalls, same label, sure answers changed, coverage, size."""
+    """A line of the table: macro-F1, recalls, same label, sure answers changed, coverage,
+    size of the sets, lengths within their interval."""
     return (
         f"{figures.macro_f1:.2f}",
         ", ".join(f"{name} {value:.2f}" for name, value in figures.recall.items()),
@@ -90,10 +100,19 @@ def change_cells(figures: ChangeFigures) -> tuple[str, ...]:
         f"{figures.sure_changed} of {figures.sure}",
         ", ".join(f"{name} {value:.0%}" for name, value in figures.coverage.items()),
         f"{figures.set_size:.2f}",
+        "-" if figures.length_kept is None else f"{figures.length_kept:.0%}",
     )
 
 
-CHANGE_HEADS = ("macro-F1", "recall", "same label", "sure changed", "sets hold", "set size")
+CHANGE_HEADS = (
+    "macro-F1",
+    "recall",
+    "same label",
+    "sure changed",
+    "sets hold",
+    "set size",
+    "length kept",
+)
 
 
 def presentations_table(found: Presentations) -> Table:

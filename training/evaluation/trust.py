@@ -1,5 +1,6 @@
 """Fits temperature, conformal quantiles and OOD model on held-out chips; see TrustSpec."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from training.card.schema import HeldOutCount
 
 _COMPONENTS = 128
 _KEPT = 0.95  # share of held-out chips that counts as in distribution
+_ROUNDING = 1e-9  # an interval is never empty, even if all estimates were exact
 _TEMPERATURES = np.geomspace(0.25, 10.0, 200)
 
 
@@ -25,6 +27,9 @@ class HeldOut:
     labels      int64 (N,) of them
     sources     (N,) names of their sources
     ships       (N,) the ship of each, or its proxy group
+    size_errors float64 (M, 2), of held-out chips of known size: |log(estimate / truth)| of length
+                and width; None if no sizes are estimated
+    sized_ships (M,) the ship of each of these
     """
 
     trained: NDArray[np.float32]
@@ -33,6 +38,8 @@ class HeldOut:
     labels: NDArray[np.int64]
     sources: NDArray[np.str_]
     ships: NDArray[np.str_]
+    size_errors: NDArray[np.float64] | None = None
+    sized_ships: NDArray[np.str_] | None = None
 
 
 def fit_trust(
@@ -54,13 +61,30 @@ def fit_trust(
     probs = probabilities(logits, temperature)
     wrongness = 1.0 - probs[np.arange(len(labels)), labels]
     quantiles = tuple(
-        conformal_quantile(wrongness[labels == k], ships[labels == k], coverage)
+        min(1.0, conformal_quantile(wrongness[labels == k], ships[labels == k], coverage))
         for k in range(probs.shape[1])
     )
     ood_scores = [OodScorer(fit_ood(part.trained))(part.embeddings) for part in held_out]
     threshold = float(np.quantile(np.concatenate(ood_scores), _KEPT))
     ood = fit_ood(embeddings).model_copy(update={"threshold": threshold})
     return TrustSpec(temperature=temperature, coverage=coverage, quantiles=quantiles, ood=ood)
+
+
+def size_factors(held_out: Sequence[HeldOut], coverage: float) -> tuple[float, float] | None:
+    """The factors of length and width by which intervals reach up and down (see card.SizeSpec).
+
+    They hold the size of a new ship with probability `coverage`. None if there are too few ships
+    of known size to say so.
+    """
+    parts = [part for part in held_out if part.size_errors is not None]
+    if len(parts) < len(held_out) or not parts:
+        return None
+    errors = np.concatenate([part.size_errors for part in parts if part.size_errors is not None])
+    ships = np.concatenate([part.sized_ships for part in parts if part.sized_ships is not None])
+    length, width = (conformal_quantile(errors[:, k], ships, coverage) for k in (0, 1))
+    if not math.isfinite(length + width):
+        return None
+    return math.exp(length) + _ROUNDING, math.exp(width) + _ROUNDING
 
 
 def held_out_counts(held_out: Sequence[HeldOut], classes: Sequence[str]) -> dict[str, HeldOutCount]:

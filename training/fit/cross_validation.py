@@ -8,7 +8,7 @@ final model is trained on all of them.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from training.fit.progress import Epoch
 from training.fit.stage import source_matches
 from training.network.experts import Experts, embed_chips, fit_experts
 from training.network.models import ChipNet, Ensemble, Network, PooledNet
+from training.network.size import FEWEST, SizeRegression, fit_size
 
 Start = Callable[[RunConfig], ChipNet]
 TrainOne = Callable[[ChipNet, Dataset, RunConfig, str], list[Epoch]]
@@ -39,11 +40,13 @@ class TrainedRun:
     """The result of training a run.
 
     network     the final network
+    size        estimates sizes from its embeddings; None if too few ships have a known one
     embeddings  (N, D) of the chips it was trained on
     held_out    predictions for held-out chips, by it or by the networks of the folds
     """
 
     network: Network
+    size: SizeRegression | None
     embeddings: NDArray[np.float32]
     held_out: list[HeldOut]
 
@@ -63,8 +66,10 @@ def cross_validate(
         dataset = _with_frozen_features(dataset, config, start)
     if not config.folds:
         network, epochs = _ensemble(dataset, config, "model", start, train_one)
-        embeddings = predict(network, dataset.train.inputs)[1]
-        return TrainedRun(network, embeddings, [_held_out(network, dataset, embeddings)]), epochs
+        embeddings = _embeddings(network, dataset.train)
+        size = _size(network, dataset.train)
+        on_validation = _held_out(network, dataset, embeddings, size)
+        return TrainedRun(network, size, embeddings, [on_validation]), epochs
     everything = concatenated(dataset.train, dataset.validation)
     held_out: list[HeldOut] = []
     history: list[Epoch] = []
@@ -73,12 +78,14 @@ def cross_validate(
         network, epochs = _ensemble(part, config, f"fold-{number}", start, train_one)
         history += epochs
         every = replace(part, validation=part.validation.every_view())
-        held_out.append(_held_out(network, every, _embeddings(network, part.train)))
+        size = _size(network, part.train)
+        held_out.append(_held_out(network, every, _embeddings(network, part.train), size))
     nothing = everything.where(np.zeros(len(everything), dtype=bool))
     whole = replace(dataset, train=everything, validation=nothing)
     network, epochs = _ensemble(whole, config, "model", start, train_one)
     embeddings = _embeddings(network, everything)
-    return TrainedRun(network, embeddings, held_out), history + epochs
+    size = _size(network, everything)
+    return TrainedRun(network, size, embeddings, held_out), history + epochs
 
 
 def _with_frozen_features(dataset: Dataset, config: RunConfig, start: Start) -> Dataset:
@@ -180,9 +187,36 @@ def _embeddings(network: Network, chips: PreparedChips) -> NDArray[np.float32]:
     return np.asarray(both.cpu().numpy())
 
 
-def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32]) -> HeldOut:
+def _size(network: Network, chips: PreparedChips) -> SizeRegression | None:
+    """The regression of sizes on the embeddings of chips and their views, where sizes are known."""
+    known = np.array([record.size_m is not None for record in chips.records], dtype=bool)
+    ships = {record.group for record in chips.records if record.size_m is not None}
+    if len(ships) < FEWEST:
+        return None
+    sized = chips.where(known).every_view()
+    return fit_size(_embeddings(network, sized), _known_sizes(sized.records))
+
+
+def _known_sizes(records: Sequence[Record]) -> NDArray[np.float64]:
+    """Sizes (M, 2) in metres of the M records that have one."""
+    return np.array([record.size_m for record in records if record.size_m is not None])
+
+
+def _held_out(
+    network: Network,
+    dataset: Dataset,
+    embeddings: NDArray[np.float32],
+    size: SizeRegression | None,
+) -> HeldOut:
     logits, held = predict(network, dataset.validation.inputs)
     records = dataset.validation.records
+    errors, sized_ships = None, None
+    if size:
+        known = np.array([record.size_m is not None for record in records], dtype=bool)
+        with torch.inference_mode():
+            estimates = size(torch.from_numpy(held[known])).numpy()
+        errors = np.abs(np.log(estimates / _known_sizes(records).reshape(-1, 2)))
+        sized_ships = np.array([r.group for r in records if r.size_m is not None], dtype=str)
     return HeldOut(
         embeddings,
         logits,
@@ -190,6 +224,8 @@ def _held_out(network: Network, dataset: Dataset, embeddings: NDArray[np.float32
         dataset.validation.labels,
         sources=np.array([record.source for record in records]),
         ships=np.array([record.group for record in records]),
+        size_errors=errors,
+        sized_ships=sized_ships,
     )
 
 

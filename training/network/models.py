@@ -197,20 +197,24 @@ class ExportedNet(nn.Module):
     map was on the sea as much as on the ship. So it is enlarged to the chip's size, taken relative
     to the other classes, and multiplied at each place by the backscatter above _SHIP_DB. The maps
     are (N, K, S, S), not negative.
+
+    size  embedding (N, D) -> length and width (N, 2) in metres; a fourth output if there is one
     """
 
-    def __init__(self, network: Network, spec: InputSpec) -> None:
+    def __init__(self, network: Network, spec: InputSpec, size: nn.Module | None = None) -> None:
         super().__init__()
-        self.network, self.level, self.size = network, _SHIP_DB / spec.db_scale, spec.size
+        self.network, self.level, self.side = network, _SHIP_DB / spec.db_scale, spec.size
+        self.size = size
 
-    def forward(self, chips: Tensor) -> Forward:
-        """chips float32 (N, 1, S, S)."""
+    def forward(self, chips: Tensor) -> tuple[Tensor, ...]:
+        """chips float32 (N, 1, S, S) -> logits, embedding, activation_map, and the size if any."""
         logits, embedding, maps = self.network(chips)
         evidence = functional.interpolate(
-            maps - maps.mean(1, keepdim=True), (self.size, self.size), mode="bilinear"
+            maps - maps.mean(1, keepdim=True), (self.side, self.side), mode="bilinear"
         )
         seen = functional.softplus(evidence) * torch.relu(chips - self.level)
-        return Forward(logits, embedding, seen)
+        given = Forward(logits, embedding, seen)
+        return given if self.size is None else (*given, self.size(embedding))
 
 
 def build(config: ModelConfig, classes: int, planes: int = 1) -> ChipNet:

@@ -18,7 +18,8 @@ from PIL import Image
 
 from serving.batch.outputs.place import output_errors
 from serving.batch.rows import FAILED, OutputError
-from serving.pictures import chip_grey, lay_over
+from serving.pictures import draw_answer
+from shipchip import InputSpec, Prediction
 from shipchip.atomic import replacing
 
 _LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
@@ -55,13 +56,14 @@ def make_folder(folder: Path) -> None:
             file.write(_MARKER_TEXT)
 
 
-def draw_map(chip: NDArray[np.float32], heat: NDArray[np.float32], db_scale: float) -> bytes:
-    """A PNG of a prepared chip (1, S, S) with its activation map (h, w) over it.
-
-    `db_scale` is that of the card's input.
-    """
+def draw_map(chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec) -> bytes | None:
+    """A PNG of a prepared chip (1, S, S) with the activation map and the outline of its prediction
+    over it; None if there is no map. `spec` as in the card."""
+    pixels = draw_answer(chip, prediction, spec)
+    if pixels is None:
+        return None
     file = io.BytesIO()
-    Image.fromarray(lay_over(chip_grey(chip[0] * db_scale), heat)).save(file, "png")
+    Image.fromarray(pixels).save(file, "png")
     return file.getvalue()
 
 

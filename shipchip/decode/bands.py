@@ -17,6 +17,7 @@ GDAL_METADATA, GDAL_NODATA, SNAP_METADATA = 42112, 42113, 65000
 _MOST_CHARACTERS = 2**18
 
 _ITEM = re.compile(r"<Item\s([^<>]*)>([^<]*)</Item>")
+_NOT_A_NUMBER = re.compile(r"[+-]?(nan|1\.#(IND|QNAN)0*)", re.IGNORECASE)  # 1.#: of Windows
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _SNAP_BAND = re.compile(r"<Spectral_Band_Info>(.*?)</Spectral_Band_Info>", re.DOTALL)
 _SNAP_FIELD = re.compile(r"<(BAND_NAME|PHYSICAL_UNIT)>([^<]*)</")
@@ -38,6 +39,8 @@ _FOREIGN_WORDS = frozenset((
     "lia", "theta", "std", "stddev", "stdev", "variance", "var", "nesz", "noise", "log", "texture",
 ))
 # fmt: on
+# An element of a polarimetric matrix: C11, T22, C12_real.
+_MATRIX_ELEMENT = re.compile(r"(?<![A-Za-z0-9])[CT][1-4][1-4](?![0-9])")
 _POWER_WORDS = frozenset({"sigma", "gamma", "beta", "intensity", "power", "nrcs"})
 _AMPLITUDE_WORDS = frozenset({"amplitude", "amp", "magnitude"})
 _REAL_WORDS, _IMAGINARY_WORDS = frozenset({"i", "real", "re"}), frozenset({"q", "imag", "im"})
@@ -76,7 +79,8 @@ class Band:
         """Whether its name or unit says that it is no plane of backscatter in linear units."""
         several = len({(a or b).upper() for a, b in _POLARISATION.findall(self.name)}) > 1
         words = _words(self.name) | _words(self.unit)
-        return several or self.decibels or bool(words & _FOREIGN_WORDS)
+        element = bool(_MATRIX_ELEMENT.search(self.name))  # which polarisation, it does not say
+        return several or element or self.decibels or bool(words & _FOREIGN_WORDS)
 
     @property
     def quantity(self) -> Literal["amplitude", "sigma0"] | None:
@@ -108,28 +112,40 @@ def read_bands(tags: Mapping[int, Any], count: int) -> tuple[Band, ...]:
         bands[number] = Band(fields.get("BAND_NAME", ""), fields.get("PHYSICAL_UNIT", ""))
     for attributes, value in _ITEM.findall(_text(tags.get(GDAL_METADATA))):
         named = dict(_ATTRIBUTE.findall(attributes))
-        role, sample = named.get("role", "").lower(), named.get("sample", "")
-        if not sample.isdecimal() or int(sample) >= count:
-            continue
-        number, text = int(sample), html.unescape(value).strip()
-        if role == "description":
-            bands[number] = replace(bands[number], name=text)
-        elif role == "unittype":
-            bands[number] = replace(bands[number], unit=text)
-        elif role == "scale":
-            bands[number] = replace(bands[number], scale=_number(text))
-        elif role == "offset":
-            bands[number] = replace(bands[number], offset=_number(text))
+        role, text = named.get("role", "").lower(), html.unescape(value).strip()
+        for number in _of_bands(named.get("sample"), role, count):
+            if role == "description":
+                bands[number] = replace(bands[number], name=text)
+            elif role == "unittype":
+                bands[number] = replace(bands[number], unit=text)
+            elif role == "scale":
+                bands[number] = replace(bands[number], scale=_number(text))
+            elif role == "offset":
+                bands[number] = replace(bands[number], offset=_number(text))
+    if any(band.scale == 0 for band in bands):
+        raise Corrupt("the TIFF's scale is 0, by which every sample would be the same")
     return tuple(bands)
 
 
+def _of_bands(sample: str | None, role: str, count: int) -> Sequence[int]:
+    """The bands that an item is of. Scale, offset and unit without a number are of all bands."""
+    if sample is None:
+        return range(count) if role in ("scale", "offset", "unittype") else ()
+    return (int(sample),) if sample.isdecimal() and int(sample) < count else ()
+
+
 def read_nodata(tags: Mapping[int, Any]) -> float | None:
-    """The no-data value, possibly NaN; None if there is none or its text is no number."""
+    """The no-data value, possibly NaN; None if there is none. Raises Corrupt if it is no number."""
     text = _text(tags.get(GDAL_NODATA)).strip(" \0")
+    if _NOT_A_NUMBER.fullmatch(text):
+        return float("nan")
     try:
         return float(text) if text else None
     except ValueError:
-        return None
+        raise Corrupt(
+            f"the TIFF's no-data value is {text[:40]!r}; expected a number (gdal_edit "
+            "-a_nodata, or -unsetnodata)"
+        ) from None
 
 
 def named_planes(bands: Sequence[Band]) -> list[int]:

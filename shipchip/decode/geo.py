@@ -121,9 +121,9 @@ def _of_grid(
 ) -> GroundPlace | None:
     """The place of a grid in a coordinate reference system."""
     columns, rows = np.hypot(matrix[0, :2], matrix[1, :2])
-    unit = _unit(keys) if keys.get(_MODEL_TYPE) == _PROJECTED else None
-    nominal = None if unit is None else (float(rows * unit), float(columns * unit))
     crs = _crs(keys)
+    unit = _unit(keys, crs) if keys.get(_MODEL_TYPE) == _PROJECTED else None
+    nominal = None if unit is None else (float(rows * unit), float(columns * unit))
     if crs is None:
         # A system that is named, but neither known to PROJ nor by its projection, may be Mercator.
         unknown = _PROJECTED_CRS in keys and _PROJECTION not in keys
@@ -164,8 +164,11 @@ def _of_function(to_lon_lat: ToLonLat | None, height: int, width: int) -> Ground
     return GroundPlace((float(metres[0]), float(metres[1])), (east, float(lat[0])))
 
 
-def _unit(keys: Mapping[int, float]) -> float | None:
-    """Metres of the linear unit; None if it is unknown."""
+def _unit(keys: Mapping[int, float], crs: int | None) -> float | None:
+    """Metres of the linear unit that the keys name, else of that of the EPSG code; None if it is
+    unknown."""
+    if _LINEAR_UNITS not in keys and crs is not None:
+        return _axis_unit(crs)
     code = int(keys.get(_LINEAR_UNITS, _METRE))
     if code == _USER_DEFINED:
         return keys.get(_LINEAR_UNIT_SIZE)

@@ -95,6 +95,12 @@ def _backscatter(raster: Raster) -> _Planes:
             f"the bands are {names}; expected backscatter, such as 'VV' or 'Sigma0_VH'"
         )
     unnamed = bands[kept[0]].polarisation is None
+    dropped = [bands[k].name for k in range(count) if k not in kept and bands[k].polarisation]
+    if unnamed and dropped and any(bands[k].quantity is None for k in kept):
+        raise NotBackscatter(
+            f"the band {dropped[0]!r} is no backscatter in linear units, and the file does not say "
+            "what the others are; expected a band such as 'VV' or 'Sigma0_VH'"
+        )
     if unnamed and len(kept) not in PLANE_NAMES:
         raise UnsupportedBands(
             f"{len(kept)} bands without names; expected 1, 2 or 4 polarisation planes, or bands "
@@ -158,7 +164,8 @@ def _check_negatives(planes: _Planes) -> float:
             "linear sigma0"
         )
     same = int((samples == lowest).sum())
-    if same > 0.5 * share * there and -float(lowest) > float(highest):
+    placeholder = samples.dtype.kind == "f" and float(lowest).is_integer() and same > 1
+    if same > 0.5 * share * there and (placeholder or -float(lowest) > float(highest)):
         raise Negative(
             f"{same} samples are {lowest:g}: a no-data value that the file does not declare? "
             f"Declare it (gdal_edit -a_nodata {lowest:g}), or crop them"

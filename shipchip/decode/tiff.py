@@ -65,7 +65,9 @@ _NEW_SUBFILE_TYPE = 254
 # Width, length, compression, photometric, samples a pixel, rows a strip, planes, predictor,
 # tile width and length, image and tile depth.
 _SINGLE = (256, 257, 259, 262, 277, 278, 284, 317, 322, 323, 32997, 32998)
-_REDUCED_OR_MASK, _MASK = 1 | 4, 4
+_REDUCED, _MASK = 1, 4
+_REDUCED_OR_MASK = _REDUCED | _MASK
+_MOST_DIRECTORIES = 64  # after the first: overviews and masks
 _SUB_IFDS, _MOST_SUB_IFDS = 330, 16
 _MOST_TAGS = 4096  # tifffile refuses more, too
 
@@ -101,18 +103,38 @@ def _check_directories(data: bytes) -> "_Directory | None":
         raise Truncated(f"the TIFF ends within its first directory, at byte {len(data)}")
     if first.malformed:
         raise Corrupt(f"the TIFF's tags {first.malformed} should be one whole number each")
-    second = _directory_at(data, first.following) if first.following else None
-    if second is not None and second.is_page:
+    following = _directories_after(data, first)
+    inner = [_directory_at(data, offset) for offset in first.sub_directories]
+    others = [*following, *(one for one in inner if one is not None)]
+    if first.is_reduced or any(other.samples > first.samples for other in others):
+        raise UnsupportedBands(
+            "the TIFF begins with a reduced image (a thumbnail or an overview); expected the full "
+            "image first. Write it alone (gdal_translate)"
+        )
+    if any(other.is_page for other in following):
         raise UnsupportedBands(
             "the TIFF has several full pages; expected one chip a file. Write the planes of one "
             "chip as its bands (tifffile: planarconfig='separate')"
         )
-    others = [second, *(_directory_at(data, offset) for offset in first.sub_directories)]
-    if any(other is not None and other.samples > first.samples for other in others):
-        raise UnsupportedBands(
-            "the TIFF begins with a thumbnail, and a larger image follows; put that one first"
-        )
-    return second
+    return following[0] if following else None
+
+
+def _directories_after(data: bytes, first: "_Directory") -> list["_Directory"]:
+    """The directories that follow the first, in the order of the file, as far as it goes."""
+    found: list[_Directory] = []
+    seen, offset = {0}, first.following
+    while offset not in seen:
+        seen.add(offset)
+        directory = _directory_at(data, offset)
+        if directory is None:
+            break
+        found.append(directory)
+        if len(found) > _MOST_DIRECTORIES:
+            raise UnsupportedBands(
+                f"the TIFF has more than {_MOST_DIRECTORIES} directories; expected one chip a file"
+            )
+        offset = directory.following
+    return found
 
 
 def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
@@ -237,6 +259,11 @@ class _Directory:
     def is_mask(self) -> bool:
         """Whether it is the mask of a full image."""
         return self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK == _MASK
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is a smaller version of another image."""
+        return bool(self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED)
 
     @property
     def is_page(self) -> bool:

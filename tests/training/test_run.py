@@ -56,6 +56,14 @@ def test_the_model_beats_everything_is_cargo_on_every_source(folder: Path) -> No
         assert score["headline"]["macro_f1"]["value"] > score["majority_macro_f1"] + 0.1, source
 
 
+def test_lengths_are_learnt_and_their_intervals_hold(folder: Path) -> None:
+    """Better than the one length that fits the training ships best."""
+    sizes = json.loads((folder / "metrics.json").read_text())["sizes"]
+    for source, one in sizes["sources"].items():
+        assert one["length_error_m"]["value"] < 12, source  # the ships are 20 to 300 m long
+        assert one["length_held"]["value"] > 0.8, source
+
+
 def test_the_card_says_the_same_numbers_as_the_run(folder: Path) -> None:
     card = ShipClassifier(folder / "ship.onnx").card
     assert card.metrics == json.loads((folder / "metrics.json").read_text())
@@ -89,6 +97,7 @@ def test_what_the_test_chips_show_changes_no_choice(
     cards = [ShipClassifier(file).card for file in files]
     assert cards[0].metrics != cards[1].metrics
     assert cards[0].trust == cards[1].trust
+    assert cards[0].size == cards[1].size is not None
     graphs = [onnx.load(file).graph.SerializeToString(deterministic=True) for file in files]
     assert graphs[0] == graphs[1]  # the weights, bit for bit
     histories = [file.with_name("history.jsonl").read_text() for file in files]

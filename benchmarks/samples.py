@@ -16,12 +16,12 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from serving.pictures import chip_grey
+from serving.pictures import chip_grey, draw_outline
 from shipchip import Prediction, ShipClassifier, decode
 from shipchip.samples import Sample, draw_samples
 
 FRESH_SEEDS = range(1000, 1017)  # a dozen chips each
-_COLUMNS, _TILE, _TEXT = 5, 192, 58
+_COLUMNS, _TILE, _TEXT = 5, 192, 75
 _VERDICTS = ("sure", "undecided", "unlike")
 _FONT = ImageFont.load_default(15)
 _BLACK, _GREY, _GREEN, _RED = "#1a1a1a", "#595959", "#1a6b37", "#a5281b"
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.picture:
         options.picture.parent.mkdir(parents=True, exist_ok=True)
         picture = draw(answers(ships, 0), ships)
-        picture.quantize(64).save(options.picture, optimize=True)
+        picture.quantize(128).save(options.picture, optimize=True)
     else:
         fresh = [answered for seed in FRESH_SEEDS for answered in answers(ships, seed)]
         Console().print(table(fresh, f"{ships.card.name} {ships.card.version}"))
@@ -98,16 +98,31 @@ def draw(dozen: list[Answered], ships: ShipClassifier) -> Image.Image:
             chip = (
                 ships.prepare(decode(answered.sample.content)).input[0] * ships.card.input.db_scale
             )
-            picture.paste(Image.fromarray(chip_grey(chip)), (left, top))
-            answer = answered.answer
+            tile, answer = Image.fromarray(chip_grey(chip)).convert("RGB"), answered.answer
+            draw_outline(tile, chip, answer, ships.card.input)
+            picture.paste(tile, (left, top))
             first = f"{answer.label} {answer.confidence:.0%}, {answered.answer.verdict}"
             second = "right" if answered.right else f"wrong: it is {answered.sample.label}"
             kind = answered.sample.path.stem.split("-", 2)[2] + answered.sample.path.suffix
             for line, (text, colour) in enumerate(
-                ((first, _BLACK), (second, _GREEN if answered.right else _RED), (kind, _GREY))
+                (
+                    (first, _BLACK),
+                    (second, _GREEN if answered.right else _RED),
+                    (_length(answer), _BLACK),
+                    (kind, _GREY),
+                )
             ):
                 pen.text((left + 2, top + _TILE + 1 + 17 * line), text, colour, _FONT)
     return picture
+
+
+def _length(answer: Prediction) -> str:
+    """The ship's length in a few words; a guess where it was not validated."""
+    if answer.length_m is None:
+        return ""
+    if not answer.length_validated:
+        return f"{answer.length_m:.0f} m, a guess"
+    return f"{answer.length_m:.0f} m ({answer.length_low_m:.0f} to {answer.length_high_m:.0f})"
 
 
 if __name__ == "__main__":

@@ -86,17 +86,24 @@ def draw_answer(
     if prediction.activation_map is None:
         return None
     decibels = chip[0] * spec.db_scale
-    pixels = lay_over(chip_grey(decibels), prediction.activation_map)
+    image = Image.fromarray(lay_over(chip_grey(decibels), prediction.activation_map))
+    draw_outline(image, decibels, prediction, spec)
+    return np.asarray(image)
+
+
+def draw_outline(
+    image: Image.Image, decibels: NDArray[np.float32], prediction: Prediction, spec: InputSpec
+) -> None:
+    """Draw the ship's outline, if its size is estimated, on a square RGB picture of the chip (S, S)
+    in decibels above clutter."""
     length, width = prediction.length_m, prediction.width_m
     if length is None or width is None:
-        return pixels
+        return
     corners = ship_outline(decibels, length / spec.spacing_m, width / spec.spacing_m)
-    if corners is None:
-        return pixels
-    image, scale = Image.fromarray(pixels), len(pixels) / len(decibels)
-    places = [(float(column) * scale, float(row) * scale) for row, column in corners]
-    ImageDraw.Draw(image).polygon(places, outline=_OUTLINE)
-    return np.asarray(image)
+    if corners is not None:
+        scale = image.width / len(decibels)
+        places = [(float(column) * scale, float(row) * scale) for row, column in corners]
+        ImageDraw.Draw(image).polygon(places, outline=_OUTLINE)
 
 
 def ship_outline(

@@ -88,7 +88,15 @@ def test_the_service_reads_each_as_what_it_is(client: httpx.Client) -> None:
 
 def test_a_batch_reads_each_as_what_it_is(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
-    options = [*(str(CASES / name) for name in RIGHT), "--out", str(out), "--model", str(model), "--device", "cpu"]
+    options = [
+        *(str(CASES / name) for name in RIGHT),
+        "--out",
+        str(out),
+        "--model",
+        str(model),
+        "--device",
+        "cpu",
+    ]
     assert main(options) == 1  # some chips failed
     found: dict[str, Said] = {}
     for line in out.read_text(encoding="utf-8").splitlines():

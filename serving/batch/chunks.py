@@ -24,7 +24,7 @@ from typing import TypeVar
 
 from serving.batch.inputs import ChipEntry, options_of, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
-from serving.batch.rows import BatchRow, to_row
+from serving.batch.rows import BatchRow, readable, to_row
 from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
 from shipchip import DecodeLimits, PreparedChip, ShipClassifier
 from shipchip.card import InputSpec
@@ -107,7 +107,7 @@ class Work:
         if self.maps is None or isinstance(item, ChipFailure) or isinstance(result, ChipFailure):
             return None
         png = draw_map(item.input, result, ships.card.input)
-        return None if png is None else write_map(self.maps, index, entry.name, png).name
+        return None if png is None else readable(write_map(self.maps, index, entry.name, png).name)
 
     def _sort_crop(self, index: int, entry: ChipEntry, result: Outcome) -> None:
         if self.crops is None:

@@ -3,7 +3,10 @@
 A config is written into the run folder and into the model card, so that a result can be repeated.
 """
 
+import difflib
+import json
 import tomllib
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -323,6 +326,59 @@ def read_config(path: Path, kind: type[C], base: C | None = None) -> C:
     if base is not None:
         content = _changed(base.model_dump(mode="json"), content)
     return validated(content, kind, str(path))
+
+
+def with_keys(config: C, assignments: Sequence[str]) -> C:
+    """A config with the keys of `--set KEY=VALUE` changed: `stages.0.epochs=5`.
+
+    A key's parts are separated by dots; a number is a place in a list. A value is JSON, or else
+    text. Raises ConfigInvalid for a key that does not exist, and for values as `validated` does.
+    """
+    known = config.model_dump(mode="json")
+    content: object = known
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigInvalid(f"--set takes KEY=VALUE, such as seed=1; found {assignment!r}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        content = _with_key(content, known, key.split("."), value, key)
+    return validated(content, type(config), "--set")
+
+
+def _with_key(node: object, known: object, parts: Sequence[str], value: object, key: str) -> object:
+    """A part of a config with one key below it changed.
+
+    known  the same part before any change: it has all keys
+    key    the whole key, for messages
+    """
+    if not parts:
+        return value
+    first, rest = parts[0], parts[1:]
+    if isinstance(node, list):
+        if not (first.isdecimal() and int(first) < len(node)):
+            raise ConfigInvalid(
+                f"--set {key}: {first!r} is no place in a list of {len(node)}; expected 0 to "
+                f"{len(node) - 1}"
+            )
+        place = int(first)
+        before = known[place] if isinstance(known, list) and place < len(known) else node[place]
+        changed = _with_key(node[place], before, rest, value, key)
+        return [*node[:place], changed, *node[place + 1 :]]
+    if not isinstance(node, dict):
+        raise ConfigInvalid(f"--set {key}: there are no keys below {node!r}; leave {first!r} out")
+    every = known if isinstance(known, dict) else node
+    if first not in every:
+        near = difflib.get_close_matches(first, every, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        raise ConfigInvalid(
+            f"--set {key}: no key is named {first!r}{meant} There are {', '.join(every)}"
+        )
+    if not rest:
+        return _changed(node, {first: value})
+    return node | {first: _with_key(node.get(first), every[first], rest, value, key)}
 
 
 def _changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.config import RECIPE, RunConfig, check_size, read_config, simulated_config, validated
+from training.config import (
+    RECIPE,
+    RunConfig,
+    check_size,
+    read_config,
+    simulated_config,
+    validated,
+    with_keys,
+)
 from training.data.discover import WHAT_TO_DOWNLOAD, discover
 from training.data.record import Source
 from training.data.simulated import simulated_sources
@@ -55,23 +63,27 @@ class DataRequest(SourceRequest):
     """Index, check and split the data; write the manifest."""
 
     config: Path | None
+    keys: list[str]
     manifest: Path
 
     def run_config(self) -> RunConfig:
         """The config that decides the split."""
-        return run_config(self.config, simulated=self.simulated, smoke=self.smoke)
+        config = run_config(self.config, simulated=self.simulated, smoke=self.smoke)
+        return with_keys(config, self.keys)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest(SourceRequest):
     """What training one model and training the matrix have in common.
 
+    keys            assignments KEY=VALUE that change the config
     pretrained      the features to start from: imagenet, sar or a file
     pretrain        other SAR chips to learn features on first
     accept_changes  continue a run that other code or another kind of machine began
     """
 
     config: Path | None
+    keys: list[str]
     seed: int | None
     tensorboard: bool
     weights_dir: Path | None
@@ -123,6 +135,7 @@ class TrainRequest(TrainingRequest):
     def run_config(self) -> RunConfig:
         """The config of the run, checked."""
         config = run_config(self.config, self.simulated, self.smoke, self.seed)
+        config = with_keys(config, self.keys)
         check_large_enough(config)
         return config
 
@@ -135,6 +148,7 @@ class PretrainRequest:
     model: str
     width: float | None
     config: Path | None
+    keys: list[str]
     runs: Path
     weights_dir: Path | None
 
@@ -150,7 +164,7 @@ class PretrainRequest:
 
     def run_config(self) -> RunConfig:
         """The config with the network asked for, checked."""
-        config = run_config(self.config)
+        config = with_keys(run_config(self.config), self.keys)
         width = self.width or (config.model.width if self.model.startswith("vgg16") else 1.0)
         asked = {"name": self.model, "width": width, "pooled": ()}
         model = config.model.model_dump() | asked

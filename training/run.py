@@ -86,6 +86,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     )
     data.add_argument("--simulated", action="store_true", help="draw chips, no download")
     data.add_argument("--config", type=Path, help="a TOML file of training.config keys")
+    _set_option(data)
     data.add_argument("--smoke", action="store_true", help="with --simulated: fewer")
     data.add_argument("--runs", type=Path, default=Path("runs"), help="has the store of chips")
     data.set_defaults(command="data")
@@ -94,6 +95,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     pretrain.add_argument("--model", choices=NETWORKS, default="vgg16_bn")
     pretrain.add_argument("--width", type=float, help="of a VGG16, see ModelConfig")
     pretrain.add_argument("--config", type=Path, help="a TOML file of training.config keys")
+    _set_option(pretrain)
     _folders(pretrain)
     pretrain.set_defaults(command="pretrain")
     _evaluate_options(add.add_parser("evaluate", help="figures of a model file beside its targets"))
@@ -157,9 +159,21 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--simulated", action="store_true", help="draw chips, no download")
     command.add_argument("--smoke", action="store_true", help="with --simulated: a minute")
     command.add_argument("--config", type=Path, help="a TOML file of the command's config")
+    _set_option(command)
     command.add_argument("--seed", type=int, help="overrides the config's")
     command.add_argument("--tensorboard", action="store_true", help="log every epoch for it")
     _folders(command)
+
+
+def _set_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        dest="keys",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the config, such as stages.0.epochs=5; may be repeated",
+    )
 
 
 def _accept_option(command: argparse.ArgumentParser) -> None:

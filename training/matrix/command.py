@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.commands import learn_unseen_features, print_data
-from training.config import RunConfig, read_config, validated
+from training.config import RunConfig, read_config, validated, with_keys
 from training.data.dataset import Workspace, distinct_records, index, load_dataset
 from training.data.record import Source
 from training.data.simulated import SimulatedSource
@@ -51,6 +51,7 @@ class MatrixRequest(TrainingRequest):
             config = simulated_matrix(self.smoke) if self.simulated else MatrixConfig()
         if self.sweep:
             config = with_sweep(config, self.sweep)
+        config = with_keys(config, self.keys)
         changes: dict[str, object] = {}
         if self.models:
             changes["models"] = tuple(self.models)

@@ -3,7 +3,8 @@
     POST /v1/classify          chips -> labels, one result a file; multipart, or JSON with base64
     POST /v1/classify_base64   the same, under the name that it had for JSON
     GET  /v1/model             the card, the file's sha256, the execution provider, the limits
-    GET  /demo                 the page (serving.page); / leads to it
+    GET  /docs.json, /docs     the description of all this, and a page that sends requests
+    GET  /demo                 the page for chips (serving.page); / leads to it
 
 BentoML routes its APIs by POST only, so the GETs are Starlette routes mounted beside them.
 

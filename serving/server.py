@@ -1,4 +1,4 @@
-"""What BentoML's server does not do by itself: metrics of its own, a port check, keep-alive.
+"""What BentoML's server does not do by itself: own metrics, checks before the start, keep-alive.
 
 - BentoML keeps the metrics of all workers in one folder below BENTOML_HOME and empties it at each
   start, so a second service would erase the figures of the first. Here each service has its own
@@ -10,11 +10,12 @@
 - BentoML starts a worker that died again within 10 seconds. The new one deletes the gauges that the
   dead one left among the metrics.
 
-`bentoml._internal` is imported for two things that BentoML offers nowhere else: the folder of its
-metrics and the host and port that it is about to listen on. tests/serving/test_server.py tells when
-they change.
+`bentoml._internal` is imported for three things that BentoML offers nowhere else: the folder of its
+metrics, the host and port that it is about to listen on, and its exporter of traces.
+tests/serving/test_server.py and test_tracing.py tell when they change.
 """
 
+import asyncio
 import atexit
 import ipaddress
 import logging
@@ -32,6 +33,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.preflight import CannotServe, cannot_serve_exits
+
+_EXPORT_S = 5  # how long the end of a worker waits for the collector of traces
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,35 @@ def check_port(host: str, port: int) -> None:
                 f"port {port} of {host}: {error.strerror}; stop what listens there, or choose "
                 "another port: `make serve PORT=8080`, `bentoml serve --port 8080`"
             ) from error
+
+
+def tracing_or_exit() -> None:
+    """SystemExit (1) after a line where traces are to be exported and the package is missing.
+
+    BentoML asks for it in each worker, where it would fail for ever: the worker is started again.
+    """
+    with cannot_serve_exits():
+        try:
+            provider = BentoMLContainer.tracer_provider.get()
+        except ImportError as error:
+            kind = BentoMLContainer.tracing.exporter_type.get()
+            raise CannotServe(
+                f"tracing.exporter_type is {kind}: {error}; install its exporter, as "
+                "docs/operations.md says under Traces, or unset it"
+            ) from error
+    provider.shutdown()  # this process has no requests to trace; workers make their own
+
+
+async def export_last_spans() -> None:
+    """Export what was traced in the last seconds; to be called when the last request is answered.
+
+    uvicorn ends a worker by its signal, so what OpenTelemetry does at a normal exit is never run.
+    """
+    export = asyncio.to_thread(BentoMLContainer.tracer_provider.get().force_flush)
+    try:
+        await asyncio.wait_for(export, _EXPORT_S)
+    except TimeoutError:
+        log.warning("the last traces are lost: the collector did not answer in %s s", _EXPORT_S)
 
 
 class KeepAlive:

@@ -75,6 +75,7 @@ class Shipchip:
     def check() -> None:
         """Once, before workers are started: what cannot be served ends `bentoml serve`."""
         server.port_or_exit()
+        server.tracing_or_exit()
         logs.configure(settings)
         preflight.model_or_exit()
 
@@ -96,6 +97,7 @@ class Shipchip:
         """At the end: what was accepted is answered first."""
         await self.engine.drain()
         self.engine.close()
+        await server.export_last_spans()
 
     def __metrics__(self, exposition: str) -> str:
         """What BentoML asks for at /metrics, after it has added up the figures of all workers."""

@@ -7,10 +7,9 @@ are asked before that page, so the route for / here takes its place and leads to
 """
 
 from collections.abc import Awaitable, Callable
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import bentoml
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -19,7 +18,7 @@ PAGE, DOCS_PAGE = "/demo", "/docs"
 
 _FOLDER = Path(__file__).parent
 # By its path, not by an import: it is data, and the package is private.
-_SWAGGER = files("bentoml") / "_internal" / "server" / "static_content"
+_SWAGGER = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -27,7 +26,7 @@ _KINDS = {
 }
 # The address of each file. Those of scripts and styles are under /demo/ and /docs/, so that a page
 # can name them relative to its own address, also behind a proxy that adds a prefix.
-_FILES: dict[str, Traversable] = {
+_FILES = {
     PAGE: _FOLDER / "index.html",
     **{f"{PAGE}/{n}": _FOLDER / n for n in ("page.js", "queue.js", "table.js", "page.css")},
     DOCS_PAGE: _FOLDER / "docs.html",
@@ -71,9 +70,9 @@ def _redirect(to: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-def _file_route(path: str, file: Traversable) -> Route:
+def _file_route(path: str, file: Path) -> Route:
     content = file.read_bytes()
-    kind = _KINDS[Path(file.name).suffix]
+    kind = _KINDS[file.suffix]
 
     async def answer(request: Request) -> Response:
         del request

@@ -22,6 +22,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -61,13 +62,40 @@ def metrics_folder() -> Path:
 
 def port_or_exit() -> None:
     """SystemExit (1) after a line where `bentoml serve` could not listen on its port."""
+    address = _address()
+    if address is not None:
+        with cannot_serve_exits():
+            check_port(*address)
+
+
+def say_where() -> None:
+    """Where to look, in a line on standard error, if that is a terminal: logs are for machines."""
+    address = _address()
+    if address is not None and sys.stderr.isatty():
+        given = click.get_current_context().params.get("ssl_certfile")
+        url = page_url(*address, secure=bool(given or BentoMLContainer.ssl.enabled.get()))
+        sys.stderr.write(f"shipchip: classify chips on {url}/demo, see the API on {url}/docs\n")
+        sys.stderr.flush()
+
+
+def page_url(host: str, port: int, *, secure: bool = False) -> str:
+    """The start of addresses for a browser on this machine, where `host` may mean "any"."""
+    address = ipaddress.ip_address(host)
+    name = f"[{host}]" if address.version == 6 else host
+    where = "localhost" if address.is_unspecified else name
+    return f"{'https' if secure else 'http'}://{where}:{port}"
+
+
+def _address() -> tuple[str, int] | None:
+    """The host and port of `bentoml serve`; None where BentoML was called from Python instead."""
     context = click.get_current_context(silent=True)
     if context is None or context.command.name != "serve":
-        return  # BentoML was called from Python: its exception reaches the caller
-    host = context.params["host"] or BentoMLContainer.http.host.get()
-    port = context.params["port"]
-    with cannot_serve_exits():
-        check_port(host, BentoMLContainer.http.port.get() if port is None else port)
+        return None  # an exception of BentoML reaches the caller
+    host, port = context.params["host"], context.params["port"]
+    return (
+        host or BentoMLContainer.http.host.get(),
+        BentoMLContainer.http.port.get() if port is None else port,
+    )
 
 
 def check_port(host: str, port: int) -> None:

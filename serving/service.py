@@ -78,6 +78,7 @@ class Shipchip:
         server.tracing_or_exit()
         logs.configure(settings)
         preflight.model_or_exit()
+        server.say_where()
 
     def __init__(self) -> None:
         logs.configure(settings)

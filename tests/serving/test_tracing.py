@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.blocks import blocks
 from tests.serving.server import ROOT, environment, free_port, serving
 
 pytestmark = pytest.mark.slow
@@ -127,10 +128,7 @@ def plain(value: Any) -> Any:
 
 def configuration(folder: Path, endpoint: str) -> Path:
     """BentoML's configuration file, as docs/operations.md has it."""
-    manual = (ROOT / "docs" / "operations.md").read_text()
-    (text,) = re.findall(
-        r"```yaml\n(services:\n  shipchip:\n    tracing:.*?)```", manual, re.DOTALL
-    )
+    (text,) = [b.text for b in blocks("yaml") if b.file == "operations.md" and "tracing" in b.text]
     file = folder / "bentoml.yaml"
     file.write_text(re.sub(r"http://\S+/v1/traces", endpoint, text))
     return file

@@ -9,7 +9,7 @@
     refusals.py    a refused request, and the shape of its answer
     schema.py      what the service answers, as pydantic models
     openapi.py     the API as BentoML and /docs.json describe it
-    page/          the page /demo
+    page/          the pages /demo and /docs
 
     chips.py       one chip: its options, decode and prepare, one model run
     engine.py      chips -> predictions without blocking the event loop

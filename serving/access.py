@@ -1,7 +1,7 @@
 """Who may ask: the API keys, and the web pages of other origins (CORS). Both are off by default.
 
 With keys set, /v1/* and /metrics ask for one of them, as `Authorization: Bearer KEY` or `X-API-Key:
-KEY`, before anything of the body is read. /livez, /readyz, the page and /docs.json stay open: they
+KEY`, before anything of the body is read. /livez, /readyz, the pages and /docs.json stay open: they
 tell nothing of chips, and what asks for them seldom has a key. Prometheus can send a key
 (`authorization: credentials_file`), but not to targets that it finds by annotations:
 SHIPCHIP_OPEN_METRICS opens /metrics, which shows how busy the service is but nothing of a chip.

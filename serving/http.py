@@ -34,7 +34,7 @@ from serving.settings import Settings
 CLASSIFY = "/v1/classify"
 CLASSIFY_BASE64 = "/v1/classify_base64"
 FORMS = (CLASSIFY, CLASSIFY_BASE64)
-_WITH_SLASH = ("/", "/demo/")
+_WITH_SLASH = ("/", "/demo/", "/docs/")
 FORM = "shipchip.form"  # the key of the request's form in its ASGI scope
 
 _HEADER = REQUEST_ID_HEADER.lower().encode()

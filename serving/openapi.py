@@ -46,11 +46,10 @@ _ASKED: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"header": []}]  # {}:
 
 
 class ClassifyForm(bentoml.IODescriptor):  # type: ignore[misc]  # BentoML's SDK is untyped
-    """The fields of POST /v1/classify.
+    """The fields of POST /v1/classify."""
 
-    BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
-    every file to disk, lose its name, and answer 500 to a long name.
-    """
+    # BentoML's parser of it is not used: it would fetch a URL that stands in a file's place, write
+    # every file to disk, lose its name, and answer 500 to a long name.
 
     files: list[Upload] = Field(
         min_length=1, description="the chips: PNG, JPEG, TIFF, GeoTIFF or .npy"

@@ -1,4 +1,4 @@
-"""What BentoML's server does not do by itself: metrics of its own, a port check, keep-alive.
+"""What BentoML's server does not do by itself: own metrics, checks before the start, keep-alive.
 
 - BentoML keeps the metrics of all workers in one folder below BENTOML_HOME and empties it at each
   start, so a second service would erase the figures of the first. Here each service has its own
@@ -10,17 +10,19 @@
 - BentoML starts a worker that died again within 10 seconds. The new one deletes the gauges that the
   dead one left among the metrics.
 
-`bentoml._internal` is imported for two things that BentoML offers nowhere else: the folder of its
-metrics and the host and port that it is about to listen on. tests/serving/test_server.py tells when
-they change.
+`bentoml._internal` is imported for three things that BentoML offers nowhere else: the folder of its
+metrics, the host and port that it is about to listen on, and its exporter of traces.
+tests/serving/test_server.py and test_tracing.py tell when they change.
 """
 
+import asyncio
 import atexit
 import ipaddress
 import logging
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -32,6 +34,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.preflight import CannotServe, cannot_serve_exits
+
+_EXPORT_S = 5  # how long the end of a worker waits for the collector of traces
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +62,40 @@ def metrics_folder() -> Path:
 
 def port_or_exit() -> None:
     """SystemExit (1) after a line where `bentoml serve` could not listen on its port."""
+    address = _address()
+    if address is not None:
+        with cannot_serve_exits():
+            check_port(*address)
+
+
+def say_where() -> None:
+    """Where to look, in a line on standard error, if that is a terminal: logs are for machines."""
+    address = _address()
+    if address is not None and sys.stderr.isatty():
+        given = click.get_current_context().params.get("ssl_certfile")
+        url = page_url(*address, secure=bool(given or BentoMLContainer.ssl.enabled.get()))
+        sys.stderr.write(f"shipchip: classify chips on {url}/demo, see the API on {url}/docs\n")
+        sys.stderr.flush()
+
+
+def page_url(host: str, port: int, *, secure: bool = False) -> str:
+    """The start of addresses for a browser on this machine, where `host` may mean "any"."""
+    address = ipaddress.ip_address(host)
+    name = f"[{host}]" if address.version == 6 else host
+    where = "localhost" if address.is_unspecified else name
+    return f"{'https' if secure else 'http'}://{where}:{port}"
+
+
+def _address() -> tuple[str, int] | None:
+    """The host and port of `bentoml serve`; None where BentoML was called from Python instead."""
     context = click.get_current_context(silent=True)
     if context is None or context.command.name != "serve":
-        return  # BentoML was called from Python: its exception reaches the caller
-    host = context.params["host"] or BentoMLContainer.http.host.get()
-    port = context.params["port"]
-    with cannot_serve_exits():
-        check_port(host, BentoMLContainer.http.port.get() if port is None else port)
+        return None  # an exception of BentoML reaches the caller
+    host, port = context.params["host"], context.params["port"]
+    return (
+        host or BentoMLContainer.http.host.get(),
+        BentoMLContainer.http.port.get() if port is None else port,
+    )
 
 
 def check_port(host: str, port: int) -> None:
@@ -84,6 +115,35 @@ def check_port(host: str, port: int) -> None:
                 f"port {port} of {host}: {error.strerror}; stop what listens there, or choose "
                 "another port: `make serve PORT=8080`, `bentoml serve --port 8080`"
             ) from error
+
+
+def tracing_or_exit() -> None:
+    """SystemExit (1) after a line where traces are to be exported and the package is missing.
+
+    BentoML asks for it in each worker, where it would fail for ever: the worker is started again.
+    """
+    with cannot_serve_exits():
+        try:
+            provider = BentoMLContainer.tracer_provider.get()
+        except ImportError as error:
+            kind = BentoMLContainer.tracing.exporter_type.get()
+            raise CannotServe(
+                f"tracing.exporter_type is {kind}: {error}; install its exporter, as "
+                "docs/operations.md says under Traces, or unset it"
+            ) from error
+    provider.shutdown()  # this process has no requests to trace; workers make their own
+
+
+async def export_last_spans() -> None:
+    """Export what was traced in the last seconds; to be called when the last request is answered.
+
+    uvicorn ends a worker by its signal, so what OpenTelemetry does at a normal exit is never run.
+    """
+    export = asyncio.to_thread(BentoMLContainer.tracer_provider.get().force_flush)
+    try:
+        await asyncio.wait_for(export, _EXPORT_S)
+    except TimeoutError:
+        log.warning("the last traces are lost: the collector did not answer in %s s", _EXPORT_S)
 
 
 class KeepAlive:

@@ -3,7 +3,8 @@
     POST /v1/classify          chips -> labels, one result a file; multipart, or JSON with base64
     POST /v1/classify_base64   the same, under the name that it had for JSON
     GET  /v1/model             the card, the file's sha256, the execution provider, the limits
-    GET  /demo                 the page (serving.page); / leads to it
+    GET  /docs.json, /docs     the description of all this, and a page that sends requests
+    GET  /demo                 the page for chips (serving.page); / leads to it
 
 BentoML routes its APIs by POST only, so the GETs are Starlette routes mounted beside them.
 
@@ -74,8 +75,10 @@ class Shipchip:
     def check() -> None:
         """Once, before workers are started: what cannot be served ends `bentoml serve`."""
         server.port_or_exit()
+        server.tracing_or_exit()
         logs.configure(settings)
         preflight.model_or_exit()
+        server.say_where()
 
     def __init__(self) -> None:
         logs.configure(settings)
@@ -95,6 +98,7 @@ class Shipchip:
         """At the end: what was accepted is answered first."""
         await self.engine.drain()
         self.engine.close()
+        await server.export_last_spans()
 
     def __metrics__(self, exposition: str) -> str:
         """What BentoML asks for at /metrics, after it has added up the figures of all workers."""

@@ -1,30 +1,40 @@
-"""The page /demo: its files, and the headers that keep it from loading anything from elsewhere.
+"""The pages /demo and /docs, and the headers that keep them from loading anything from elsewhere.
 
 BentoML answers GET / with a page that loads Google Tag Manager. Apps mounted on a BentoML service
 are asked before that page, so the route for / here takes its place and leads to /demo.
+
+/docs is Swagger UI, which comes with BentoML, on our /docs.json.
 """
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import bentoml
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-PAGE = "/demo"
+PAGE, DOCS_PAGE = "/demo", "/docs"
 
 _FOLDER = Path(__file__).parent
-# The address of each file. Those of scripts and styles are under /demo/, so that index.html can
-# name them relative to its own address, also behind a proxy that adds a prefix.
+# By its path, not by an import: it is data, and the package is private.
+_SWAGGER = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+# The address of each file. Those of scripts and styles are under /demo/ and /docs/, so that a page
+# can name them relative to its own address, also behind a proxy that adds a prefix.
 _FILES = {
-    PAGE: ("index.html", "text/html; charset=utf-8"),
-    f"{PAGE}/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/queue.js": ("queue.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/table.js": ("table.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/page.css": ("page.css", "text/css; charset=utf-8"),
+    PAGE: _FOLDER / "index.html",
+    **{f"{PAGE}/{n}": _FOLDER / n for n in ("page.js", "queue.js", "table.js", "page.css")},
+    DOCS_PAGE: _FOLDER / "docs.html",
+    f"{DOCS_PAGE}/docs.js": _FOLDER / "docs.js",
+    **{f"{DOCS_PAGE}/{n}": _SWAGGER / n for n in ("swagger-ui-bundle.js", "swagger-ui.css")},
 }
 # Relative, so that they stay below the prefix of a proxy that adds one.
-_REDIRECTS = {"/": "demo", f"{PAGE}/": "../demo"}
+_REDIRECTS = {"/": "demo", f"{PAGE}/": "../demo", f"{DOCS_PAGE}/": "../docs"}
 _HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -45,10 +55,10 @@ _HEADERS = {
 
 
 def page_routes() -> list[Route]:
-    """GET / and /demo/ lead to /demo; the page's files. A missing file is an OSError here."""
+    """GET / and /demo/ lead to /demo; the pages' files. A missing file is an OSError here."""
     return [
         *(Route(path, _redirect(to), methods=["GET"]) for path, to in _REDIRECTS.items()),
-        *(_file_route(path, name, kind) for path, (name, kind) in _FILES.items()),
+        *(_file_route(path, file) for path, file in _FILES.items()),
     ]
 
 
@@ -60,8 +70,9 @@ def _redirect(to: str) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-def _file_route(path: str, name: str, kind: str) -> Route:
-    content = (_FOLDER / name).read_bytes()
+def _file_route(path: str, file: Path) -> Route:
+    content = file.read_bytes()
+    kind = _KINDS[file.suffix]
 
     async def answer(request: Request) -> Response:
         del request

@@ -100,7 +100,7 @@ def test_who_has_no_key_cannot_make_the_service_read_a_body(guarded: httpx.Clien
     assert time.monotonic() - start < 2
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs.json", "/demo", "/"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs.json", "/docs", "/demo", "/"])
 def test_health_and_the_page_ask_for_none(guarded: httpx.Client, path: str) -> None:
     assert guarded.get(path).status_code < 400
 

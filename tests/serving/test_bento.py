@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,15 +60,23 @@ def told(bento: Path) -> dict[str, Any]:
 @contextmanager
 def serving(bento: Path, home: dict[str, str], folder: Path) -> Iterator[httpx.Client]:
     """`bentoml serve shipchip:VERSION` in a folder that has nothing to do with it."""
+    serve = [sys.executable, "-m", "bentoml", "serve", f"shipchip:{bento.name}"]
+    with running(serve, home, folder, folder / "log.txt") as client:
+        yield client
+
+
+@contextmanager
+def running(
+    serve: list[str], env: dict[str, str], folder: Path, log: Path
+) -> Iterator[httpx.Client]:
+    """A command in a folder, with the options of host and port behind it."""
     port = server.free_port()
-    command = ["serve", f"shipchip:{bento.name}", "--host", "127.0.0.1", "--port", str(port)]
-    log = folder / "log.txt"
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            [sys.executable, "-m", "bentoml", *command],
+            [*serve, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
-            env=home,
+            env=env,
             stdout=file,
             stderr=subprocess.STDOUT,
         ) as process,
@@ -138,6 +147,39 @@ def test_it_serves_from_another_folder_with_the_model_inside(
         assert answer.json()["model"]["sha256"] == model
         assert answer.json()["results"][0]["status"] == "ok"
     assert {path.name for path in tmp_path.iterdir()} == {"log.txt"}
+
+
+def test_its_dockerfile_installs_the_lock_and_starts_its_entrypoint(bento: Path) -> None:
+    """`bentoml containerize` hands it to a container engine, which tests do not have."""
+    lines = (bento / "env" / "docker" / "Dockerfile").read_text().splitlines()
+    assert next(line for line in lines if line.startswith("FROM")).startswith("FROM python:3.11")
+    (install,) = [line for line in lines if "pip install -r" in line]
+    assert install.endswith("$BENTO_PATH/env/python/requirements.txt")
+    assert "ARG ORT_DISABLE_TELEMETRY=1" in lines
+    assert 'ENTRYPOINT [ "/home/bentoml/bento/env/docker/entrypoint.sh" ]' in lines
+
+
+@pytest.mark.slow
+def test_the_entrypoint_of_its_image_serves(
+    bento: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    """As the Dockerfile starts it, without the container around it."""
+    image = tmp_path / "bento"
+    shutil.copytree(bento, image)
+    env = {
+        **home,
+        "PATH": f"{Path(sys.executable).parent}:{home['PATH']}",
+        "BENTOML_HOME": str(tmp_path / "home"),  # no Bento in it: only the image's folder is served
+        "BENTO_PATH": str(image),
+        "BENTOML_CONTAINERIZED": "true",
+    }
+    entrypoint = ["/bin/bash", str(image / "env" / "docker" / "entrypoint.sh")]
+    with running(entrypoint, env, image, tmp_path / "log.txt") as client:
+        model = client.get("/v1/model").json()
+        packed = (image / "src" / "models" / "ship.onnx").read_bytes()
+        assert model["sha256"] == hashlib.sha256(packed).hexdigest()
+        assert client.get("/demo").status_code == 200
+        assert client.get("/docs/swagger-ui-bundle.js").status_code == 200
 
 
 @pytest.mark.slow

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from shipchip import ShipClassifier
 from shipchip.errors import BadPixelSpacing
+from tests.docs.blocks import blocks
 from tests.serving.server import ROOT, environment, serving
+from tests.tiny_model import draw_chip
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -140,6 +144,61 @@ def test_bentomls_clients_give_the_librarys_answers(
     for options, line in zip(OPTIONS, done.stdout.splitlines(), strict=True):
         for answer in json.loads(line):
             assert_same(answer, ships, png, options)
+
+
+def documented(word: str) -> str:
+    """The Python block of docs/api.md that has this word."""
+    (text,) = [b.text for b in blocks("python") if b.file == "api.md" and word in b.text]
+    return text
+
+
+@pytest.mark.parametrize("word", ["bentoml.SyncHTTPClient", "shipchip.client"])
+def test_the_examples_of_clients_in_the_manual_run(
+    own: httpx.Client, tmp_path: Path, word: str
+) -> None:
+    Image.fromarray(draw_chip("Cargo")).save(tmp_path / "a.tiff")
+    np.save(tmp_path / "b.npy", draw_chip("Tanker"), allow_pickle=False)
+    script = documented(word).replace("http://localhost:3000", str(own.base_url))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    if word == "bentoml.SyncHTTPClient":
+        assert done.stdout == "['Cargo', 'Tanker']\n['sure', 'sure']\n"
+    else:
+        assert re.findall(r"label='(\w+)'", done.stdout) == ["Cargo", "Tanker"]
+
+
+# A client with a token, and one without: what they print is the status.
+KEYS = """
+import sys, bentoml
+from pathlib import Path
+for token in ("a-key-of-this-test", None):
+    with bentoml.SyncHTTPClient(sys.argv[1], token=token) as client:
+        try:
+            print(client.classify(files=[Path("a.png")])["results"][0]["label"])
+        except bentoml.exceptions.BentoMLException as error:
+            print(int(error.error_code))
+"""
+
+
+def test_bentomls_client_sends_a_key_as_its_token(
+    model: Path, png: dict[str, bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(png["Fishing"])
+    with serving(model, tmp_path / "log.txt", api_key="a-key-of-this-test") as client:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", KEYS, str(client.base_url)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout == "Fishing\n401\n", done.stderr
 
 
 def assert_same(

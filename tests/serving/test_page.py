@@ -1,4 +1,7 @@
-"""/demo: its headers over HTTP, and in a real browser what a person sees and does."""
+"""/demo: its headers over HTTP, and in a real browser what a person sees and does.
+
+Headers and files of /docs, too; what it does in a browser is in test_docs_page.py.
+"""
 
 import codecs
 import csv
@@ -22,6 +25,7 @@ from tests.serving.test_batch import COLUMNS
 from tests.tiny_model import draw_chip
 
 FILES = ("/demo", "/demo/page.js", "/demo/queue.js", "/demo/table.js", "/demo/page.css")
+DOCS = ("/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
 POLICY = {
     "default-src 'none'",
     "script-src 'self'",
@@ -48,13 +52,18 @@ def test_the_front_door_leads_to_the_page(client: httpx.Client) -> None:
         page = client.get(path, follow_redirects=True)
         assert page.url.path == "/demo"
         assert "<title>shipchip</title>" in page.text
+    assert client.get("/docs/", follow_redirects=True).url.path == "/docs"
 
 
 def test_the_way_to_the_page_stays_below_the_prefix_of_a_proxy(client: httpx.Client) -> None:
     with in_front_of(client, prefix="/ships") as proxy:
-        for path in ("/ships/", "/ships/demo/"):
+        for path, end in (
+            ("/ships/", "/ships/demo"),
+            ("/ships/demo/", "/ships/demo"),
+            ("/ships/docs/", "/ships/docs"),
+        ):
             page = httpx.get(f"{proxy.url}{path}", follow_redirects=True)
-            assert (page.status_code, page.url.path) == (200, "/ships/demo")
+            assert (page.status_code, page.url.path) == (200, end)
 
 
 @pytest.mark.parametrize("path", ["/v1/classify/", "/v1/model/", "/readyz/", "/docs.json/"])
@@ -65,7 +74,7 @@ def test_a_slash_too_many_is_not_found_rather_than_sent_to_an_absolute_address(
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", [*FILES, *DOCS])
 def test_every_file_of_the_page_carries_the_strict_policy(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
@@ -77,7 +86,7 @@ def test_every_file_of_the_page_carries_the_strict_policy(client: httpx.Client, 
 
 
 @pytest.mark.parametrize(
-    "path", ["/demo/index.html", "/demo/../service.py", "/demo/%2e%2e/page.py"]
+    "path", ["/demo/index.html", "/demo/../service.py", "/demo/%2e%2e/page.py", "/docs/docs.html"]
 )
 def test_nothing_else_is_served_from_there(client: httpx.Client, path: str) -> None:
     assert client.get(path).status_code == 404
@@ -86,7 +95,8 @@ def test_nothing_else_is_served_from_there(client: httpx.Client, path: str) -> N
 def test_no_file_of_the_page_names_another_server() -> None:
     folder = ROOT / "serving" / "page"
     files = sorted(file for file in folder.iterdir() if file.suffix in (".html", ".css", ".js"))
-    assert {f"/demo/{file.name}" for file in files} == {*FILES[1:], "/demo/index.html"}
+    names = [address.rpartition("/")[2] for address in (*FILES[1:], DOCS[1])]
+    assert {file.name for file in files} == {*names, "index.html", "docs.html"}
     for file in files:
         told = set(re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"')]*""", file.read_text()))
         assert told <= {"http://www.w3.org/2000/svg"}, f"{file.name}: {told}"  # a name, no address

@@ -1,16 +1,22 @@
 """Services beside each other on one machine, and what keeps one from starting."""
 
+import os
+import re
+import select
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from serving.preflight import CannotServe
-from serving.server import check_port
-from tests.serving.server import ROOT, environment, free_port, serving
+from serving.server import check_port, page_url
+from tests.serving.server import ROOT, START_SECONDS, environment, free_port, serving
 
 pytestmark = pytest.mark.slow
 
@@ -135,3 +141,73 @@ def test_an_address_that_cannot_be_served_is_named(host: str, port: int, said: s
     with pytest.raises(CannotServe) as error:
         check_port(host, port)
     assert str(error.value).startswith(said)
+
+
+BENTOML = ("bentoml", "serve")
+SHIPCHIP = ("shipchip.command", "serve")
+
+
+@contextmanager
+def on_a_terminal(*command: str, model: Path) -> Iterator[str]:
+    """What `python -m COMMAND` says on a terminal until it is ready; it then ends by Ctrl-C."""
+    shown, terminal = os.openpty()
+    port = str(free_port())
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, "--host", "127.0.0.1", "--port", port],
+        cwd=ROOT,
+        env=environment(model),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    said, deadline = "", time.monotonic() + START_SECONDS
+    try:
+        while "Completed startup hook" not in said:
+            assert select.select([shown], [], [], deadline - time.monotonic())[0], said
+            said += os.read(shown, 2**16).decode()
+        yield said
+    finally:
+        process.send_signal(signal.SIGINT)
+        while True:  # a full terminal would keep it from ending
+            try:
+                if not os.read(shown, 2**16):
+                    break
+            except OSError:  # nobody has the other end any more
+                break
+        os.close(shown)
+        process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("command", [BENTOML, SHIPCHIP], ids=" ".join)
+def test_on_a_terminal_one_line_says_where_the_page_and_the_api_are(
+    command: tuple[str, str], model: Path
+) -> None:
+    with on_a_terminal(*command, model=model) as said:
+        (line,) = [line for line in said.splitlines() if "/demo" in line]
+        demo, docs = re.findall(r"http://127\.0\.0\.1:\d+/\w+", line)
+        assert line == f"shipchip: classify chips on {demo}, see the API on {docs}"
+        assert "<title>shipchip</title>" in httpx.get(demo).text
+        assert "docs/swagger-ui-bundle.js" in httpx.get(docs).text
+
+
+def test_in_a_log_there_is_no_such_line(model: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with serving(model, log):
+        assert "/demo" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "start"),
+    [
+        ("0.0.0.0", False, "http://localhost:3000"),
+        ("::", False, "http://localhost:3000"),
+        ("::1", False, "http://[::1]:3000"),
+        ("192.0.2.1", True, "https://192.0.2.1:3000"),
+    ],
+)
+def test_the_address_of_the_page_is_one_that_a_browser_takes(
+    host: str, secure: bool, start: str
+) -> None:
+    assert page_url(host, 3000, secure=secure) == start

@@ -28,7 +28,7 @@ def test_values_are_json_or_text() -> None:
     )
     assert config.pretrain is None
     assert config.stages[1].sources == ("a*", "b")
-    assert config.stages[1].name == "b"
+    assert config.stages[1].name == "second"
     assert config.augment.flip is False
 
 
@@ -72,6 +72,4 @@ def test_what_cannot_be_set_is_told(assignment: str, message: str) -> None:
 
 def test_a_command_refuses_it_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--simulated", "--smoke", "--set", "sead=1"]) == 1
-    assert capsys.readouterr().err.startswith(
-        "config_invalid: --set sead=1: no key is named 'sead'"
-    )
+    assert "config_invalid: --set sead: no key is named 'sead'" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from training.data.class_folders import FolderSource
 from training.data.store import prepare_all
 from training.fit.checkpoint import Checkpoint
 from training.fit.progress import Epoch, OnEpoch, tensorboard
+from training.matrix.command import MatrixRequest
 from training.matrix.config import MODELS
 from training.retrain import unfinished_folder
 
@@ -363,11 +364,35 @@ def test_a_killed_pretraining_does_not_go_on_with_other_code(
 def test_the_matrix_runs_all_five_models_and_writes_the_report(tmp_path: Path) -> None:
     words = ["matrix", "--simulated", "--smoke", "--runs", str(tmp_path)]
     assert run.main([*words, "--config", str(shallow(tmp_path))]) == 0
-    folder = tmp_path / "matrix-simulated"
+    folder = tmp_path / "matrix-simulated-smoke"
     models = {path.parts[-4] for path in folder.glob("cells/*/*/*/*/result.json")}
     assert models == set(MODELS)
     for name in ("report.html", "report.md"):
         assert "vgg16-pretrained" in (folder / name).read_text()
+
+
+@pytest.mark.slow
+def test_a_smoke_matrix_is_twelve_trainings_and_says_that_its_figures_mean_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main(["matrix", "--simulated", "--smoke", "--runs", str(tmp_path)]) == 0
+    folder = tmp_path / "matrix-simulated-smoke"
+    assert len(list(folder.glob("cells/*/*/*/*/result.json"))) == 12
+    told = capsys.readouterr().err
+    for text in (told, *((folder / name).read_text() for name in ("report.html", "report.md"))):
+        assert "smoke: these figures mean nothing" in text
+    summary = told[told.index("smoke: these figures") :].splitlines()
+    assert len(summary) == 1 + 10 + 1  # the warning, the summary, the path of the report
+    assert "not measured" not in told
+
+
+def test_a_smoke_run_of_a_config_of_ones_own_is_one_too(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    words = ["matrix", "--simulated", "--config", str(tmp_path / "tiny.toml")]
+    for given, expected in (([], False), (["--smoke"], True)):
+        options = vars(run.parser("run").parse_args([*words, *given]))
+        options.pop("command")
+        assert MatrixRequest(**options).matrix_config().smoke is expected
 
 
 def shallow(folder: Path) -> Path:

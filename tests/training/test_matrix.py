@@ -26,7 +26,7 @@ from training.fit.epoch import Bank, compute_bank
 from training.fit.progress import Epoch
 from training.fit.stage import StageResult, run_stage
 from training.matrix import run as matrix
-from training.matrix.config import Cell, MatrixConfig, Variant, with_sweep
+from training.matrix.config import Cell, MatrixConfig, Variant, simulated_matrix, with_sweep
 from training.matrix.folder import MatrixFolder, MatrixResults, read_cell
 from training.network.models import build
 from training.network.weights import sar_file, save_features
@@ -396,6 +396,30 @@ def test_a_sweep_changes_what_it_says_and_nothing_else() -> None:
     assert stage.trains == "gradual"
     (base,) = freezing.run_of(Cell("gradual", "cnn", 0, ("mix",))).stages
     assert base == CONFIG.base.model_copy(update={"name": "mix", "sources": ("*",)})
+
+
+def test_orders_are_run_with_the_trainings_that_they_continue_from() -> None:
+    orders = (("fine", "mix", "coarse"), ("mix",))
+    config = MatrixConfig.model_validate(CONFIG.model_dump() | {"orders": orders})
+    assert config.paths() == [("fine",), ("fine", "mix"), ("fine", "mix", "coarse"), ("mix",)]
+    assert with_sweep(config, "imbalance").paths() == [("fine",), ("mix",)]
+    for wrong in ((), ("fine", "fine"), ("fien",)):
+        with pytest.raises(ValueError, match="an order names sets, each once, found"):
+            MatrixConfig.model_validate(CONFIG.model_dump() | {"orders": (wrong,)})
+
+
+def test_a_smoke_matrix_is_few_trainings_that_answer_every_question_of_the_summary() -> None:
+    config = simulated_matrix(smoke=True)
+    assert len(config.cells()) == 12
+    plain, pretrained = config.models
+    assert pretrained == f"{plain}-pretrained"
+    assert ("mix",) in config.paths()
+    longest = [path for path in config.paths() if len(path) == 3]
+    assert longest[0][0] == longest[1][0]
+    assert longest[0][1:] == longest[1][:0:-1]
+    full = simulated_matrix(smoke=False)
+    assert not full.smoke
+    assert len(full.cells()) == 225
 
 
 def test_every_training_of_a_pretrained_network_is_a_fine_tuning() -> None:

@@ -18,7 +18,7 @@ from training.evaluation.tables import interval_text
 from training.fit.progress import Epoch
 from training.matrix.config import Cell, MatrixConfig, PaperModel, Variant
 from training.matrix.folder import CellResult, MatrixRecord, MatrixResults, TestChips
-from training.matrix.report import write_matrix_report
+from training.matrix.report import SMOKE, write_matrix_report
 from training.matrix.report.comparison import PublishedScores, comparison_section
 from training.matrix.report.document import Section, Table
 from training.matrix.report.scores import MatrixScores
@@ -154,7 +154,8 @@ def test_every_tag_of_the_page_is_closed_in_turn(page: Page) -> None:
 def test_the_sections_stand_in_their_order(page: Page) -> None:
     found = [told["id"] for tag, told in page.tags if tag == "section"]
     assert found == [
-        "run", "matrix", "learning", "fine-tuning", "merging", "calibration", "sweeps", "mistakes",
+        "summary", "run", "matrix", "learning", "fine-tuning", "merging", "calibration", "sweeps",
+        "mistakes",
     ]  # fmt: skip
 
 
@@ -170,6 +171,25 @@ def test_the_page_loads_nothing_from_anywhere(folder: Path, page: Page) -> None:
     addresses = re.findall(r"url\(.{0,20}", text)
     assert addresses
     assert all(address.startswith('url("data:image/png') for address in addresses)
+
+
+def test_the_report_of_a_smoke_run_says_so_and_no_other_does(folder: Path, tmp_path: Path) -> None:
+    results = MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL)
+    matrix = results.record.matrix.model_copy(update={"smoke": True})
+    smoke = replace(results, record=results.record.model_copy(update={"matrix": matrix}))
+    write_matrix_report(smoke, tmp_path)
+    for name in ("report.html", "report.md"):
+        assert SMOKE in (tmp_path / name).read_text(encoding="utf-8")
+        assert SMOKE not in (folder / name).read_text(encoding="utf-8")
+
+
+def test_the_summary_stands_above_the_sections_of_both_files(tmp_path: Path) -> None:
+    found = write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for n, (what, told) in enumerate(found):
+        assert [cell.strip() for cell in page.cells[2 * n : 2 * n + 2]] == [what, told]
+        assert f"| {what} | {told} |" in text.split("## 1.")[0]
 
 
 def test_what_comes_from_data_is_text_and_never_markup(folder: Path, page: Page) -> None:

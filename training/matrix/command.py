@@ -1,6 +1,6 @@
 """The command `matrix`: its request, and the experiment with its report."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from training.matrix.config import (
     with_sweep,
 )
 from training.matrix.folder import MatrixFolder
-from training.matrix.report import write_matrix_report
+from training.matrix.report import SMOKE, write_matrix_report
 from training.matrix.run import run_matrix
 from training.pretrain import other_chips
 from training.requests import TrainingRequest
@@ -40,7 +40,7 @@ class MatrixRequest(TrainingRequest):
     @property
     def folder(self) -> Path:
         """Where cells and report go."""
-        words = ("matrix", self.sweep, self.simulated and "simulated")
+        words = ("matrix", self.sweep, self.simulated and "simulated", self.smoke and "smoke")
         return self.out or self.runs / "-".join(word for word in words if word)
 
     def matrix_config(self) -> MatrixConfig:
@@ -52,7 +52,8 @@ class MatrixRequest(TrainingRequest):
         if self.sweep:
             config = with_sweep(config, self.sweep)
         config = with_keys(config, self.keys)
-        changes: dict[str, object] = {}
+        # Also with a config of the user's own: it is the chips that are too few.
+        changes: dict[str, object] = {"smoke": config.smoke or self.smoke}
         if self.models:
             changes["models"] = tuple(self.models)
         elif self.sweep:
@@ -94,6 +95,14 @@ def matrix(request: MatrixRequest, console: Console) -> None:
         _matrix(request, Workspace(request.store, console, team))
 
 
+def print_summary(lines: Sequence[tuple[str, str]], smoke: bool, console: Console) -> None:
+    """Print the summary of the report, each line once, with a warning after a smoke run."""
+    if smoke:
+        console.print(SMOKE, style="bold red", highlight=False)
+    for what, found in lines:
+        console.print(f"{what}: {found}", highlight=False, soft_wrap=True, markup=False)
+
+
 def _matrix(request: MatrixRequest, work: Workspace) -> None:
     config = request.matrix_config()
     request.check_features(config.models)
@@ -117,5 +126,6 @@ def _matrix(request: MatrixRequest, work: Workspace) -> None:
     )
     results = run_matrix(config, dataset, items, place)
     if work.team.writes:
-        write_matrix_report(results, request.folder, chips=not request.without_chips)
+        summary = write_matrix_report(results, request.folder, chips=not request.without_chips)
+        print_summary(summary, config.smoke, work.console)
         work.console.print(f"report: {request.folder / 'report.html'}", highlight=False)

@@ -86,6 +86,9 @@ class MatrixConfig(Frozen):
                fine-tunings, as in the paper ("freezing the network weights, except for the final
                layers")
     depth      how many trainings a path has at most: 1 base only, 2 independent, 3 sequential
+    orders     the paths to run, with the trainings that they continue from; empty: every order
+    smoke      the run only shows that everything works: the report says that its figures mean
+               nothing
     vgg_width  width of the VGG16s, see ModelConfig
     run        everything else that a training needs; its stages and model are not used
     """
@@ -95,6 +98,8 @@ class MatrixConfig(Frozen):
     sets: dict[str, tuple[str, ...]] = Field(default=PAPER_SETS, min_length=1)
     variants: dict[str, Variant] = Field(default={"default": Variant()}, min_length=1)
     depth: int = Field(default=3, ge=1, le=3)
+    orders: tuple[tuple[str, ...], ...] = ()
+    smoke: bool = False
     base: StageConfig = StageConfig(name="base", epochs=20, lr=1e-3)
     fine_tune: StageConfig = StageConfig(name="fine-tune", trains="head", epochs=40, lr=2e-3)
     vgg_width: float = Field(default=0.5, gt=0, le=1)
@@ -131,10 +136,21 @@ class MatrixConfig(Frozen):
                 raise ValueError(f"{what} are repeated in {values}")
         return self
 
+    @model_validator(mode="after")
+    def _orders_are_of_the_sets(self) -> "MatrixConfig":
+        for order in self.orders:
+            if not order or len(set(order)) < len(order) or not set(order) <= set(self.sets):
+                raise ValueError(
+                    f"an order names sets, each once, found {order}; the sets are "
+                    f"{', '.join(self.sets)}"
+                )
+        return self
+
     def paths(self) -> list[tuple[str, ...]]:
-        """Every order of the sets up to `depth`, each after the path that it continues."""
-        lengths = range(1, min(self.depth, len(self.sets)) + 1)
-        return sorted(path for n in lengths for path in permutations(self.sets, n))
+        """The `orders` up to `depth`, each after the path that it continues."""
+        longest = min(self.depth, len(self.sets))
+        orders = self.orders or permutations(self.sets, longest)
+        return sorted({order[:n] for order in orders for n in range(1, longest + 1)})
 
     def cells(self) -> list[Cell]:
         """All trainings, in the order they are run."""
@@ -221,7 +237,12 @@ def with_cells(config: MatrixConfig, models: Sequence[str], seeds: Sequence[int]
 
 
 def simulated_matrix(smoke: bool) -> MatrixConfig:
-    """The matrix on two simulated sensors; `smoke` is small enough for a minute or two."""
+    """The matrix on two simulated sensors.
+
+    `smoke` is twelve tiny trainings, the fewest that give every section of the report something to
+    show: a network with and without pre-training, a base on the union, and both orders of the two
+    fine-tunings of another base.
+    """
     sets: dict[str, tuple[str, ...]] = {
         "simulated-fine": ("simulated-fine",),
         "simulated-coarse": ("simulated-coarse",),
@@ -231,8 +252,15 @@ def simulated_matrix(smoke: bool) -> MatrixConfig:
         return MatrixConfig(sets=sets)
     small = DEFAULT_INPUT.model_copy(update={"size": 40, "spacing_m": 8.0})
     return MatrixConfig(
-        sets=sets,
+        models=("vgg16", "vgg16-pretrained"),
         seeds=(0,),
+        sets=sets,
+        orders=(
+            ("mix",),
+            ("simulated-fine", "simulated-coarse", "mix"),
+            ("simulated-fine", "mix", "simulated-coarse"),
+        ),
+        smoke=True,
         base=StageConfig(name="base", epochs=2, lr=2e-3),
         fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=8, lr=2e-3),
         vgg_width=0.125,

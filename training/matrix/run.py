@@ -214,7 +214,8 @@ def _cost_of_each(config: MatrixConfig, dataset: Dataset) -> Iterator[tuple[Cell
         chips = int(matches(dataset.train, stage.sources).sum())
         runs = 3 * chips * stage.epochs  # forward, and backward at twice that
         if stage.trains == "head":
-            heads = sum(len(path) > 1 for path in config.paths()) / len(config.sets)
+            paths = config.paths()
+            heads = sum(len(path) > 1 for path in paths) / len({path[0] for path in paths})
             runs = int(len(dataset.train) * stage.views / max(1, heads))
         yield cell, flops[cell.model] * (runs + len(dataset.validation) + len(dataset.test))
 

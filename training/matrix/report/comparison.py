@@ -113,6 +113,11 @@ _NOT_THE_SAME_CHIPS = (
 )
 
 
+def no_better_than_majority(score: Score) -> bool:
+    """Whether the interval of macro-F1 includes that of the majority class, or lies below it."""
+    return score.headline.macro_f1.low <= score.majority_macro_f1
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How one line did on one test set; `published` is None if the paper has no such row."""
@@ -128,8 +133,8 @@ class Verdict:
     @property
     def marks(self) -> tuple[Mark, ...]:
         """Marks of our figure: against published, then against the majority class."""
-        majority = self.score.headline.macro_f1.low <= self.score.majority_macro_f1
-        return (*self._against_published(), *((MAJORITY,) if majority else ()))
+        majority = (MAJORITY,) if no_better_than_majority(self.score) else ()
+        return (*self._against_published(), *majority)
 
     def _against_published(self) -> tuple[Mark, ...]:
         if self.published is None:

@@ -113,6 +113,20 @@ class Section:
     blocks: tuple[Block, ...]
 
 
+@dataclass(frozen=True)
+class Head:
+    """What stands above the sections: a title, a warning or none, and the rows of the summary."""
+
+    title: str
+    warning: str
+    summary: tuple[tuple[TableCell, ...], ...]
+
+    @property
+    def table(self) -> Table:
+        """The summary."""
+        return Table("Summary", ("", ""), self.summary)
+
+
 RISES = Mark("+", "the interval lies above 0", "good")
 FALLS = Mark("-", "the interval lies below 0", "bad")
 
@@ -147,8 +161,8 @@ def entries(*texts: str) -> tuple[TableCell, ...]:
     return tuple(TableCell(text) for text in texts)
 
 
-def html(title: str, sections: Sequence[Section]) -> str:
-    """The page; text from data is escaped."""
+def html(head: Head, sections: Sequence[Section]) -> str:
+    """The page; text from data is escaped. A warning stays in sight, also on a print's sheets."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -157,16 +171,19 @@ def html(title: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = _data_uri
-    return environment.get_template("report.html.j2").render(title=title, sections=sections)
+    return environment.get_template("report.html.j2").render(head=head, sections=sections)
 
 
 def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def markdown(title: str, sections: Sequence[Section], figures: str | None = None) -> str:
+def markdown(head: Head, sections: Sequence[Section], figures: str | None = None) -> str:
     """The same tables; pictures are links into the folder `figures`, or left out without one."""
-    lines = [f"# {_plain(title)}", ""]
+    lines = [f"# {_plain(head.title)}", ""]
+    if head.warning:
+        lines += [f"**{_plain(head.warning)}**", ""]
+    lines += [*_table(head.table), ""]
     for number, section in enumerate(sections, start=1):
         lines += [f"## {number}. {_plain(section.title)}", ""]
         for block in section.blocks:

@@ -20,6 +20,7 @@ _FILES = {
     PAGE: ("index.html", "text/html; charset=utf-8"),
     f"{PAGE}/page.js": ("page.js", "text/javascript; charset=utf-8"),
     f"{PAGE}/queue.js": ("queue.js", "text/javascript; charset=utf-8"),
+    f"{PAGE}/row.js": ("row.js", "text/javascript; charset=utf-8"),
     f"{PAGE}/table.js": ("table.js", "text/javascript; charset=utf-8"),
     f"{PAGE}/page.css": ("page.css", "text/css; charset=utf-8"),
 }

@@ -11,7 +11,7 @@ Each object has a registry of its own, so that a process may have two; the files
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -21,6 +21,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from serving.chips import ChipFailure
 from shipchip import ModelCard, Prediction
+from shipchip.answer import Verdict
 
 _CONFIDENCE = tuple(n / 20 for n in range(1, 21))
 _OOD_SCORE = (0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
@@ -71,6 +72,13 @@ class ModelMetrics:
             ("label", "in_distribution"),
             **own,
         )
+        verdicts = Counter(
+            "shipchip_verdicts",
+            "Classified chips by verdict: sure, undecided, unlike",
+            ("verdict",),
+            **own,
+        )
+        self._verdicts = {verdict: verdicts.labels(verdict) for verdict in get_args(Verdict)}
         self._predictions = {
             (label, known): predictions.labels(label, str(known).lower())
             for label in card.classes
@@ -115,6 +123,7 @@ class ModelMetrics:
                 self._chips.labels("error", result.code).inc()
                 continue
             self._predictions[result.label, result.in_distribution].inc()
+            self._verdicts[result.verdict].inc()
             self._confidence.observe(result.confidence)
             self._ood.observe(result.ood_score)
         classified = sum(isinstance(result, Prediction) for result in results)

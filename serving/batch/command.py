@@ -5,6 +5,7 @@ not (their rows say why), 2 could not run (one line says why), 130 interrupted (
 """
 
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,7 +32,7 @@ from serving.batch.outputs.place import check_place, own_files
 from serving.batch.outputs.staging import Staging
 from serving.batch.request import BatchRequest, CannotRun, parse_merge, parse_request
 from serving.batch.rows import BatchRow, OutputError, columns, readable
-from serving.batch.summary import Summary, progress
+from serving.batch.summary import Summary, pace, progress
 from shipchip import ModelError, ShipClassifier, __version__
 
 ClassifyChunks = Callable[[Iterable[Chunk]], Iterator[list[BatchRow]]]
@@ -75,12 +76,16 @@ def run_batch(request: BatchRequest, console: Console) -> int:
         entries = entries_of(request, store, console)
         job = make_job(request, ships, entries)
         classify = _with_folders(request, _engine(request, work, ships, stack))
+        began = time.perf_counter()
         if request.out is None:
-            _stream(request, job, entries, classify, summary, console)
+            computed = _stream(request, job, entries, classify, summary, console)
+            took = time.perf_counter() - began
         else:
-            _stage(request, request.out, job, entries, classify, console)
+            computed = _stage(request, request.out, job, entries, classify, console)
+            took = time.perf_counter() - began
             summary.add(format_of(request.out).read(request.out, job.columns), _of(job, entries))
-    console.print(f"{summary.tally} -> {request.out or 'standard output'}")
+    out = request.out or "standard output"
+    console.print(f"{summary.tally}; {pace(computed, took)} -> {out}")
     if summary.scores is not None:
         console.print(summary.scores.table())
     return 1 if summary.tally.failed else 0
@@ -138,7 +143,8 @@ def _stream(
     classify: ClassifyChunks,
     summary: Summary,
     console: Console,
-) -> None:
+) -> int:
+    """Classify and write to standard output; returns the chips that were classified or failed."""
     write = to_stdout(job.columns, request.text_format)
     remaining = _of(job, entries)
     with progress(console, len(job.span), 0) as advance:
@@ -146,6 +152,7 @@ def _stream(
             write(rows)
             summary.add(rows, islice(remaining, len(rows)))
             advance(rows)
+    return len(job.span)
 
 
 def _stage(
@@ -155,15 +162,18 @@ def _stage(
     entries: Sequence[ChipEntry],
     classify: ClassifyChunks,
     console: Console,
-) -> None:
+) -> int:
+    """Classify what no earlier run did, and finish the output; returns how many chips these are."""
     names = (entry.name for entry in _of(job, entries))
     with Staging.open(out, job, names, existing=request.existing) as staging:
-        if not staging.finished:
+        computed = 0 if staging.finished else len(job.span) - staging.done
+        if computed:
             with progress(console, len(job.span), staging.done) as advance:
                 for rows in classify(_chunks(job, entries, staging.done)):
                     staging.write(rows)
                     advance(rows)
         staging.finish()
+    return computed
 
 
 def open_work(request: BatchRequest) -> tuple[Work, ShipClassifier]:

@@ -1,4 +1,4 @@
-"""What a run shows: the progress bar, the counts by label, the scores of labelled chips.
+"""What a run shows: the progress bar, counts by verdict and label, scores of labelled chips.
 
 The definitions of the scores are those of training.evaluation.metrics: figures are over the classes
 of labelled chips that were classified, and a class that is never predicted has a precision of 0.
@@ -7,7 +7,7 @@ of labelled chips that were classified, and a class that is never predicted has 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import (
@@ -24,6 +24,7 @@ from rich.text import Text
 
 from serving.batch.inputs import ChipEntry, label_of
 from serving.batch.rows import FAILED, BatchRow
+from shipchip.answer import Verdict
 
 
 class _Rate(ProgressColumn):
@@ -61,14 +62,17 @@ def progress(
 
 
 class Tally:
-    """How many chips had each label, or each error code."""
+    """How many chips had each verdict and each label, or each error code."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._verdicts: Counter[str] = Counter()
 
     def add(self, row: BatchRow) -> None:
         """Count a row."""
         self._counts[row["status"], row["label"] or row["error_code"]] += 1
+        if row["status"] == "ok":
+            self._verdicts[row["verdict"]] += 1
 
     @property
     def failed(self) -> int:
@@ -76,12 +80,22 @@ class Tally:
         return sum(n for (status, _), n in self._counts.items() if status == "error")
 
     def __str__(self) -> str:
-        """12 chips: 7 Cargo, 3 Tanker, 2 failed (1 empty, 1 corrupt)"""
+        """12 chips: 6 sure, 3 undecided, 1 unlike, 2 failed (2 empty); 7 Cargo, 3 Tanker"""
         counts = sorted(self._counts.items())
         labels = [f"{n} {label}" for (status, label), n in counts if status == "ok"]
         codes = [f"{n} {code}" for (status, code), n in counts if status == "error"]
-        parts = [*labels, *([f"{self.failed} failed ({', '.join(codes)})"] if codes else [])]
-        return f"{self._counts.total()} chips: {', '.join(parts)}"
+        parts = [f"{self._verdicts[verdict]} {verdict}" for verdict in get_args(Verdict)]
+        parts += [f"{self.failed} failed ({', '.join(codes)})"] if codes else []
+        text = f"{self._counts.total()} chips: {', '.join(parts)}"
+        return f"{text}; {', '.join(labels)}" if labels else text
+
+
+def pace(chips: int, seconds: float) -> str:
+    """How long this run took: `1.5 s, 200 chips/s`. Rows that it resumed with do not count."""
+    if chips == 0:
+        return "no chip was left to classify"
+    rate = chips / max(seconds, 1e-3)
+    return f"{seconds:.1f} s, {rate:.{0 if rate >= 10 else 1}f} chips/s"
 
 
 class Summary:

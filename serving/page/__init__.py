@@ -28,7 +28,10 @@ _KINDS = {
 # can name them relative to its own address, also behind a proxy that adds a prefix.
 _FILES = {
     PAGE: _FOLDER / "index.html",
-    **{f"{PAGE}/{n}": _FOLDER / n for n in ("page.js", "queue.js", "table.js", "page.css")},
+    **{
+        f"{PAGE}/{n}": _FOLDER / n
+        for n in ("page.js", "queue.js", "row.js", "table.js", "page.css")
+    },
     DOCS_PAGE: _FOLDER / "docs.html",
     f"{DOCS_PAGE}/docs.js": _FOLDER / "docs.js",
     **{f"{DOCS_PAGE}/{n}": _SWAGGER / n for n in ("swagger-ui-bundle.js", "swagger-ui.css")},

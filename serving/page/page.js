@@ -1,7 +1,8 @@
 // The page's wiring: what is dropped or chosen becomes items, items become rows.
 
 import { Queue, Refusal, ask } from "./queue.js";
-import { csv, element, fill, sorted, totals } from "./table.js";
+import { element, fill } from "./row.js";
+import { csv, sorted, totals } from "./table.js";
 
 const at = (id) => document.getElementById(id);
 const key = () => at("key").value.trim();
@@ -12,6 +13,7 @@ let classes = [];
 let queue = null;
 let order = { key: "order", down: false };
 let pending = false; // a drawing of totals and order is due
+const pace = { began: 0, ended: 0, chips: 0 }; // since nothing was under way; milliseconds
 
 /** Ask what model answers and which limits hold; the page is of no use before. */
 async function connect() {
@@ -58,20 +60,29 @@ async function add(files) {
   if (queue === null) await connect();
   const chosen = options();
   if (queue === null || chosen === null) return;
+  startClock();
   const first = items.length;
   const added = files.map(({ file, path }, i) => ({
-    file, path, order: first + i, options: chosen, result: null, row: element("tr"),
+    file, path, order: first + i, options: chosen, result: null, right: "", row: element("tr"),
   }));
   items.push(...added);
-  for (const item of added) fill(item, classes);
+  for (const item of added) fill(item, classes, draw);
   at("rows").append(...added.map(({ row }) => row));
   queue.add(added);
   draw();
 }
 
+/** Chips that come while others are under way belong to the same run. */
+function startClock() {
+  if (items.some(({ result }) => !result)) return;
+  Object.assign(pace, { began: performance.now(), ended: performance.now(), chips: 0 });
+}
+
 function answer(item, result) {
   item.result = result;
-  fill(item, classes);
+  pace.ended = performance.now();
+  pace.chips += 1;
+  fill(item, classes, draw);
   askForKey(result.error ?? {});
   draw();
 }
@@ -89,10 +100,18 @@ function draw() {
     at("progress").value = items.length ? done / items.length : 0;
     at("csv").disabled = done === 0;
     at("again").disabled = busy;
-    at("totals").replaceChildren(...totals(items, classes).map(total));
+    at("totals").replaceChildren(...[...totals(items, classes), ...timing()].map(total));
     if (items.length) say(busy ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
     arrange();
   });
+}
+
+/** Tiles of the time that the last run took, and of its chips per second. */
+function timing() {
+  if (pace.chips === 0) return [];
+  const seconds = (pace.ended - pace.began) / 1000;
+  const rate = pace.chips / Math.max(seconds, 0.001);
+  return [["seconds", seconds.toFixed(1), "time"], ["chips/s", rate.toFixed(rate < 10 ? 1 : 0), "time"]];
 }
 
 function total([name, count, kind]) {
@@ -131,9 +150,10 @@ function download() {
 function runAgain() {
   const chosen = options();
   if (chosen === null) return;
+  startClock();
   for (const item of items) {
     Object.assign(item, { result: null, options: chosen });
-    fill(item, classes);
+    fill(item, classes, draw);
   }
   queue.add(items);
   draw();

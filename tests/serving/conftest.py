@@ -1,14 +1,17 @@
-"""One tiny model and one running service for all tests of the serving package."""
+"""One tiny model, one running service and one browser for all tests of the serving package."""
 
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from shipchip import ShipClassifier
+from tests.serving.browser import Browser, Tab, chromium
+from tests.serving.pages import HOSTILE, opened
 from tests.serving.server import serving
 from tests.tiny_model import draw_chip, write_tiny_model
 
@@ -47,3 +50,27 @@ def client(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ht
     }
     with serving(model, log, **limits) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("browser") / "profile") as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(browser: Browser, client: httpx.Client, tmp_path: Path) -> Iterator[Tab]:
+    with opened(browser, str(client.base_url), tmp_path / "downloads") as tab:
+        tab.wait("document.querySelector('#model').textContent !== ''")
+        yield tab
+
+
+@pytest.fixture
+def chips(tmp_path: Path, png: dict[str, bytes]) -> list[Path]:
+    """A PNG with a name that is markup, an .npy, and a text that is no chip."""
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    (folder / HOSTILE).write_bytes(png["Cargo"])
+    np.save(folder / "boat.npy", draw_chip("Fishing").astype(np.complex64))
+    (folder / "notes, old.txt").write_text("no picture")
+    return sorted(folder.iterdir())

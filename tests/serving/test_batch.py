@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from serving.batch.command import main
+from serving.batch.summary import Tally, pace
 from shipchip import ShipClassifier
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model
@@ -219,16 +221,44 @@ def test_the_columns_follow_the_card_s_classes(good: Path, tmp_path: Path) -> No
     assert [name for name in names if name.startswith("p_")] == ["p_ferry", "p_tug", "p_yacht"]
 
 
-def test_a_summary_by_label_at_the_end_and_no_bar_without_a_terminal(
+def test_a_summary_at_the_end_tells_the_verdicts_first_and_no_bar_without_a_terminal(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([str(folder), "--out", str(tmp_path / "o.csv")])
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err == (
-        "6 chips: 1 Cargo, 1 Fishing, 1 Tanker, 3 failed (1 empty, 1 truncated, "
-        f"1 unsupported_format) -> {tmp_path}/o.csv\n"
+    verdicts = [row["verdict"] for row in read_csv(tmp_path / "o.csv")]
+    sure, undecided, unlike = map(verdicts.count, ("sure", "undecided", "unlike"))
+    assert sure + undecided + unlike == 3
+    text, pace, end = re.split(r"(\d+\.\d s, [\d.]+ chips/s)", said.err)
+    assert text == (
+        f"6 chips: {sure} sure, {undecided} undecided, {unlike} unlike, 3 failed (1 empty, "
+        "1 truncated, 1 unsupported_format); 1 Cargo, 1 Fishing, 1 Tanker; "
     )
+    seconds, rate = map(float, re.findall(r"[\d.]+", pace))
+    assert 6 / (seconds + 0.06) - 1 < rate
+    assert seconds < 0.05 or rate < 6 / (seconds - 0.05) + 1
+    assert end == f" -> {tmp_path}/o.csv\n"
+
+
+def test_doubt_is_counted_before_labels() -> None:
+    tally = Tally()
+    for label, verdict in (("Cargo", "sure"), ("Cargo", "unlike"), ("Tanker", "unlike")):
+        tally.add({"status": "ok", "label": label, "verdict": verdict, "error_code": None})
+    assert str(tally) == "3 chips: 1 sure, 0 undecided, 2 unlike; 2 Cargo, 1 Tanker"
+
+
+def test_the_pace_counts_what_this_run_did(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.csv"
+    main([str(good), "--out", str(out)])
+    capsys.readouterr()
+    assert main([str(good), "--out", str(out), "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert said.endswith(f"; no chip was left to classify -> {out}\n")
+    assert pace(30, 1.5) == "1.5 s, 20 chips/s"
+    assert pace(3, 1.5) == "1.5 s, 2.0 chips/s"
 
 
 @pytest.mark.parametrize(

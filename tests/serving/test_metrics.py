@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.metrics import ModelMetrics, drift, shares, training_mix
+from shipchip import ShipClassifier, decode
 from tests.serving.server import ROOT, serving
 from tests.tiny_model import tiny_card, write_tiny_model
 
@@ -73,6 +74,17 @@ def test_chips_and_requests_are_counted_over_all_workers(figures: Figures) -> No
     }
     by_label = [value for _, value in sorted(of(figures, "shipchip_predictions_total").items())]
     assert sum(by_label) == 40
+
+
+def test_every_classified_chip_is_counted_under_its_verdict(
+    figures: Figures, ships: ShipClassifier, png: dict[str, bytes]
+) -> None:
+    expected = dict.fromkeys(("sure", "undecided", "unlike"), 0)
+    for label, count in (("Cargo", 30), ("Fishing", 10)):
+        expected[ships.classify([decode(png[label])])[0].verdict] += count
+    names = [("verdict", name) for name in expected]
+    found = {name: figures["shipchip_verdicts_total", ((key, name),)] for key, name in names}
+    assert found == expected
 
 
 def test_both_workers_answered_and_tell_the_same(service: httpx.Client, figures: Figures) -> None:

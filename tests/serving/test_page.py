@@ -10,22 +10,22 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from tests.serving.browser import PROGRAM, Browser, Tab, chromium
+from tests.serving.browser import Browser, Tab
 from tests.serving.front import Reply, in_front_of
+from tests.serving.pages import HOSTILE, finished, in_browser, opened
 from tests.serving.server import ROOT, serving
 from tests.serving.test_batch import COLUMNS
 from tests.tiny_model import draw_chip
 
-FILES = ("/demo", "/demo/page.js", "/demo/queue.js", "/demo/table.js", "/demo/page.css")
 DOCS = ("/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
+NAMES = ("page.js", "queue.js", "row.js", "table.js", "page.css")
+FILES = ("/demo", *(f"/demo/{name}" for name in NAMES))
 POLICY = {
     "default-src 'none'",
     "script-src 'self'",
@@ -36,12 +36,6 @@ POLICY = {
     "form-action 'none'",
     "frame-ancestors 'none'",
 }
-HOSTILE = "<img src=x onerror=alert(1)>.png"
-
-in_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(PROGRAM is None, reason="no chromium here; apt install chromium"),
-]
 
 
 def test_the_front_door_leads_to_the_page(client: httpx.Client) -> None:
@@ -127,55 +121,6 @@ def test_the_csv_is_safe_to_open_in_a_spreadsheet(tmp_path: Path) -> None:
     assert {row["error_message"] for row in rows} == {'\'-1, "quoted"'}
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("browser") / "profile") as browser:
-        yield browser
-
-
-@contextmanager
-def opened(
-    browser: Browser, address: str, downloads: Path, *, failing: bool = False
-) -> Iterator[Tab]:
-    """The page, open on a desktop. Whatever a test does: nothing foreign may be asked for, nothing
-    may fail in the console, and the policy is kept.
-
-    failing  the service refuses something: Chromium logs that, although the page deals with it
-    """
-    tab = Tab(browser, 1200, 900, downloads)
-    tab.open(f"{address}/demo")
-    yield tab
-    browser.listen(0.1)
-    here = (f"{address}/", "data:", "blob:")
-    assert [asked for asked in tab.addresses if not asked.startswith(here)] == []
-    complaints = [c for c in tab.complaints if not failing or "Failed to load resource" not in c]
-    assert complaints == []
-    tab.close()
-
-
-@pytest.fixture
-def tab(browser: Browser, client: httpx.Client, tmp_path: Path) -> Iterator[Tab]:
-    with opened(browser, str(client.base_url), tmp_path / "downloads") as tab:
-        tab.wait("document.querySelector('#model').textContent !== ''")
-        yield tab
-
-
-@pytest.fixture
-def chips(tmp_path: Path, png: dict[str, bytes]) -> list[Path]:
-    """A PNG with a name that is markup, an .npy, and a text that is no chip."""
-    folder = tmp_path / "chips"
-    folder.mkdir()
-    (folder / HOSTILE).write_bytes(png["Cargo"])
-    np.save(folder / "boat.npy", draw_chip("Fishing").astype(np.complex64))
-    (folder / "notes, old.txt").write_text("no picture")
-    return sorted(folder.iterdir())
-
-
-def finished(tab: Tab, count: int) -> None:
-    told = f"document.querySelector('#status').textContent.startsWith('{count} chip')"
-    tab.wait(f"{told} && !document.querySelector('tr.waiting')")
-
-
 class TestInTheBrowser:
     pytestmark = in_browser
 
@@ -187,9 +132,10 @@ class TestInTheBrowser:
         assert tab.text("tbody .c-file") == [HOSTILE, "boat.npy", "notes, old.txt"]
         assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]
         assert tab.text("tr.error code") == ["unsupported_format"]
-        assert tab.text("#totals .total") == [
-            "Cargo\n1", "Fishing\n1", "Tanker\n0", "unlike training\n0", "failed\n1",
-        ]  # fmt: skip
+        given = tab.text("tbody .verdict")
+        names = ("sure", "undecided", "unlike", "Cargo", "Fishing", "Tanker", "failed")
+        counts = zip(names, (*map(given.count, names[:3]), 1, 1, 0, 1), strict=True)
+        assert tab.text("#totals .total")[:7] == [f"{name}\n{count}" for name, count in counts]
         bars = tab.text("tbody tr:first-child .bars li")
         assert [bar.split()[0] for bar in bars] == ["Cargo", "Fishing", "Tanker"]
         widths = tab.run(
@@ -387,18 +333,6 @@ class TestInTheBrowser:
         expected = client.post("/v1/classify", files=upload, data=given).json()["results"][0]
         assert tab.text("tbody .c-label strong") == [expected["label"]]
         assert tab.text("tbody .c-ood .quiet") == [f"score {expected['ood_score']:.2f}"]
-
-    def test_a_row_warns_if_a_rule_of_the_model_gave_the_spacing(
-        self, tab: Tab, chips: list[Path]
-    ) -> None:
-        tab.choose("#files", chips[:1])
-        finished(tab, 1)
-        assert tab.text("tbody .verdict") == ["sure"]
-        assert tab.text("tbody .assumed") == ["⚠ pixel spacing 10x10 m assumed"]
-        tab.run("document.querySelector('#spacing').value = '7'")
-        tab.click("#again")
-        finished(tab, 1)
-        assert tab.text("tbody .assumed") == []
 
     def test_a_spacing_that_cannot_be_is_told_before_anything_is_sent(
         self, tab: Tab, chips: list[Path]

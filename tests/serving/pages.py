@@ -1,0 +1,78 @@
+"""What tests of the page /demo share: the page, open in a browser, and when it has its answers."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving.browser import PROGRAM, Browser, Tab
+
+HOSTILE = "<img src=x onerror=alert(1)>.png"
+
+in_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(PROGRAM is None, reason="no chromium here; apt install chromium"),
+]
+
+
+@contextmanager
+def opened(
+    browser: Browser, address: str, downloads: Path, *, failing: bool = False
+) -> Iterator[Tab]:
+    """The page, open on a desktop. Whatever a test does: nothing foreign may be asked for, nothing
+    may fail in the console, and the policy is kept.
+
+    failing  the service refuses something: Chromium logs that, although the page deals with it
+    """
+    tab = Tab(browser, 1200, 900, downloads)
+    tab.open(f"{address}/demo")
+    yield tab
+    browser.listen(0.1)
+    here = (f"{address}/", "data:", "blob:")
+    assert [asked for asked in tab.addresses if not asked.startswith(here)] == []
+    complaints = [c for c in tab.complaints if not failing or "Failed to load resource" not in c]
+    assert complaints == []
+    tab.close()
+
+
+def resized(tab: Tab, width: int, height: int = 780) -> None:
+    """Another size of the window, CSS pixels: below 500 it is a phone."""
+    tab.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=height,
+        deviceScaleFactor=1,
+        mobile=width < 500,
+    )
+
+
+def fits(tab: Tab) -> bool:
+    """Whether nothing is cut off or beyond the right edge of the window."""
+    beyond: bool = tab.run(
+        "[...document.querySelectorAll('main *')].some((e) => !e.closest('.hidden')"
+        "&& e.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    return not beyond
+
+
+def finished(tab: Tab, count: int) -> None:
+    told = f"document.querySelector('#status').textContent.startsWith('{count} chip')"
+    tab.wait(f"{told} && !document.querySelector('tr.waiting')")
+
+
+def answering(tab: Tab, changes: Sequence[dict[str, Any]]) -> None:
+    """The service's next answers as the page gets them, each chip's with some fields changed.
+
+    For fields that the model of the tests does not give: the page sees real answers otherwise.
+    """
+    tab.run(
+        f"(() => {{ const changes = {json.dumps(list(changes))}; const real = window.fetch;"
+        "window.fetch = async (...asked) => { const answer = await real(...asked);"
+        "if (!String(asked[0]).includes('classify')) return answer;"
+        "const body = await answer.json();"
+        "body.results = body.results.map((result, i) => ({...result, ...changes[i]}));"
+        "return new Response(JSON.stringify(body), {status: answer.status}); }; })()"
+    )

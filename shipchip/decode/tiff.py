@@ -1,7 +1,7 @@
 """TIFF, GeoTIFF and BigTIFF -> Raster, through tifffile.
 
-Only the first page and its mask are read, and only from the bytes given: no series logic, which may
-follow names inside the file to other files. directories.py looks at the file before tifffile does.
+Only one page and its mask are read, and only from the bytes given: no series logic, which may
+follow names inside the file to other files. directories.py says which, before tifffile sees it.
 """
 
 import io
@@ -16,7 +16,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffFrame,
 
 from shipchip.chip import DecodeLimits
 from shipchip.decode import geo, metadata
-from shipchip.decode.directories import check_directories
+from shipchip.decode.directories import find_pages
 from shipchip.decode.metadata import read_bands, read_nodata
 from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
 from shipchip.errors import (
@@ -53,19 +53,20 @@ _RGB = (
 
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
-    """The first page of a TIFF. Raises a ChipError, and nothing else on bad content."""
-    second = check_directories(data)
+    """The full page of a TIFF. Raises a ChipError, and nothing else on bad content."""
+    pages = find_pages(data)
     try:
         with TiffFile(io.BytesIO(data), **_PLAIN) as file:
-            page = file.pages[0]
+            page = file.pages[pages.image]
             if not isinstance(page, TiffPage):
-                raise Corrupt("the TIFF has no readable first page")
+                raise Corrupt("the TIFF has no readable page")
             _check_page(page, len(data), limits)
             tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
-            masked = second is not None and second.is_mask
-            mask = _mask(file.pages[1], page, len(data), limits) if masked else None
+            mask = None
+            if pages.mask is not None:
+                mask = _mask(file.pages[pages.mask], page, len(data), limits)
             raster = _grey(planes_first(samples, axis), tags, mask, page)
             place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:

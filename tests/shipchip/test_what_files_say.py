@@ -1,13 +1,11 @@
 """What a file says about its samples is applied, or the file is refused for what it is."""
 
-import io
 import math
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +17,6 @@ from shipchip.errors import (
     NotBackscatter,
     NotGrey,
     PolarisationMissing,
-    UnsupportedBands,
 )
 from tests.shipchip.inputs import (
     bordered,
@@ -232,21 +229,6 @@ def test_alpha_is_a_mask_however_many_planes_it_follows(planes: int) -> None:
     assert not chip.valid[:, :, :4].any()
 
 
-def test_a_mask_in_a_second_directory_is_applied() -> None:
-    out = io.BytesIO()
-    with tifffile.TiffWriter(out) as writer:
-        writer.write(grey8(), photometric="minisblack", metadata=None)
-        mask = bordered(np.full((40, 48), 255, np.uint8), 0)
-        writer.write(mask, photometric="minisblack", subfiletype=1, metadata=None)
-    out.seek(0)
-    with tifffile.TiffFile(out, mode="r+b") as file:
-        file.pages[1].tags[254].overwrite(4)
-    chip = decode(out.getvalue())
-    assert chip.valid is not None
-    assert not chip.valid[:, :, :4].any()
-    assert chip.valid[:, :, 4:].all()
-
-
 # Negative samples
 
 
@@ -296,7 +278,7 @@ def test_complex_pairs_are_found_by_their_looks(seed: int) -> None:
     np.testing.assert_allclose(chip.amplitude[0], abs(z), rtol=1e-5)
 
 
-# Colour, thumbnails, several pages
+# Colour
 
 
 def test_four_byte_planes_as_gdal_writes_them_say_what_to_set() -> None:
@@ -304,30 +286,6 @@ def test_four_byte_planes_as_gdal_writes_them_say_what_to_set() -> None:
     content = stacked(*planes, photometric="rgb", extrasamples=["unassalpha"])
     with pytest.raises(NotGrey, match="PHOTOMETRIC=MINISBLACK and ALPHA=NO"):
         decode(content)
-
-
-def test_planes_written_as_pages_say_what_to_set() -> None:
-    with pytest.raises(UnsupportedBands, match="planarconfig='separate'"):
-        decode(tiff(np.stack([VH, VV])))
-
-
-def test_a_thumbnail_before_the_image_is_refused() -> None:
-    out = io.BytesIO()
-    with tifffile.TiffWriter(out) as writer:
-        writer.write(
-            grey8()[::4, ::4], photometric="minisblack", metadata=None, subfiletype=1, subifds=1
-        )
-        writer.write(grey8(), photometric="minisblack", metadata=None)
-    with pytest.raises(UnsupportedBands, match="begins with a thumbnail"):
-        decode(out.getvalue())
-
-
-def test_an_overview_after_the_image_is_not_in_the_way() -> None:
-    out = io.BytesIO()
-    with tifffile.TiffWriter(out) as writer:
-        writer.write(grey8(), photometric="minisblack", metadata=None, subifds=1)
-        writer.write(grey8()[::2, ::2], photometric="minisblack", metadata=None, subfiletype=1)
-    same_plane(decode(out.getvalue()), grey8())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])

@@ -9,6 +9,12 @@ from typing import Literal
 _POLARISATION = re.compile(
     r"(?:(?<![A-Za-z])|(?<=[a-z]))(VV|VH|HH|HV)(?![A-Za-z])|(?<![A-Za-z])(vv|vh|hh|hv)(?![A-Za-z])"
 )
+# An element of a covariance (C), coherency (T) or scattering matrix (S): C11, C12_real, s22. Which
+# polarisations its numbers stand for differs from product to product.
+_ELEMENT = re.compile(
+    r"(?<![A-Za-z0-9])([CTS])([1-4])([1-4])(?:_?(?:re|im|real|imag|imaginary))?(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _DECIBELS = re.compile(
     r"(?:(?<![A-Za-z])|(?<=VV|VH|HH|HV))(?:d[bB]|D[bB]|[dD]ecibels?)(?![A-Za-z])"
@@ -32,12 +38,18 @@ Part = Literal["real", "imaginary"]
 
 @dataclass(frozen=True)
 class Band:
-    """What a file says about one band: sample * scale + offset is in `unit`."""
+    """What a file says about one band: sample * scale + offset is in `unit`.
+
+    logarithmic  whether that is the decimal logarithm of what the band holds
+    nodata       sample, as stored, that means that there is none, possibly NaN; None if none does
+    """
 
     name: str = ""
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
+    logarithmic: bool = False
+    nodata: float | None = None
 
     @property
     def scaled(self) -> bool:
@@ -47,20 +59,38 @@ class Band:
     @property
     def polarisation(self) -> str | None:
         """ "VV", "VH", "HH" or "HV" if the name says one; two of them are a ratio, not a plane."""
-        found = {(a or b).upper() for a, b in _POLARISATION.findall(self.name)}
-        return found.pop() if len(found) == 1 else None
+        found = self.polarisations
+        return next(iter(found)) if len(found) == 1 else None
+
+    @property
+    def polarisations(self) -> set[str]:
+        """All that the name says."""
+        return {(a or b).upper() for a, b in _POLARISATION.findall(self.name)}
+
+    @property
+    def element(self) -> str | None:
+        """ "C11", "T22", "S12", ... if it is one of a matrix, whose names say no polarisation."""
+        found = None if self.polarisations else _ELEMENT.search(self.name)
+        return "".join(found.groups()).upper() if found else None
 
     @property
     def decibels(self) -> bool:
-        """Whether its name or unit says decibels."""
-        return bool(_DECIBELS.search(self.name) or _DECIBELS.search(self.unit))
+        """Whether its name, unit or scale says decibels or another logarithm."""
+        return self.logarithmic or bool(_DECIBELS.search(self.name) or _DECIBELS.search(self.unit))
 
     @property
     def foreign(self) -> bool:
         """Whether its name or unit says that it is no plane of backscatter in linear units."""
-        several = len({(a or b).upper() for a, b in _POLARISATION.findall(self.name)}) > 1
         words = _words(self.name) | _words(self.unit)
-        return several or self.decibels or bool(words & _FOREIGN_WORDS)
+        element = self.element or ""
+        product = element[:1] in ("C", "T") and element[1] != element[2]  # of two polarisations
+        several = len(self.polarisations) > 1
+        return several or product or self.decibels or bool(words & _FOREIGN_WORDS)
+
+    @property
+    def of_backscatter(self) -> bool:
+        """Whether its name or unit has to do with backscatter, be it decibels, phase or ratio."""
+        return bool(self.polarisations) or self.decibels or self.quantity is not None
 
     @property
     def quantity(self) -> Literal["amplitude", "sigma0"] | None:
@@ -68,7 +98,8 @@ class Band:
         words = _words(self.name) | _words(self.unit)
         if words & _AMPLITUDE_WORDS:
             return "amplitude"
-        return "sigma0" if words & _POWER_WORDS else None
+        power = words & _POWER_WORDS or (self.element or "")[:1] in ("C", "T")
+        return "sigma0" if power else None
 
     @property
     def part(self) -> Part | None:

@@ -11,6 +11,7 @@ from shipchip.errors import Negative
 # Noise removal and cubic resampling leave a few negatives in sigma0: up to this share is set to 0.
 MOST_CLIPPED = 0.05
 _SLIGHTLY = 0.01  # of the highest sample
+_FILL_SHARE, _FILL_SAMPLES = 0.9, 16
 _DECIBEL_SHARE, _DECIBEL_LOW = 0.9, -3.0
 
 
@@ -27,11 +28,11 @@ def check_negatives(planes: Planes) -> float:
             f"samples down to {lowest:g}, nearly all negative: decibels; expected amplitude or "
             "linear sigma0"
         )
-    same = int((samples == lowest).sum())
-    if same > 0.5 * share * there and -float(lowest) > float(highest):
+    fill = _fill_value(samples)
+    if fill is not None:
         raise Negative(
-            f"{same} samples are {lowest:g}: a no-data value that the file does not declare? "
-            f"Declare it (gdal_edit -a_nodata {lowest:g}), or crop them"
+            f"{int((samples == fill).sum())} samples are {fill:.17g}: a no-data value that the "
+            f"file does not declare? Declare it (gdal_edit -a_nodata {fill:.17g}), or crop them"
         )
     if samples.dtype.kind == "i":
         raise Negative(
@@ -51,6 +52,20 @@ def check_negatives(planes: Planes) -> float:
             f"{MOST_CLIPPED:.0%} may be negative after noise removal or resampling"
         )
     return share
+
+
+def _fill_value(samples: NDArray[Any]) -> float | None:
+    """The lowest value of a plane if it stands for no data: it is nearly all that is negative in
+    the plane, or most of that and lower than the highest sample is high."""
+    for plane in samples:
+        lowest, highest = float(plane.min()), float(plane.max())
+        if lowest < 0:
+            same = np.count_nonzero(plane == plane.min())
+            share = same / np.count_nonzero(plane < 0)
+            alone = share > _FILL_SHARE and same >= _FILL_SAMPLES
+            if alone or (share > 0.5 and -lowest > highest):
+                return lowest
+    return None
 
 
 def _decibels(samples: NDArray[Any]) -> bool:

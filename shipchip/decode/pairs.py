@@ -48,12 +48,12 @@ def paired(
     real = [k for k, band in enumerate(bands) if band.part == "real"]
     order = [(k, k + 1) for k in range(0, len(bands), 2)]
     if len(real) * 2 == len(bands):
-        order = [
-            (k, m)
-            for k in real
-            for m, band in enumerate(bands)
-            if band.part == "imaginary" and band.polarisation == bands[k].polarisation
-        ]
+        imaginary = [k for k, band in enumerate(bands) if band.part == "imaginary"]
+        order = []
+        for k in real:  # with the first that is left of its polarisation, or of none
+            m = next(m for m in imaginary if bands[m].polarisation == bands[k].polarisation)
+            imaginary.remove(m)
+            order.append((k, m))
     return [(planes.samples[a], planes.samples[b]) for a, b in order], order
 
 

@@ -1,7 +1,7 @@
 """The planes of backscatter of a Raster, by what its file says about bands."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shipchip.chip import PLANE_NAMES
 from shipchip.decode.bands import Band, named_planes
 from shipchip.decode.raster import Raster
-from shipchip.errors import Negative, NoData, NotBackscatter, UnsupportedBands
+from shipchip.errors import Corrupt, Negative, NoData, NotBackscatter, UnsupportedBands
 
 
 class Planes(NamedTuple):
@@ -26,12 +26,8 @@ def backscatter_planes(raster: Raster) -> Planes:
     bands = raster.bands or (Band(),) * count
     kept = named_planes(bands)
     if not kept:
-        names = ", ".join(repr(band.name or band.unit) for band in bands)
-        if any(band.decibels for band in bands):
-            raise Negative(f"the bands are {names}: decibels; expected amplitude or linear sigma0")
-        raise NotBackscatter(
-            f"the bands are {names}; expected backscatter, such as 'VV' or 'Sigma0_VH'"
-        )
+        _refuse(bands, "expected backscatter, such as 'VV' or 'Sigma0_VH'")
+    _check_meaning([bands[k] for k in kept], bands)
     unnamed = bands[kept[0]].polarisation is None
     if unnamed and len(kept) not in PLANE_NAMES:
         raise UnsupportedBands(
@@ -53,10 +49,50 @@ def backscatter_planes(raster: Raster) -> Planes:
     return Planes(samples, valid, tuple(bands[k] for k in kept))
 
 
+def _check_meaning(kept: Sequence[Band], bands: Sequence[Band]) -> None:
+    """A ChipError if what the file says about all bands leaves open what the kept ones are."""
+    parts = [band.part for band in kept]
+    if any(parts) and not parts.count("real") == parts.count("imaginary") == len(parts) / 2:
+        raise UnsupportedBands(
+            f"the bands are {_listed(bands)}; expected the real and the imaginary part of each "
+            "complex plane (i_VV and q_VV), and no other planes beside them"
+        )
+    if any(band.polarisation is not None for band in kept):
+        return
+    says = [band for band in kept if band.quantity is not None or band.part is not None]
+    dropped = [band for band in bands if band not in kept]
+    if not says and any(band.of_backscatter for band in dropped):
+        names = _listed(kept)
+        _refuse(bands, f"nothing says that {names} is backscatter: name it, such as 'VV'")
+    elements = [band.element for band in kept if band.element is not None]
+    if elements and len(kept) > 1:
+        raise UnsupportedBands(
+            f"the bands are {_listed(bands)}: elements of a matrix do not say which polarisation "
+            "they are. Name them by it, such as 'Sigma0_VV', or send one of them alone"
+        )
+
+
+def _refuse(bands: Sequence[Band], todo: str) -> NoReturn:
+    """Negative if a band is in decibels, otherwise NotBackscatter."""
+    if any(band.decibels for band in bands):
+        raise Negative(f"the bands are {_listed(bands)}: decibels; {todo}, in linear units")
+    raise NotBackscatter(f"the bands are {_listed(bands)}; {todo}")
+
+
+def _listed(bands: Sequence[Band]) -> str:
+    """Names of bands for a message."""
+    return ", ".join(repr((band.name or band.unit)[:60]) for band in bands)
+
+
 def scaled_planes(planes: Planes) -> Planes:
     """The samples with the file's scale and offset applied, in float64; missing ones stay 0."""
     if not any(band.scaled for band in planes.bands):
         return planes
+    if any(band.scale == 0 for band in planes.bands):
+        raise Corrupt(
+            "the scale factor of the TIFF's metadata is 0, which makes all samples the same; "
+            "expected the factor from stored samples to amplitude or sigma0 (1 if there is none)"
+        )
     scale = np.array([band.scale for band in planes.bands])[:, None, None]
     offset = np.array([band.offset for band in planes.bands])[:, None, None]
     samples = planes.samples * scale + offset

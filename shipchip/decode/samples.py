@@ -16,7 +16,7 @@ from shipchip.decode.negatives import check_negatives
 from shipchip.decode.pairs import is_pairs, paired
 from shipchip.decode.planes import Planes, backscatter_planes, plane_names, scaled_planes
 from shipchip.decode.raster import Raster
-from shipchip.errors import NonFinite
+from shipchip.errors import NonFinite, UnsupportedBands
 
 
 class Amplitude(NamedTuple):
@@ -65,9 +65,14 @@ def _is_sigma0(planes: Planes, quantity: Quantity, raster: Raster) -> bool:
     """Whether real planes are power: as the caller says, as they are named, or by the table."""
     if quantity != "auto":
         return quantity == "sigma0"
-    named = planes.bands[0].quantity
-    if named is not None:
-        return named == "sigma0"
+    named = {band.quantity for band in planes.bands} - {None}
+    if len(named) > 1:
+        names = ", ".join(repr(band.name[:60]) for band in planes.bands)
+        raise UnsupportedBands(
+            f"the bands are {names}: amplitude beside power; expected bands of one quantity"
+        )
+    if named:
+        return "sigma0" in named
     fractional = planes.samples.dtype.kind == "f" and raster.float_is_sigma0
     return fractional and any((plane % 1 != 0).any() for plane in planes.samples)
 

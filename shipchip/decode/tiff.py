@@ -6,7 +6,7 @@ follow names inside the file to other files. directories.py says which, before t
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffFrame,
 
 from shipchip.chip import DecodeLimits
 from shipchip.decode import geo, metadata
+from shipchip.decode.bands import Band
 from shipchip.decode.directories import find_pages
 from shipchip.decode.metadata import read_bands, read_nodata
 from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
@@ -62,12 +63,13 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
                 raise Corrupt("the TIFF has no readable page")
             _check_page(page, len(data), limits)
             tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
+            bands, missing = read_bands(tags, page.samplesperpixel), read_nodata(tags)
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
             mask = None
             if pages.mask is not None:
                 mask = _mask(file.pages[pages.mask], page, len(data), limits)
-            raster = _grey(planes_first(samples, axis), tags, mask, page)
+            raster = _grey(planes_first(samples, axis), bands, missing, mask, page)
             place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:
         raise
@@ -112,12 +114,12 @@ def _mask(
 
 def _grey(
     planes: NDArray[Any],
-    tags: Mapping[int, Any],
+    bands: Sequence[Band],
+    missing: float | None,
     mask: NDArray[np.bool_] | None,
     page: TiffPage,
 ) -> Raster:
     """Planes of a grey or multi-band page without its alpha bands, and where they have data."""
-    described = read_bands(tags, len(planes))
     colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
     alpha = [colours + k for k, kind in enumerate(page.extrasamples) if kind in _ALPHA]
     kept = [k for k in range(len(planes)) if k not in alpha]
@@ -130,9 +132,10 @@ def _grey(
     masks = [_opaque(planes[k]) for k in alpha] + ([] if mask is None else [mask])
     if len(kept) < len(planes):
         planes = planes[kept]
-    missing = read_nodata(tags)
     if missing is not None:
         masks.append(~_equal(planes, missing))
+    if any(bands[k].nodata is not None for k in kept):
+        masks.append(np.stack([_present(planes[n], bands[k]) for n, k in enumerate(kept)]))
     valid = None
     if masks:
         valid = np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*masks)), planes.shape)
@@ -142,8 +145,15 @@ def _grey(
         planes,
         float_is_sigma0=True,
         valid=valid,
-        bands=tuple(described[k] for k in kept),
+        bands=tuple(bands[k] for k in kept),
     )
+
+
+def _present(plane: NDArray[Any], band: Band) -> NDArray[np.bool_]:
+    """Where a plane is not its band's own no-data value."""
+    if band.nodata is None:
+        return np.ones(plane.shape, dtype=bool)
+    return ~_equal(plane, band.nodata)
 
 
 def _equal(planes: NDArray[Any], value: float) -> NDArray[np.bool_]:

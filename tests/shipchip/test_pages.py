@@ -73,7 +73,7 @@ def test_georeferencing_is_that_of_the_page_that_is_taken() -> None:
 @pytest.mark.parametrize("last", [FULL, REDUCED, None])
 def test_a_thumbnail_that_is_not_flagged_is_never_taken(last: int | None) -> None:
     with pytest.raises(UnsupportedBands, match=r"thumbnail|several full pages"):
-        decode(pages((TINY, None), (SMALL, REDUCED), (IMAGE, last)))
+        decode(pages((TINY, None), (TINY, REDUCED), (IMAGE, last)))
 
 
 @pytest.mark.parametrize("kinds", [(FULL, REDUCED, FULL), (None, None, None), (FULL, 2, 2)])

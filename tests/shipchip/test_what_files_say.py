@@ -160,7 +160,7 @@ def test_a_unit_of_decibels_is_refused() -> None:
 
 
 def test_a_scale_that_is_no_number_is_corrupt() -> None:
-    with pytest.raises(ChipError, match="scale or offset") as error:
+    with pytest.raises(ChipError, match="scale is 'nan'; expected a number") as error:
         decode(tiff(VV, extratags=gdal_tags(scale=(math.nan, 0))))
     assert error.value.code == "corrupt"
 

@@ -17,9 +17,9 @@ GEO_KEY_DIRECTORY, GEO_DOUBLES = 34735, 34736
 MODEL_TYPE, RASTER_TYPE, GEOGRAPHIC_CRS, PROJECTED_CRS = 1024, 1025, 2048, 3072
 _ANGULAR_UNITS, PROJECTION, _LINEAR_UNITS, _LINEAR_UNIT_SIZE = 2054, 3075, 3076, 3077
 PROJECTED, GEOGRAPHIC = 1, 2
-_METRE, _DEGREE, _USER_DEFINED = 9001, 9102, 32767
+_DEGREE, _USER_DEFINED = 9102, 32767
 # EPSG linear units, in metres.
-_METRES_A_UNIT = {_METRE: 1.0, 9002: 0.3048, 9003: 1200 / 3937, 9036: 1000.0}
+_METRES_A_UNIT = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937, 9036: 1000.0}
 # Columns and rows of samples, (0, 0) at the outer corner of the first one -> degrees.
 LonLats = tuple[NDArray[np.float64], NDArray[np.float64]]
 ToLonLat = Callable[[NDArray[np.float64], NDArray[np.float64]], LonLats]
@@ -43,9 +43,12 @@ def geo_keys(tags: Mapping[int, Any]) -> dict[int, float]:
     return found
 
 
-def linear_unit(keys: Mapping[int, float]) -> float | None:
-    """Metres of the linear unit; None if it is unknown."""
-    code = int(keys.get(_LINEAR_UNITS, _METRE))
+def linear_unit(keys: Mapping[int, float], crs: int | None) -> float | None:
+    """Metres of a projected file's unit; None if it is unknown. Where the keys do not say, it is
+    that of the EPSG code, otherwise the metre."""
+    if _LINEAR_UNITS not in keys:
+        return 1.0 if crs is None else axis_unit(crs)
+    code = int(keys[_LINEAR_UNITS])
     if code == _USER_DEFINED:
         return keys.get(_LINEAR_UNIT_SIZE)
     return _METRES_A_UNIT.get(code)

@@ -94,9 +94,9 @@ def find_pages(data: bytes) -> Pages:
     if len(full) > 1:
         sizes = " and ".join(dict.fromkeys(chain[number].size for number in full))
         raise UnsupportedBands(
-            f"the TIFF has several full pages, of {sizes}; expected one chip a file. Write the "
-            "planes of one chip as its bands (tifffile: planarconfig='separate'), and flag smaller "
-            "copies as reduced (NewSubfileType 1)"
+            f"the TIFF has several full pages of {sizes} pixels; expected one chip a file. Write "
+            "the planes of one chip as its bands (tifffile: planarconfig='separate'), and flag "
+            "smaller copies as reduced (NewSubfileType 1)"
         )
     if not full:
         _refuse_reduced(chain, children)

@@ -109,9 +109,12 @@ def _of_grid(
 ) -> GroundPlace | None:
     """The place of a grid in a coordinate reference system."""
     columns, rows = np.hypot(matrix[0, :2], matrix[1, :2])
-    unit = linear_unit(keys) if keys.get(MODEL_TYPE) == PROJECTED else None
-    nominal = None if unit is None else (float(rows * unit), float(columns * unit))
     crs = epsg_code(keys)
+    projected = keys.get(MODEL_TYPE) == PROJECTED
+    unit = linear_unit(keys, crs) if projected else None
+    if projected and unit is None:
+        return None
+    nominal = None if unit is None else (float(rows * unit), float(columns * unit))
     if crs is None:
         # A system that is named, but neither known to PROJ nor by its projection, may be Mercator.
         unknown = PROJECTED_CRS in keys and PROJECTION not in keys
@@ -157,10 +160,12 @@ def _control_points(
 ) -> ToLonLat | None:
     """The affine map that fits the control points nearest to the centre (least squares)."""
     crs = epsg_code(keys)
+    unit = linear_unit(keys, crs) if keys.get(MODEL_TYPE) == PROJECTED else None
     points = np.asarray(tags[MODEL_TIEPOINT], dtype=np.float64)
     points = points[: len(points) // 6 * 6].reshape(-1, 6)
-    if crs is None:
+    if crs is None or (unit is None and keys.get(MODEL_TYPE) == PROJECTED):
         return None
+    factor = 1.0 if unit is None else unit / axis_unit(crs)
     away = np.hypot(points[:, 0] - width / 2, points[:, 1] - height / 2)
     near = points[np.argsort(away, kind="stable")[:_NEAREST_POINTS]]
     design = np.column_stack([near[:, :2], np.ones(len(near))])
@@ -170,7 +175,7 @@ def _control_points(
     to_degrees = transformer(crs)
 
     def lon_lats(column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
-        x, y = (np.column_stack([column, row, np.ones_like(row)]) @ fit).T
+        x, y = (np.column_stack([column, row, np.ones_like(row)]) @ fit).T * factor
         lon, lat = to_degrees.transform(x, y)
         return lon, lat
 

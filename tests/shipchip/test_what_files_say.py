@@ -6,8 +6,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from shipchip import ChipError, decode, prepare
 from shipchip.chip import Chip
@@ -26,7 +24,6 @@ from tests.shipchip.inputs import (
     geo_tags,
     grey8,
     npy,
-    picture,
     scene,
     sigma0,
     spec,
@@ -376,66 +373,3 @@ def test_control_points_on_a_line_say_nothing() -> None:
     points[:, [0, 3]] = 0
     content = tiff(VV, extratags=[(33922, "d", points.size, tuple(points.ravel()), True), tags[1]])
     assert decode(content).pixel_spacing_m is None
-
-
-# However it is written
-
-ENCODINGS = st.fixed_dictionaries(
-    {
-        "byteorder": st.sampled_from("<>"),
-        "compression": st.sampled_from([None, "lzw", "zlib", "zstd", "packbits"]),
-        "tile": st.sampled_from([None, (16, 16), (32, 16)]),
-        "bigtiff": st.booleans(),
-    }
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    encoding=ENCODINGS,
-    planar=st.booleans(),
-    order=st.permutations(["VV", "VH", "angle"]),
-    packed=st.booleans(),
-    border=st.booleans(),
-    crs=st.sampled_from(["none", "utm", "degrees", "points"]),
-)
-def test_a_chip_is_the_same_however_it_is_written(
-    encoding: dict[str, Any],
-    planar: bool,
-    order: list[str],
-    packed: bool,
-    border: bool,
-    crs: str,
-) -> None:
-    """To 0.02 of the input's scale: 0.4 dB, where samples were packed into 16 bits."""
-    planes = np.stack([{"VV": VV, "VH": VH, "angle": ANGLE}[name] for name in order])
-    tags = gdal_tags(
-        order, scale=(0.0005, -0.1) if packed else None, nodata="65000" if border else None
-    )
-    if packed:
-        planes = ((planes + 0.1) / 0.0005).round().astype(np.uint16)
-    if border:
-        planes[:, :, 0] = 65000
-    tags += {
-        "none": [],
-        "utm": geo_tags((10.0, 10.0), model=1, tie=(5e5, 6.6e6), k3072=32632),
-        "degrees": geo_tags((10 / 111_319.5, 10 / 110_574.3), model=2),
-        "points": control_points(0.0, 0.0, 10.0),
-    }[crs]
-    layout = "separate" if planar else "contig"
-    shaped = planes if planar else planes.transpose(1, 2, 0)
-    chip = decode(
-        tiff(shaped, planarconfig=layout, extratags=tags, **encoding),
-        pixel_spacing_m=10.0 if crs == "none" else None,
-    )
-    expected = prepare(decode(tiff(VV), pixel_spacing_m=10.0), spec()).input
-    given_input = prepare(chip, spec(polarisations=("VV",))).input
-    inner = np.s_[:, :, 4:] if border else np.s_[:, :, :]
-    np.testing.assert_allclose(given_input[inner], expected[inner], atol=0.02)
-
-
-def test_a_picture_and_a_tiff_of_one_chip_are_one_input() -> None:
-    np.testing.assert_array_equal(
-        prepare(decode(picture(grey8())), spec()).input,
-        prepare(decode(tiff(grey8())), spec()).input,
-    )

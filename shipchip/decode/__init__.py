@@ -3,10 +3,16 @@
     picture.py  PNG and JPEG
     tiff.py     TIFF, GeoTIFF and BigTIFF
     npy.py      NumPy arrays
-    bands.py    what GDAL and SNAP write about bands: names, scale, no-data
-    geo.py      georeferencing -> pixel spacing and position
     raster.py   what every reader returns
-    samples.py  what samples mean: a raster -> amplitude
+
+    directories.py  which page of a TIFF is the chip
+    metadata.py     what GDAL and SNAP write about bands: names, scale, no-data
+    geo.py          georeferencing -> pixel spacing and position; crs.py, rpc.py
+
+    samples.py    what samples mean: a raster -> amplitude
+    planes.py     which planes are backscatter; bands.py says what their names mean
+    pairs.py      which planes are the parts of complex ones
+    negatives.py  which negative samples may be set to 0
 
 shipchip.chip has the table of what samples mean.
 """

@@ -1,30 +1,19 @@
-"""What a TIFF says about its bands: names, scale and offset, units, and the no-data value.
+"""What the names and units of bands mean, and which bands are planes of backscatter."""
 
-GDAL (and so rasterio, QGIS, Earth Engine and Sentinel Hub) writes them into the tags 42112 and
-42113, SNAP into the tag 65000. Both are XML, but only a few plain elements are of interest: they
-are found by patterns, within a bound, and nothing is parsed that could refer to anything else.
-"""
-
-import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
-
-from shipchip.errors import Corrupt
-
-GDAL_METADATA, GDAL_NODATA, SNAP_METADATA = 42112, 42113, 65000
-_MOST_CHARACTERS = 2**18
-
-_ITEM = re.compile(r"<Item\s([^<>]*)>([^<]*)</Item>")
-_NOT_A_NUMBER = re.compile(r"[+-]?(nan|1\.#(IND|QNAN)0*)", re.IGNORECASE)  # 1.#: of Windows
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-_SNAP_BAND = re.compile(r"<Spectral_Band_Info>(.*?)</Spectral_Band_Info>", re.DOTALL)
-_SNAP_FIELD = re.compile(r"<(BAND_NAME|PHYSICAL_UNIT)>([^<]*)</")
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 # A polarisation as a word of its own: Sigma0_VH, vv, SigmaVV, but not the VV of "NAVVY".
 _POLARISATION = re.compile(
     r"(?:(?<![A-Za-z])|(?<=[a-z]))(VV|VH|HH|HV)(?![A-Za-z])|(?<![A-Za-z])(vv|vh|hh|hv)(?![A-Za-z])"
+)
+# An element of a covariance (C), coherency (T) or scattering matrix (S): C11, C12_real, s22. Which
+# polarisations its numbers stand for differs from product to product.
+_ELEMENT = re.compile(
+    r"(?<![A-Za-z0-9])([CTS])([1-4])([1-4])(?:_?(?:re|im|real|imag|imaginary))?(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _DECIBELS = re.compile(
@@ -39,8 +28,6 @@ _FOREIGN_WORDS = frozenset((
     "lia", "theta", "std", "stddev", "stdev", "variance", "var", "nesz", "noise", "log", "texture",
 ))
 # fmt: on
-# An element of a polarimetric matrix: C11, T22, C12_real.
-_MATRIX_ELEMENT = re.compile(r"(?<![A-Za-z0-9])[CT][1-4][1-4](?![0-9])")
 _POWER_WORDS = frozenset({"sigma", "gamma", "beta", "intensity", "power", "nrcs"})
 _AMPLITUDE_WORDS = frozenset({"amplitude", "amp", "magnitude"})
 _REAL_WORDS, _IMAGINARY_WORDS = frozenset({"i", "real", "re"}), frozenset({"q", "imag", "im"})
@@ -51,12 +38,18 @@ Part = Literal["real", "imaginary"]
 
 @dataclass(frozen=True)
 class Band:
-    """What a file says about one band: sample * scale + offset is in `unit`."""
+    """What a file says about one band: sample * scale + offset is in `unit`.
+
+    logarithmic  whether that is the decimal logarithm of what the band holds
+    nodata       sample, as stored, that means that there is none, possibly NaN; None if none does
+    """
 
     name: str = ""
     unit: str = ""
     scale: float = 1.0
     offset: float = 0.0
+    logarithmic: bool = False
+    nodata: float | None = None
 
     @property
     def scaled(self) -> bool:
@@ -66,21 +59,38 @@ class Band:
     @property
     def polarisation(self) -> str | None:
         """ "VV", "VH", "HH" or "HV" if the name says one; two of them are a ratio, not a plane."""
-        found = {(a or b).upper() for a, b in _POLARISATION.findall(self.name)}
-        return found.pop() if len(found) == 1 else None
+        found = self.polarisations
+        return next(iter(found)) if len(found) == 1 else None
+
+    @property
+    def polarisations(self) -> set[str]:
+        """All that the name says."""
+        return {(a or b).upper() for a, b in _POLARISATION.findall(self.name)}
+
+    @property
+    def element(self) -> str | None:
+        """ "C11", "T22", "S12", ... if it is one of a matrix, whose names say no polarisation."""
+        found = None if self.polarisations else _ELEMENT.search(self.name)
+        return "".join(found.groups()).upper() if found else None
 
     @property
     def decibels(self) -> bool:
-        """Whether its name or unit says decibels."""
-        return bool(_DECIBELS.search(self.name) or _DECIBELS.search(self.unit))
+        """Whether its name, unit or scale says decibels or another logarithm."""
+        return self.logarithmic or bool(_DECIBELS.search(self.name) or _DECIBELS.search(self.unit))
 
     @property
     def foreign(self) -> bool:
         """Whether its name or unit says that it is no plane of backscatter in linear units."""
-        several = len({(a or b).upper() for a, b in _POLARISATION.findall(self.name)}) > 1
         words = _words(self.name) | _words(self.unit)
-        element = bool(_MATRIX_ELEMENT.search(self.name))  # which polarisation, it does not say
-        return several or element or self.decibels or bool(words & _FOREIGN_WORDS)
+        element = self.element or ""
+        product = element[:1] in ("C", "T") and element[1] != element[2]  # of two polarisations
+        several = len(self.polarisations) > 1
+        return several or product or self.decibels or bool(words & _FOREIGN_WORDS)
+
+    @property
+    def of_backscatter(self) -> bool:
+        """Whether its name or unit has to do with backscatter, be it decibels, phase or ratio."""
+        return bool(self.polarisations) or self.decibels or self.quantity is not None
 
     @property
     def quantity(self) -> Literal["amplitude", "sigma0"] | None:
@@ -88,7 +98,8 @@ class Band:
         words = _words(self.name) | _words(self.unit)
         if words & _AMPLITUDE_WORDS:
             return "amplitude"
-        return "sigma0" if words & _POWER_WORDS else None
+        power = words & _POWER_WORDS or (self.element or "")[:1] in ("C", "T")
+        return "sigma0" if power else None
 
     @property
     def part(self) -> Part | None:
@@ -101,51 +112,6 @@ class Band:
 
 def _words(text: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(text)}
-
-
-def read_bands(tags: Mapping[int, Any], count: int) -> tuple[Band, ...]:
-    """What the tags of a TIFF say about its `count` bands. Raises Corrupt for malformed numbers."""
-    bands = [Band()] * count
-    snap = _SNAP_BAND.findall(_text(tags.get(SNAP_METADATA)))
-    for number, info in enumerate(snap[:count] if len(snap) == count else ()):
-        fields = {key: html.unescape(value).strip() for key, value in _SNAP_FIELD.findall(info)}
-        bands[number] = Band(fields.get("BAND_NAME", ""), fields.get("PHYSICAL_UNIT", ""))
-    for attributes, value in _ITEM.findall(_text(tags.get(GDAL_METADATA))):
-        named = dict(_ATTRIBUTE.findall(attributes))
-        role, text = named.get("role", "").lower(), html.unescape(value).strip()
-        for number in _of_bands(named.get("sample"), role, count):
-            if role == "description":
-                bands[number] = replace(bands[number], name=text)
-            elif role == "unittype":
-                bands[number] = replace(bands[number], unit=text)
-            elif role == "scale":
-                bands[number] = replace(bands[number], scale=_number(text))
-            elif role == "offset":
-                bands[number] = replace(bands[number], offset=_number(text))
-    if any(band.scale == 0 for band in bands):
-        raise Corrupt("the TIFF's scale is 0, by which every sample would be the same")
-    return tuple(bands)
-
-
-def _of_bands(sample: str | None, role: str, count: int) -> Sequence[int]:
-    """The bands that an item is of. Scale, offset and unit without a number are of all bands."""
-    if sample is None:
-        return range(count) if role in ("scale", "offset", "unittype") else ()
-    return (int(sample),) if sample.isdecimal() and int(sample) < count else ()
-
-
-def read_nodata(tags: Mapping[int, Any]) -> float | None:
-    """The no-data value, possibly NaN; None if there is none. Raises Corrupt if it is no number."""
-    text = _text(tags.get(GDAL_NODATA)).strip(" \0")
-    if _NOT_A_NUMBER.fullmatch(text):
-        return float("nan")
-    try:
-        return float(text) if text else None
-    except ValueError:
-        raise Corrupt(
-            f"the TIFF's no-data value is {text[:40]!r}; expected a number (gdal_edit "
-            "-a_nodata, or -unsetnodata)"
-        ) from None
 
 
 def named_planes(bands: Sequence[Band]) -> list[int]:
@@ -171,20 +137,3 @@ def named_planes(bands: Sequence[Band]) -> list[int]:
         if (band.polarisation in complete) == (band.part is not None):
             chosen.setdefault((band.polarisation, band.part), k)
     return list(chosen.values())
-
-
-def _text(value: Any) -> str:
-    """A tag's text within the bound; "" for tags of other types."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return value[:_MOST_CHARACTERS] if isinstance(value, str) else ""
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < float("inf"):
-        raise Corrupt(f"the TIFF's scale or offset is {text!r}; expected a number")
-    return value

@@ -1,19 +1,13 @@
 """TIFF, GeoTIFF and BigTIFF -> Raster, through tifffile.
 
-Only the first page and its mask are read, and only from the bytes given: no series logic, which may
-follow names inside the file to other files.
-
-The first directories are parsed here before tifffile sees the file, for two reasons. tifffile
-reports a cut file and a damaged one by the same errors, but to the sender they differ: a cut upload
-can be sent again. And if the width is several numbers, or a fraction, tifffile takes it as a tuple,
-whose product with the height is a tuple of gigabytes.
+Only one page and its mask are read, and only from the bytes given: no series logic, which may
+follow names inside the file to other files. directories.py says which, before tifffile sees it.
 """
 
 import io
 import math
-import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +15,10 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffFrame, TiffPage
 
 from shipchip.chip import DecodeLimits
-from shipchip.decode import bands, geo
-from shipchip.decode.bands import read_bands, read_nodata
+from shipchip.decode import geo, metadata
+from shipchip.decode.bands import Band
+from shipchip.decode.directories import find_pages
+from shipchip.decode.metadata import read_bands, read_nodata
 from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
 from shipchip.errors import (
     ChipError,
@@ -49,44 +45,31 @@ _COMPRESSIONS = (
 # Microscope formats that tifffile would follow further than the first page.
 _PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_ome": False, "is_scanimage": False}
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-_TAGS = (*geo.GEO_TAGS, bands.GDAL_METADATA, bands.GDAL_NODATA, bands.SNAP_METADATA)
+_TAGS = (*geo.GEO_TAGS, *metadata.METADATA_TAGS)
 _MOST_BANDS = 16
 _RGB = (
     "a colour TIFF: a plot, a screenshot, or planes that GDAL wrote as RGB and alpha; expected "
     "grey radar amplitude. Write planes with PHOTOMETRIC=MINISBLACK and ALPHA=NO"
 )
 
-# TIFF 6.0 and BigTIFF field types -> bytes each.
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
-_NUMBER_FORMATS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
-
-_NEW_SUBFILE_TYPE = 254
-# Width, length, compression, photometric, samples a pixel, rows a strip, planes, predictor,
-# tile width and length, image and tile depth.
-_SINGLE = (256, 257, 259, 262, 277, 278, 284, 317, 322, 323, 32997, 32998)
-_REDUCED, _MASK = 1, 4
-_REDUCED_OR_MASK = _REDUCED | _MASK
-_MOST_DIRECTORIES = 64  # after the first: overviews and masks
-_SUB_IFDS, _MOST_SUB_IFDS = 330, 16
-_MOST_TAGS = 4096  # tifffile refuses more, too
-
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
-    """The first page of a TIFF. Raises a ChipError, and nothing else on bad content."""
-    second = _check_directories(data)
+    """The full page of a TIFF. Raises a ChipError, and nothing else on bad content."""
+    pages = find_pages(data)
     try:
         with TiffFile(io.BytesIO(data), **_PLAIN) as file:
-            page = file.pages[0]
+            page = file.pages[pages.image]
             if not isinstance(page, TiffPage):
-                raise Corrupt("the TIFF has no readable first page")
+                raise Corrupt("the TIFF has no readable page")
             _check_page(page, len(data), limits)
             tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
+            bands, missing = read_bands(tags, page.samplesperpixel), read_nodata(tags)
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
-            masked = second is not None and second.is_mask
-            mask = _mask(file.pages[1], page, len(data), limits) if masked else None
-            raster = _grey(planes_first(samples, axis), tags, mask, page)
+            mask = None
+            if pages.mask is not None:
+                mask = _mask(file.pages[pages.mask], page, len(data), limits)
+            raster = _grey(planes_first(samples, axis), bands, missing, mask, page)
             place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:
         raise
@@ -96,50 +79,9 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     return replace(raster, place=place)
 
 
-def _check_directories(data: bytes) -> "_Directory | None":
-    """The second directory; files that tifffile must not see are refused before it sees them."""
-    first = _first_directory(data)
-    if first is None or first.end > len(data):
-        raise Truncated(f"the TIFF ends within its first directory, at byte {len(data)}")
-    if first.malformed:
-        raise Corrupt(f"the TIFF's tags {first.malformed} should be one whole number each")
-    following = _directories_after(data, first)
-    inner = [_directory_at(data, offset) for offset in first.sub_directories]
-    others = [*following, *(one for one in inner if one is not None)]
-    if first.is_reduced or any(other.samples > first.samples for other in others):
-        raise UnsupportedBands(
-            "the TIFF begins with a reduced image (a thumbnail or an overview); expected the full "
-            "image first. Write it alone (gdal_translate)"
-        )
-    if any(other.is_page for other in following):
-        raise UnsupportedBands(
-            "the TIFF has several full pages; expected one chip a file. Write the planes of one "
-            "chip as its bands (tifffile: planarconfig='separate')"
-        )
-    return following[0] if following else None
-
-
-def _directories_after(data: bytes, first: "_Directory") -> list["_Directory"]:
-    """The directories that follow the first, in the order of the file, as far as it goes."""
-    found: list[_Directory] = []
-    seen, offset = {0}, first.following
-    while offset not in seen:
-        seen.add(offset)
-        directory = _directory_at(data, offset)
-        if directory is None:
-            break
-        found.append(directory)
-        if len(found) > _MOST_DIRECTORIES:
-            raise UnsupportedBands(
-                f"the TIFF has more than {_MOST_DIRECTORIES} directories; expected one chip a file"
-            )
-        offset = directory.following
-    return found
-
-
 def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
     """Check everything in the header, before any pixel is decoded."""
-    if page.dtype is None or (page.dtype.kind not in "iufc" and page.subfiletype & _MASK == 0):
+    if page.dtype is None or (page.dtype.kind not in "iufc" and not page.is_mask):
         raise UnsupportedFormat(f"TIFF samples of type {page.dtype}; expected 8 to 64 bits")
     if page.axes not in ("YX", "YXS", "SYX"):
         raise UnsupportedBands(f"a TIFF page with axes {page.axes}; expected one image of bands")
@@ -172,12 +114,12 @@ def _mask(
 
 def _grey(
     planes: NDArray[Any],
-    tags: Mapping[int, Any],
+    bands: Sequence[Band],
+    missing: float | None,
     mask: NDArray[np.bool_] | None,
     page: TiffPage,
 ) -> Raster:
     """Planes of a grey or multi-band page without its alpha bands, and where they have data."""
-    described = read_bands(tags, len(planes))
     colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
     alpha = [colours + k for k, kind in enumerate(page.extrasamples) if kind in _ALPHA]
     kept = [k for k in range(len(planes)) if k not in alpha]
@@ -190,9 +132,10 @@ def _grey(
     masks = [_opaque(planes[k]) for k in alpha] + ([] if mask is None else [mask])
     if len(kept) < len(planes):
         planes = planes[kept]
-    missing = read_nodata(tags)
     if missing is not None:
         masks.append(~_equal(planes, missing))
+    if any(bands[k].nodata is not None for k in kept):
+        masks.append(np.stack([_present(planes[n], bands[k]) for n, k in enumerate(kept)]))
     valid = None
     if masks:
         valid = np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*masks)), planes.shape)
@@ -202,8 +145,15 @@ def _grey(
         planes,
         float_is_sigma0=True,
         valid=valid,
-        bands=tuple(described[k] for k in kept),
+        bands=tuple(bands[k] for k in kept),
     )
+
+
+def _present(plane: NDArray[Any], band: Band) -> NDArray[np.bool_]:
+    """Where a plane is not its band's own no-data value."""
+    if band.nodata is None:
+        return np.ones(plane.shape, dtype=bool)
+    return ~_equal(plane, band.nodata)
 
 
 def _equal(planes: NDArray[Any], value: float) -> NDArray[np.bool_]:
@@ -232,86 +182,3 @@ def _inverted(planes: NDArray[Any], bits: int) -> NDArray[Any]:
     raise UnsupportedFormat(
         f"a TIFF of {planes.dtype} in which the least value is white; write it as minisblack"
     )
-
-
-@dataclass(frozen=True)
-class _Directory:
-    """One page: the count of values per tag, the single numbers stored in the directory itself, the
-    end of the last value, the offset of the next directory (0: none), and of sub-directories."""
-
-    counts: dict[int, int]
-    numbers: dict[int, int]
-    end: int
-    following: int
-    sub_directories: tuple[int, ...] = ()
-
-    @property
-    def samples(self) -> int:
-        """Width times height; 0 if it has none."""
-        return self.numbers.get(256, 0) * self.numbers.get(257, 0)
-
-    @property
-    def malformed(self) -> list[int]:
-        """Tags that should be one whole number, but are several or of another type."""
-        return [tag for tag in _SINGLE if tag in self.counts and tag not in self.numbers]
-
-    @property
-    def is_mask(self) -> bool:
-        """Whether it is the mask of a full image."""
-        return self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK == _MASK
-
-    @property
-    def is_reduced(self) -> bool:
-        """Whether it is a smaller version of another image."""
-        return bool(self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED)
-
-    @property
-    def is_page(self) -> bool:
-        """Whether it is a full image, not an overview or a mask."""
-        return not self.numbers.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
-
-
-def _first_directory(data: bytes) -> _Directory | None:
-    """The first page's directory; None if the file ends first."""
-    order, big = _form(data)
-    try:
-        (offset,) = struct.unpack_from(order + ("Q" if big else "L"), data, 8 if big else 4)
-    except struct.error:
-        return None
-    return _directory_at(data, offset)
-
-
-def _directory_at(data: bytes, offset: int) -> _Directory | None:
-    """The directory at a byte offset; None if the file ends first."""
-    order, big = _form(data)
-    pointer, counter, head = (order + f for f in (("Q", "Q", "HHQ") if big else ("L", "H", "HHL")))
-    inline, top = struct.calcsize(pointer), struct.calcsize(head)
-    if offset + struct.calcsize(counter) > len(data):
-        return None
-    (count,) = struct.unpack_from(counter, data, offset)
-    if count > _MOST_TAGS:
-        return _Directory({}, {}, 0, 0)
-    first, step = offset + struct.calcsize(counter), top + inline
-    after = first + count * step
-    if after + inline > len(data):
-        return None
-    counts, numbers, end, subs = {}, {}, after, ()
-    for position in range(first, after, step):
-        tag, kind, length = struct.unpack_from(head, data, position)
-        counts[tag] = length
-        size, place = length * _TYPE_BYTES.get(kind, 0), position + top
-        if size > inline:
-            (place,) = struct.unpack_from(pointer, data, position + top)
-            end = max(end, place + size)
-        elif length == 1 and kind in _NUMBER_FORMATS:
-            form = order + _NUMBER_FORMATS[kind]
-            numbers[tag] = struct.unpack_from(form, data, position + top)[0]
-        if tag == _SUB_IFDS and kind in _NUMBER_FORMATS and place + size <= len(data):
-            form = f"{order}{min(length, _MOST_SUB_IFDS)}{_NUMBER_FORMATS[kind]}"
-            subs = struct.unpack_from(form, data, place)
-    return _Directory(counts, numbers, end, struct.unpack_from(pointer, data, after)[0], subs)
-
-
-def _form(data: bytes) -> tuple[str, bool]:
-    """(byte order, whether it is a BigTIFF)."""
-    return "<" if data.startswith(b"II") else ">", data[2:4] in (b"+\x00", b"\x00+")

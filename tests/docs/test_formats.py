@@ -1,10 +1,12 @@
 """Every row of the tables in docs/formats.md, tried on a file of its kind."""
 
+import io
 from collections.abc import Callable
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 
 from shipchip import Chip, ChipError, decode, prepare
 from tests.docs.blocks import ROOT
@@ -52,6 +54,16 @@ def masked(content: bytes) -> None:
     assert valid is not None
     assert not valid[0, :, :4].any()
     assert valid[0, :, 4:].all()
+
+
+def pages(*kinds: tuple[int, int]) -> bytes:
+    """A TIFF of a page for each (step, subfile type): the chip at every step-th sample."""
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        for step, kind in kinds:
+            samples = GREY[::step, ::step]
+            writer.write(samples, photometric="minisblack", metadata=None, subfiletype=kind)
+    return out.getvalue()
 
 
 def read_names(content: bytes, expected: tuple[str, ...]) -> None:
@@ -125,10 +137,12 @@ ELSE = {
     "a repeated very low value that is not declared as no-data": lambda: refused(
         "negative", tiff(bordered(POWER))
     ),
-    "only foreign bands (angle, phase, mask, elements of a covariance matrix …)": lambda: [
-        refused("not_backscatter", named("angle", POWER)),
-        refused("not_backscatter", bands(POWER, OTHER, extratags=gdal_tags(["C11", "C22"]))),
-    ],
+    "only foreign bands (angle, phase, mask …)": lambda: refused(
+        "not_backscatter", named("angle", POWER)
+    ),
+    "elements of a covariance matrix (`C11`, `C22`), which name no polarisation": lambda: refused(
+        "unsupported_bands", bands(POWER, OTHER, extratags=gdal_tags(["C11", "C22"]))
+    ),
     "grey stored as RGB with equal planes, 8 or 16 bits": lambda: [
         read_as("amplitude", GREY, picture(np.repeat(GREY[..., None], 3, axis=-1))),
         read_as("amplitude", GREY * 200.0, bytes(imagecodecs.png_encode(
@@ -142,7 +156,10 @@ ELSE = {
     "least value is white, any number of bits, signed or not": lambda: read_as(
         "amplitude", GREY, tiff(255 - GREY, photometric="miniswhite")
     ),
-    "a reduced image first or alone; several full pages": lambda: [
+    "reduced images and masks beside one full page": lambda: read_as(
+        "amplitude", GREY, pages((2, 1), (1, 0), (4, 1))
+    ),
+    "a reduced image alone; several full pages": lambda: [
         refused("unsupported_bands", tiff(GREY, subfiletype=1)),
         refused("unsupported_bands", tiff(np.stack([GREY, GREY]))),
     ],

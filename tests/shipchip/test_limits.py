@@ -168,6 +168,24 @@ def geo_keys(count: int) -> bytes:
     return tiff(grey8(), extratags=extra)
 
 
+def described(start: str, repeated: str, *, tag: int = 42112, characters: int = 2**20) -> bytes:
+    """A TIFF with metadata of as many characters as are read; an item or band ends once."""
+    end = "></Item>" if tag == 42112 else "</Spectral_Band_Info>"
+    times = (characters - len(start) - len(end)) // len(repeated)
+    return tiff(grey8(), extratags=[(tag, "s", 0, start + repeated * times + end, True)])
+
+
+def directories(count: int, tags: int) -> bytes:
+    """Pages that follow each other, of tags that say nothing."""
+    content = b"II*\0" + struct.pack("<L", 8)
+    size = 2 + 12 * tags + 4
+    for number in range(count):
+        entries = b"".join(struct.pack("<HHLL", 40_000 + tag, 4, 1, 0) for tag in range(tags))
+        following = len(content) + size if number < count - 1 else 0
+        content += struct.pack("<H", tags) + entries + struct.pack("<L", following)
+    return content
+
+
 def deflated(shape: tuple[int, ...], dtype: str) -> bytes:
     """A TIFF of some kilobytes, all zero but for one sigma0 sample."""
     samples = np.zeros(shape, dtype)
@@ -196,6 +214,19 @@ EXPENSIVE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "the largest float64 TIFF": (lambda: deflated((1448, 1448, 4), "float64"), "ok"),
     "the largest sigma0 TIFF": (lambda: deflated((2048, 2048, 4), "float32"), "ok"),
+    "an item of one word of a million letters": (lambda: described("<Item ", "a"), "ok"),
+    "a million attributes without an end": (lambda: described("<Item ", 'a="'), "ok"),
+    "items without end": (lambda: described("", "<Item role='scale'>1</Item>"), "ok"),
+    "bands of SNAP without an end": (
+        lambda: described("", "<Spectral_Band_Info>", tag=65000, characters=2**22),
+        "unsupported_bands",
+    ),
+    "fields of SNAP without end": (
+        lambda: described("<Spectral_Band_Info>", "<BAND_NAME>x</", tag=65000, characters=2**22),
+        "ok",
+    ),
+    "64 directories of 64 tags": (lambda: directories(64, 64), "unsupported_bands"),
+    "64 directories of 4000 tags": (lambda: directories(64, 4000), "corrupt"),
     "16384 tiles": (lambda: tiff(np.zeros((2048, 2048), np.uint8), tile=(16, 16)), "blank"),
     "a .npy header of nested signs": (lambda: npy_head("-" * 60), "corrupt"),
     "the largest complex .npy": (lambda: npy(np.eye(1400, dtype="complex64")), "ok"),

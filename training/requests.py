@@ -21,7 +21,8 @@ from training.data.record import Source
 from training.data.simulated import simulated_sources
 from training.errors import ConfigInvalid, DataMissing
 from training.fit.processes import Team
-from training.fit.progress import OnEpoch, tensorboard
+from training.fit.progress import OnEpoch
+from training.fit.trackers import mlflow, tensorboard, together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ class TrainingRequest(SourceRequest):
     keys: list[str]
     seed: int | None
     tensorboard: bool
+    mlflow: bool
     weights_dir: Path | None
     pretrained: str | None
     pretrain: Path | None
@@ -98,10 +100,13 @@ class TrainingRequest(SourceRequest):
         return self.weights_dir or self.runs / name
 
     def epoch_logger(self, folder: Path, team: Team) -> OnEpoch:
-        """A hook that logs epochs for TensorBoard if asked to; one process logs for all."""
-        if not self.tensorboard:
-            return lambda _: None
-        return tensorboard(folder / "tensorboard", writes=team.writes)
+        """A hook that logs epochs where it was asked to; one process logs for all."""
+        hooks = []
+        if self.tensorboard:
+            hooks.append(tensorboard(folder / "tensorboard", writes=team.writes))
+        if self.mlflow:
+            hooks.append(mlflow(folder, writes=team.writes))
+        return together(hooks)
 
     def check_pretraining(self) -> None:
         """Raises ConfigInvalid if two kinds of features are asked for."""

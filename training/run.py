@@ -162,6 +162,7 @@ def _data_options(command: argparse.ArgumentParser) -> None:
     _set_option(command)
     command.add_argument("--seed", type=int, help="overrides the config's")
     command.add_argument("--tensorboard", action="store_true", help="log every epoch for it")
+    command.add_argument("--mlflow", action="store_true", help="log every epoch to MLflow")
     _folders(command)
 
 

@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print, what they write, how they refuse."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -20,8 +21,10 @@ from training import run
 from training.config import DEFAULT_INPUT
 from training.data.class_folders import FolderSource
 from training.data.store import prepare_all
+from training.errors import ConfigInvalid
 from training.fit.checkpoint import Checkpoint
-from training.fit.progress import Epoch, OnEpoch, tensorboard
+from training.fit.progress import Epoch, OnEpoch
+from training.fit.trackers import mlflow, tensorboard, together
 from training.matrix.command import MatrixRequest
 from training.matrix.config import MODELS
 from training.retrain import unfinished_folder
@@ -214,6 +217,40 @@ def test_tensorboard_keeps_models_and_seeds_apart(tmp_path: Path) -> None:
         "default/cnn/seed-1/mix",
         "default/vgg16/seed-0/mix",
     }
+
+
+def test_every_tracker_gets_every_epoch(tmp_path: Path) -> None:
+    seen: list[Epoch] = []
+    hook = together([seen.append, tensorboard(tmp_path), seen.append])
+    epoch = Epoch("base", 0, 1.0, 1.0, 1.0)
+    hook(epoch)
+    assert seen == [epoch, epoch]
+    assert logged(tmp_path / "base") == {name: [0] for name in ("loss", "nll", "macro_f1")}
+
+
+def test_without_mlflow_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ConfigInvalid, match="--mlflow needs the package mlflow: pip install"):
+        mlflow(tmp_path)
+
+
+def test_mlflow_keeps_a_stage_in_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the command is run again; an epoch without a validation side lacks two figures."""
+    client = pytest.importorskip("mlflow").MlflowClient
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "tracked").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    for number in (0, 1):
+        hook = mlflow(tmp_path / "ship-1.half")
+        hook(Epoch("model/base", number, 0.5, math.nan, math.nan))
+    mlflow(tmp_path / "ship-1", writes=False)(Epoch("model/base", 2, 0.5, 1, 1))
+    (experiment,) = [e for e in client().search_experiments() if e.name == "shipchip"]
+    (run,) = client().search_runs([experiment.experiment_id])
+    assert run.info.run_name == "ship-1/model/base"
+    history = client().get_metric_history(run.info.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(0, 0.5), (1, 0.5)]
+    assert set(run.data.metrics) == {"loss"}
 
 
 @pytest.mark.parametrize("checkpoint_every_s", [0.0, 3600.0])

@@ -4,14 +4,11 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-from training.errors import ConfigInvalid
 
 
 @dataclass(frozen=True)
@@ -109,34 +106,3 @@ class EpochProgress:
             left = self._progress.tasks[self._task].time_remaining
             line += f" ({left / 60:.0f} min left)" if left is not None else ""
         self._progress.console.print(line, highlight=False, soft_wrap=True)
-
-
-def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
-    """A hook that logs every epoch for TensorBoard below `folder`, if this process `writes`.
-
-    Each stage of each network is a TensorBoard run of its name. A stage that resumes replaces what
-    was logged from its first epoch on.
-    Raises ConfigInvalid if TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise ConfigInvalid(
-            "--tensorboard needs the package tensorboard: pip install 'shipchip[tensorboard]'"
-        ) from error
-    if not writes:
-        return lambda _: None
-    writers: dict[str, SummaryWriter] = {}  # one: that of the stage under way
-
-    def hook(epoch: Epoch) -> None:
-        if epoch.stage not in writers:
-            for writer in writers.values():
-                writer.close()
-            writers.clear()
-            place = str(folder / epoch.stage)
-            writers[epoch.stage] = SummaryWriter(place, purge_step=epoch.epoch)
-        for name in ("loss", "nll", "macro_f1"):
-            writers[epoch.stage].add_scalar(name, getattr(epoch, name), epoch.epoch)
-        writers[epoch.stage].flush()
-
-    return hook

@@ -11,17 +11,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from serving.page.samples import sample_routes
+
 PAGE = "/demo"
 
 _FOLDER = Path(__file__).parent
 # The address of each file. Those of scripts and styles are under /demo/, so that index.html can
 # name them relative to its own address, also behind a proxy that adds a prefix.
+_SCRIPTS = ("corrections", "files", "model", "page", "queue", "row", "table", "zip")
 _FILES = {
     PAGE: ("index.html", "text/html; charset=utf-8"),
-    f"{PAGE}/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/queue.js": ("queue.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/row.js": ("row.js", "text/javascript; charset=utf-8"),
-    f"{PAGE}/table.js": ("table.js", "text/javascript; charset=utf-8"),
+    **{f"{PAGE}/{n}.js": (f"{n}.js", "text/javascript; charset=utf-8") for n in _SCRIPTS},
     f"{PAGE}/page.css": ("page.css", "text/css; charset=utf-8"),
 }
 # Relative, so that they stay below the prefix of a proxy that adds one.
@@ -46,10 +46,14 @@ _HEADERS = {
 
 
 def page_routes() -> list[Route]:
-    """GET / and /demo/ lead to /demo; the page's files. A missing file is an OSError here."""
+    """GET / and /demo/ lead to /demo; the page's files and sample chips.
+
+    A missing file is an OSError here.
+    """
     return [
         *(Route(path, _redirect(to), methods=["GET"]) for path, to in _REDIRECTS.items()),
         *(_file_route(path, name, kind) for path, (name, kind) in _FILES.items()),
+        *sample_routes(f"{PAGE}/samples", _HEADERS),
     ]
 
 

@@ -18,7 +18,7 @@ PAGE = "/demo"
 _FOLDER = Path(__file__).parent
 # The address of each file. Those of scripts and styles are under /demo/, so that index.html can
 # name them relative to its own address, also behind a proxy that adds a prefix.
-_SCRIPTS = ("corrections", "files", "model", "page", "queue", "row", "table", "zip")
+_SCRIPTS = ("corrections", "files", "model", "pace", "page", "queue", "row", "table", "zip")
 _FILES = {
     PAGE: ("index.html", "text/html; charset=utf-8"),
     **{f"{PAGE}/{n}.js": (f"{n}.js", "text/javascript; charset=utf-8") for n in _SCRIPTS},

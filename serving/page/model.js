@@ -5,9 +5,14 @@ import { element } from "./row.js";
 
 /** Fill a place of the page with what the card tells of the model's figures and limits. */
 export function showCard(place, card) {
-  const lines = [...figures(card), ...learnt(card), ...spacings(card)];
+  const lines = [...figures(card), ...learnt(card), ...sizes(card), ...spacings(card)];
   const list = element("ul", {}, ...lines.map((line) => element("li", {}, line)));
   place.replaceChildren(list, element("p", { class: "quiet" }, `Terms of the training data: ${card.terms}`));
+}
+
+/** The address of what /v1/model answered, without asking again. */
+export function fileOf(info) {
+  return URL.createObjectURL(new Blob([JSON.stringify(info, null, 1)], { type: "application/json" }));
 }
 
 /** The macro-F1 of every source of test chips, with its interval. */
@@ -30,6 +35,13 @@ function* learnt({ classes, training }) {
       yield `${name} was learnt from ${given[0]} alone, so elsewhere hardly any answer is ${name}, right or wrong.`;
     }
   }
+}
+
+/** How far to trust length and width, of a model that estimates them. */
+function* sizes({ size }) {
+  if (typeof size?.coverage !== "number") return;
+  yield `Length and width are estimates; for ${Math.round(100 * size.coverage)} % of ships the true one is in the `
+    + "interval. One that is not validated is of chips that were not measured against AIS: a guess.";
 }
 
 /** What is assumed of a chip that does not tell its pixel spacing. */

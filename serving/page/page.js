@@ -2,13 +2,15 @@
 
 import { checked, classFolders, correctedCsv } from "./corrections.js";
 import { chosen, dropped, samples, withoutArchives } from "./files.js";
-import { showCard } from "./model.js";
+import { fileOf, showCard } from "./model.js";
+import { Pace } from "./pace.js";
 import { Queue, Refusal, ask } from "./queue.js";
 import { element, fill } from "./row.js";
 import { csv, sorted, totals } from "./table.js";
 
 const at = (id) => document.getElementById(id);
 const key = () => at("key").value.trim();
+const busy = () => items.some(({ result }) => !result);
 const plural = (count) => `${count} chip${count === 1 ? "" : "s"}`;
 
 let items = [];
@@ -16,12 +18,13 @@ let classes = [];
 let queue = null;
 let order = { key: "order", down: false };
 let pending = false; // a drawing of totals and order is due
-const pace = { began: 0, ended: 0, chips: 0 }; // since nothing was under way; milliseconds
+const pace = new Pace();
 
 /** Ask what model answers and which limits hold; the page is of no use before. */
 async function connect() {
   try {
-    const { card, limits } = await ask("v1/model", { key, wait: sayWait });
+    const info = await ask("v1/model", { key, wait: sayWait });
+    const { card, limits } = info;
     classes = card.classes;
     queue = new Queue({ answer, key, limits, wait: sayWait });
     at("classes").textContent = new Intl.ListFormat("en-GB").format(classes);
@@ -29,6 +32,7 @@ async function connect() {
     at("model").textContent = `Model ${card.name} ${card.version}. The prediction set holds the `
       + `true class for ${coverage} % of chips like those of training.`;
     showCard(at("about-model"), card);
+    if (key()) at("card").href = fileOf(info); // a link cannot send the key
     at("limit").textContent = `, up to ${Math.floor(limits.max_bytes / 2 ** 20) || "less than 1"} MiB each`;
     say("");
   } catch (error) {
@@ -68,7 +72,7 @@ async function add(files, options = chosenOptions) {
   if (queue === null) await connect();
   const given = options();
   if (queue === null || given === null) return;
-  startClock();
+  if (!busy()) pace.start();
   const first = items.length;
   const added = chips.map(({ file, path }, i) => ({
     file, path, order: first + i, options: given, result: null, right: "", row: element("tr"),
@@ -80,16 +84,9 @@ async function add(files, options = chosenOptions) {
   draw();
 }
 
-/** Chips that come while others are under way belong to the same run. */
-function startClock() {
-  if (items.some(({ result }) => !result)) return;
-  Object.assign(pace, { began: performance.now(), ended: performance.now(), chips: 0 });
-}
-
 function answer(item, result) {
   item.result = result;
-  pace.ended = performance.now();
-  pace.chips += 1;
+  pace.answered();
   fill(item, classes, draw);
   askForKey(result.error ?? {});
   draw();
@@ -102,27 +99,18 @@ function draw() {
   requestAnimationFrame(() => {
     pending = false;
     const done = items.filter(({ result }) => result).length;
-    const busy = done < items.length;
     at("answers").hidden = items.length === 0;
-    at("progress").hidden = !busy;
+    at("progress").hidden = !busy();
     at("progress").value = items.length ? done / items.length : 0;
     at("csv").disabled = done === 0;
-    at("again").disabled = busy;
+    at("again").disabled = busy();
     const picked = checked(items).length;
     for (const id of ["corrected", "folders"]) at(id).disabled = picked === 0;
     at("picked").textContent = picked ? `${plural(picked)} with a right class.` : "";
-    at("totals").replaceChildren(...[...totals(items, classes), ...timing()].map(total));
-    if (items.length) say(busy ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
+    at("totals").replaceChildren(...[...totals(items, classes), ...pace.tiles()].map(total));
+    if (items.length) say(busy() ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
     arrange();
   });
-}
-
-/** Tiles of the time that the last run took, and of its chips per second. */
-function timing() {
-  if (pace.chips === 0) return [];
-  const seconds = (pace.ended - pace.began) / 1000;
-  const rate = pace.chips / Math.max(seconds, 0.001);
-  return [["seconds", seconds.toFixed(1), "time"], ["chips/s", rate.toFixed(rate < 10 ? 1 : 0), "time"]];
 }
 
 function total([name, count, kind]) {
@@ -192,7 +180,7 @@ async function trySamples() {
 function runAgain() {
   const given = chosenOptions();
   if (given === null) return;
-  startClock();
+  if (!busy()) pace.start();
   for (const item of items) {
     Object.assign(item, { result: null, options: given });
     fill(item, classes, draw);

@@ -20,7 +20,7 @@ from tests.serving.server import ROOT, serving
 from tests.serving.test_batch import COLUMNS
 from tests.tiny_model import draw_chip
 
-SCRIPTS = ("corrections", "files", "model", "page", "queue", "row", "table", "zip")
+SCRIPTS = ("corrections", "files", "model", "pace", "page", "queue", "row", "table", "zip")
 NAMES = (*(f"{name}.js" for name in SCRIPTS), "page.css")
 FILES = ("/demo", *(f"/demo/{name}" for name in NAMES))
 POLICY = {

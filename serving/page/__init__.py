@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from serving.page.samples import sample_routes
+
 PAGE, DOCS_PAGE = "/demo", "/docs"
 
 _FOLDER = Path(__file__).parent
@@ -24,14 +26,13 @@ _KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
+_SCRIPTS = ("corrections", "files", "model", "pace", "page", "queue", "row", "table", "zip")
 # The address of each file. Those of scripts and styles are under /demo/ and /docs/, so that a page
 # can name them relative to its own address, also behind a proxy that adds a prefix.
 _FILES = {
     PAGE: _FOLDER / "index.html",
-    **{
-        f"{PAGE}/{n}": _FOLDER / n
-        for n in ("page.js", "queue.js", "row.js", "table.js", "page.css")
-    },
+    **{f"{PAGE}/{n}.js": _FOLDER / f"{n}.js" for n in _SCRIPTS},
+    f"{PAGE}/page.css": _FOLDER / "page.css",
     DOCS_PAGE: _FOLDER / "docs.html",
     f"{DOCS_PAGE}/docs.js": _FOLDER / "docs.js",
     **{f"{DOCS_PAGE}/{n}": _SWAGGER / n for n in ("swagger-ui-bundle.js", "swagger-ui.css")},
@@ -58,10 +59,14 @@ _HEADERS = {
 
 
 def page_routes() -> list[Route]:
-    """GET / and /demo/ lead to /demo; the pages' files. A missing file is an OSError here."""
+    """GET / and /demo/ lead to /demo; the pages' files and sample chips.
+
+    A missing file is an OSError here.
+    """
     return [
         *(Route(path, _redirect(to), methods=["GET"]) for path, to in _REDIRECTS.items()),
         *(_file_route(path, file) for path, file in _FILES.items()),
+        *sample_routes(f"{PAGE}/samples", _HEADERS),
     ]
 
 

@@ -1,11 +1,16 @@
 // The page's wiring: what is dropped or chosen becomes items, items become rows.
 
+import { checked, classFolders, correctedCsv } from "./corrections.js";
+import { chosen, dropped, samples, withoutArchives } from "./files.js";
+import { fileOf, showCard } from "./model.js";
+import { Pace } from "./pace.js";
 import { Queue, Refusal, ask } from "./queue.js";
 import { element, fill } from "./row.js";
 import { csv, sorted, totals } from "./table.js";
 
 const at = (id) => document.getElementById(id);
 const key = () => at("key").value.trim();
+const busy = () => items.some(({ result }) => !result);
 const plural = (count) => `${count} chip${count === 1 ? "" : "s"}`;
 
 let items = [];
@@ -13,18 +18,21 @@ let classes = [];
 let queue = null;
 let order = { key: "order", down: false };
 let pending = false; // a drawing of totals and order is due
-const pace = { began: 0, ended: 0, chips: 0 }; // since nothing was under way; milliseconds
+const pace = new Pace();
 
 /** Ask what model answers and which limits hold; the page is of no use before. */
 async function connect() {
   try {
-    const { card, limits } = await ask("v1/model", { key, wait: sayWait });
+    const info = await ask("v1/model", { key, wait: sayWait });
+    const { card, limits } = info;
     classes = card.classes;
     queue = new Queue({ answer, key, limits, wait: sayWait });
     at("classes").textContent = new Intl.ListFormat("en-GB").format(classes);
     const coverage = Math.round(100 * card.trust.coverage);
     at("model").textContent = `Model ${card.name} ${card.version}. The prediction set holds the `
       + `true class for ${coverage} % of chips like those of training.`;
+    showCard(at("about-model"), card);
+    if (key()) at("card").href = fileOf(info); // a link cannot send the key
     at("limit").textContent = `, up to ${Math.floor(limits.max_bytes / 2 ** 20) || "less than 1"} MiB each`;
     say("");
   } catch (error) {
@@ -41,7 +49,7 @@ function askForKey({ status, code }) {
 }
 
 /** Options as form fields; null where a field cannot be right. */
-function options() {
+function chosenOptions() {
   const spacing = at("spacing").value.trim();
   const number = "\\d*\\.?\\d+";
   if (spacing && !new RegExp(`^${number}(\\s*x\\s*${number})?$`, "i").test(spacing)) {
@@ -51,19 +59,23 @@ function options() {
     return null;
   }
   at("spacing").removeAttribute("aria-invalid");
-  const given = { pixel_spacing_m: spacing, polarisation: at("polarisation").value };
+  const given = { pixel_spacing_m: spacing };
+  for (const name of ["polarisation", "quantity"]) given[name] = at(name).value;
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
 }
 
-async function add(files) {
-  if (files.length === 0) return;
+/** Classify files, with the options of the form unless others are given. */
+async function add(files, options = chosenOptions) {
+  const [chips, advice] = withoutArchives(files);
+  for (const archive of advice) notice(...archive);
+  if (chips.length === 0) return;
   if (queue === null) await connect();
-  const chosen = options();
-  if (queue === null || chosen === null) return;
-  startClock();
+  const given = options();
+  if (queue === null || given === null) return;
+  if (!busy()) pace.start();
   const first = items.length;
-  const added = files.map(({ file, path }, i) => ({
-    file, path, order: first + i, options: chosen, result: null, right: "", row: element("tr"),
+  const added = chips.map(({ file, path }, i) => ({
+    file, path, order: first + i, options: given, result: null, right: "", row: element("tr"),
   }));
   items.push(...added);
   for (const item of added) fill(item, classes, draw);
@@ -72,16 +84,9 @@ async function add(files) {
   draw();
 }
 
-/** Chips that come while others are under way belong to the same run. */
-function startClock() {
-  if (items.some(({ result }) => !result)) return;
-  Object.assign(pace, { began: performance.now(), ended: performance.now(), chips: 0 });
-}
-
 function answer(item, result) {
   item.result = result;
-  pace.ended = performance.now();
-  pace.chips += 1;
+  pace.answered();
   fill(item, classes, draw);
   askForKey(result.error ?? {});
   draw();
@@ -94,24 +99,18 @@ function draw() {
   requestAnimationFrame(() => {
     pending = false;
     const done = items.filter(({ result }) => result).length;
-    const busy = done < items.length;
     at("answers").hidden = items.length === 0;
-    at("progress").hidden = !busy;
+    at("progress").hidden = !busy();
     at("progress").value = items.length ? done / items.length : 0;
     at("csv").disabled = done === 0;
-    at("again").disabled = busy;
-    at("totals").replaceChildren(...[...totals(items, classes), ...timing()].map(total));
-    if (items.length) say(busy ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
+    at("again").disabled = busy();
+    const picked = checked(items).length;
+    for (const id of ["corrected", "folders"]) at(id).disabled = picked === 0;
+    at("picked").textContent = picked ? `${plural(picked)} with a right class.` : "";
+    at("totals").replaceChildren(...[...totals(items, classes), ...pace.tiles()].map(total));
+    if (items.length) say(busy() ? `${done} of ${plural(items.length)} answered …` : `${plural(done)} answered.`);
     arrange();
   });
-}
-
-/** Tiles of the time that the last run took, and of its chips per second. */
-function timing() {
-  if (pace.chips === 0) return [];
-  const seconds = (pace.ended - pace.began) / 1000;
-  const rate = pace.chips / Math.max(seconds, 0.001);
-  return [["seconds", seconds.toFixed(1), "time"], ["chips/s", rate.toFixed(rate < 10 ? 1 : 0), "time"]];
 }
 
 function total([name, count, kind]) {
@@ -139,20 +138,51 @@ function sayWait(seconds) {
   say(`The server is busy; asking again in ${Math.ceil(seconds)} s.`);
 }
 
-function download() {
-  const text = csv(sorted(items, order.key, order.down), classes);
-  const link = element("a", { download: "shipchip.csv" });
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+/** What can only be told of a file; it stays until Clear. */
+function notice(path, text, command) {
+  const line = element("p", {}, element("strong", {}, path), ` ${text}`);
+  if (command) line.append(element("code", {}, command));
+  at("notices").append(line);
+}
+
+function save(name, blob) {
+  const link = element("a", { download: name });
+  link.href = URL.createObjectURL(blob);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+function saveCsv(name, write) {
+  save(name, new Blob([write(sorted(items, order.key, order.down), classes)], { type: "text/csv" }));
+}
+
+async function saveFolders() {
+  try {
+    save("corrected.zip", await classFolders(items, classes));
+  } catch (error) { // too much for a zip, or a file that has gone since
+    say(`No zip: ${error.message}`);
+  }
+}
+
+/** Samples are of several sensors, so what the form says of the user's own chips is not sent. */
+async function trySamples() {
+  at("samples").disabled = true;
+  try {
+    say("Fetching simulated chips …");
+    await add(await samples(await ask("demo/samples", { key, wait: sayWait })), () => ({}));
+  } catch (error) {
+    say(`No samples: ${error.message}`);
+  } finally {
+    at("samples").disabled = false;
+  }
+}
+
 function runAgain() {
-  const chosen = options();
-  if (chosen === null) return;
-  startClock();
+  const given = chosenOptions();
+  if (given === null) return;
+  if (!busy()) pace.start();
   for (const item of items) {
-    Object.assign(item, { result: null, options: chosen });
+    Object.assign(item, { result: null, options: given });
     fill(item, classes, draw);
   }
   queue.add(items);
@@ -162,54 +192,17 @@ function runAgain() {
 function clear() {
   queue.clear();
   items = [];
-  at("rows").replaceChildren();
+  for (const id of ["rows", "notices"]) at(id).replaceChildren();
   draw();
   say("");
   at("pick-files").focus();
 }
 
-/** All files of a list of dropped entries, folders entered, in the order of their paths. */
-async function filesOf(entries) {
-  const found = [];
-  for (const entry of entries) {
-    if (entry.isDirectory) {
-      found.push(...await filesOf(await children(entry)));
-    } else {
-      const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
-      found.push({ file, path: entry.fullPath.replace(/^\//, "") });
-    }
-  }
-  return found.sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-async function children(folder) {
-  const reader = folder.createReader();
-  const all = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
-    if (some.length === 0) return all;
-    all.push(...some);
-  }
-}
-
-/** What an input holds; emptied, so that the same choice is a change again. */
-function taken(input) {
-  const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
-  input.value = "";
-  return files.sort((a, b) => (a.path < b.path ? -1 : 1));
-}
-
 async function drop(event) {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const { items: dropped, files } = event.dataTransfer;
-  const entries = [...dropped].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (entries.length === 0) {
-    await add([...files].map((file) => ({ file, path: file.name })));
-    return;
-  }
   try {
-    await add(await filesOf(entries));
+    await add(await dropped(event.dataTransfer));
   } catch (error) {
     say(`The browser cannot read what was dropped: ${error.message}`);
   }
@@ -218,7 +211,7 @@ async function drop(event) {
 function listen() {
   for (const name of ["files", "folder"]) {
     at(`pick-${name}`).addEventListener("click", () => at(name).click());
-    at(name).addEventListener("change", () => add(taken(at(name))));
+    at(name).addEventListener("change", () => add(chosen(at(name))));
   }
   at("pick-folder").hidden = !("webkitdirectory" in at("folder"));
   // The whole page takes drops: beside the field the browser would open the file instead.
@@ -230,9 +223,15 @@ function listen() {
     if (event.relatedTarget === null) at("drop").classList.remove("over");
   });
   document.addEventListener("drop", drop);
-  for (const [id, act] of Object.entries({ csv: download, again: runAgain, clear })) {
-    at(id).addEventListener("click", act);
-  }
+  const acts = {
+    csv: () => saveCsv("shipchip.csv", csv),
+    corrected: () => saveCsv("corrected.csv", correctedCsv),
+    folders: saveFolders,
+    again: runAgain,
+    samples: trySamples,
+    clear,
+  };
+  for (const [id, act] of Object.entries(acts)) at(id).addEventListener("click", act);
   at("maps").addEventListener("click", () => {
     const shown = at("answers").classList.toggle("all-maps");
     at("maps").setAttribute("aria-pressed", String(shown));

@@ -47,18 +47,21 @@ const SIZES = [
 
 /**
  * RFC 4180, with the columns and the rounding of serving/batch/rows.py, of the items that have an answer.
+ * `more`: columns after those, each a function of an item.
  * For spreadsheets: a byte order mark tells Excel that it is UTF-8, and an apostrophe before text
  * that starts as a formula does keeps it text.
  */
-export function csv(items, classes) {
+export function csv(items, classes, more = {}) {
   const columns = [
     "path", "status", "label", "confidence", ...classes.map((name) => `p_${name.toLowerCase()}`),
     "prediction_set", "in_distribution", "ood_score", "model_version", "error_code", "error_message",
     "verdict", "pixel_spacing_row_m", "pixel_spacing_column_m", "pixel_spacing_from", "polarisation", "quantity",
     ...SIZES, "lon", "lat", "map_file",
   ];
-  const rows = items.filter(({ result }) => result).map((item) => values(item, classes));
-  return `\ufeff${[columns, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("")}`;
+  const added = Object.values(more);
+  const rows = items.filter(({ result }) => result)
+    .map((item) => [...values(item, classes), ...added.map((value) => value(item))]);
+  return `\ufeff${[[...columns, ...Object.keys(more)], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("")}`;
 }
 
 function values({ path, result }, classes) {

@@ -27,6 +27,11 @@ _DOZEN = {
     "Fishing": (GAOFEN3, GAOFEN3, GAOFEN3, GAOFEN3),
     "Tanker": (SIGMA0, SLC, GRD),
 }
+_NUMBERED = {
+    Path(label) / f"{label.lower()}-{number}-{kind.name}{kind.suffix}": (label, number, kind)
+    for label, kinds in _DOZEN.items()
+    for number, kind in enumerate(kinds, 1)
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,22 @@ class Sample:
     content: bytes
 
 
+def sample_paths() -> list[Path]:
+    """The paths of the dozen, in the order of `draw_samples`: no chip is drawn."""
+    return list(_NUMBERED)
+
+
+def draw_sample(path: Path, seed: int = 0) -> Sample:
+    """One of `sample_paths`, as `draw_samples` draws it; KeyError for any other path."""
+    label, number, kind = _NUMBERED[path]
+    rng = np.random.default_rng([seed, *label.encode(), number])
+    ship = draw_ship(label, rng)
+    return Sample(path, label, ship.length_m, kind.write(ship, rng))
+
+
 def draw_samples(seed: int = 0) -> list[Sample]:
     """A dozen chips of every kind of file; equal seeds give equal bytes."""
-    samples = []
-    for label, kinds in _DOZEN.items():
-        for number, kind in enumerate(kinds, 1):
-            rng = np.random.default_rng([seed, *label.encode(), number])
-            ship = draw_ship(label, rng)
-            path = Path(label) / f"{label.lower()}-{number}-{kind.name}{kind.suffix}"
-            samples.append(Sample(path, label, ship.length_m, kind.write(ship, rng)))
-    return samples
+    return [draw_sample(path, seed) for path in sample_paths()]
 
 
 def write_samples(folder: Path, seed: int = 0) -> list[Path]:

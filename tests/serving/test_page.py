@@ -24,7 +24,8 @@ from tests.serving.test_batch import COLUMNS
 from tests.tiny_model import draw_chip
 
 DOCS = ("/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
-NAMES = ("page.js", "queue.js", "row.js", "table.js", "page.css")
+SCRIPTS = ("corrections", "files", "model", "pace", "page", "queue", "row", "table", "zip")
+NAMES = (*(f"{name}.js" for name in SCRIPTS), "page.css")
 FILES = ("/demo", *(f"/demo/{name}" for name in NAMES))
 POLICY = {
     "default-src 'none'",

@@ -23,7 +23,7 @@ EXTRAS = {
     "serve": ("attrs", "bentoml", "click", "prometheus_client", "starlette"),
     "train": (
         "defusedxml",
-        "jinja2",
+        "markdown_it",
         "matplotlib",
         "onnx",
         "onnxscript",

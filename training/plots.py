@@ -142,17 +142,12 @@ def reliability_grid(
     return _png(figure)
 
 
-def sprite(chips: NDArray[np.float32], columns: int) -> bytes:
-    """Chips (N, S, S), prepared, as squares of one grey PNG, row by row."""
-    count, side = len(chips), chips.shape[-1]
-    sheet = np.zeros((-(-count // columns) * side, columns * side), dtype=np.uint8)
+def thumbnail(chip: NDArray[np.float32]) -> bytes:
+    """A prepared chip (S, S) as a grey PNG of as many pixels."""
     # The range that draw_answers shows: clutter is 0, bright ships reach 2.
-    grey = (np.clip((chips + 0.5) / 2.3, 0, 1) * 255).astype(np.uint8)
-    for i, chip in enumerate(grey):
-        row, column = divmod(i, columns)
-        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = chip
+    grey = (np.clip((chip + 0.5) / 2.3, 0, 1) * 255).astype(np.uint8)
     out = io.BytesIO()
-    Image.fromarray(sheet).save(out, "PNG", optimize=True)
+    Image.fromarray(grey).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 

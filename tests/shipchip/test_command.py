@@ -19,7 +19,11 @@ ROOT = Path(__file__).parent.parent.parent
 BATCH = ("classify", "merge")
 TRAINING = ("train", "evaluate", "export", "promote", "matrix")
 # The distributions whose module has another name.
-MODULES = {"scikit-learn": "sklearn", "prometheus-client": "prometheus_client"}
+MODULES = {
+    "markdown-it-py": "markdown_it",
+    "scikit-learn": "sklearn",
+    "prometheus-client": "prometheus_client",
+}
 
 
 def run(*words: str, python: tuple[str, ...] = (), **variables: str) -> tuple[int, str, str]:

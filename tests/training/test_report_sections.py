@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.test_report import SEEDS, SIDE, made_up_cell, made_up_matrix, tables
+from tests.training.test_report import (
+    SEEDS,
+    SIDE,
+    figure,
+    made_up_cell,
+    made_up_matrix,
+    signs,
+    tables,
+)
 from training.evaluation.metrics import expected_calibration_error, paired_difference
 from training.matrix.config import Cell
 from training.matrix.report.confidence import calibration, mistakes
-from training.matrix.report.document import Gallery, Paragraph, Table, difference
 from training.matrix.report.effects import fine_tuning, merging, sweeps
 from training.matrix.report.overview import chosen_lines, overview
+from training.matrix.report.page import Page, difference_cell
 from training.matrix.report.scores import Line, MatrixScores
 
 FUSAR = SIDE.sets["fusar"]
@@ -44,7 +52,7 @@ def test_validation_loss_is_that_of_the_chosen_epoch() -> None:
 def test_a_step_of_fine_tuning_is_the_paired_difference_to_its_parent(
     answers: MatrixScores,
 ) -> None:
-    rows = tables(fine_tuning(answers))["cnn: difference of macro-F1"].rows
+    rows = tables(lambda page: fine_tuning(page, answers))["cnn: difference of macro-F1"][1:]
     assert len(rows) == 12  # six first fine-tunings, six second ones
     for parent, last in ((("fusar",), "mix"), (("fusar", "mix"), "opensarship")):
         before, after = (Line("default", "cnn", path) for path in (parent, (*parent, last)))
@@ -54,8 +62,8 @@ def test_a_step_of_fine_tuning_is_the_paired_difference_to_its_parent(
             SIDE.labels[FUSAR],
             answers.groups("fusar"),
         )
-        (row,) = (r for r in rows if (r[0].text, r[1].text) == (" → ".join(parent), last))
-        assert row[2] == difference(expected)
+        (row,) = (r for r in rows if (r[0], r[1]) == (" → ".join(parent), last))
+        assert row[2] == difference_cell(expected)
 
 
 def test_a_step_that_repairs_everything_is_marked_as_a_rise() -> None:
@@ -64,11 +72,11 @@ def test_a_step_that_repairs_everything_is_marked_as_a_rise() -> None:
         for s in SEEDS
         for path, said in ((("fusar",), (SIDE.labels + 1) % 3), (("fusar", "mix"), SIDE.labels))
     ]
-    section = fine_tuning(MatrixScores.of(made_up_matrix(*changed)))
-    rows = tables(section)["cnn: difference of macro-F1"].rows
-    (row,) = (row for row in rows if (row[0].text, row[1].text) == ("fusar", "mix"))
-    assert row[2].text == "+1.00 (+1.00 to +1.00)"
-    assert [mark.sign for mark in row[2].marks] == ["+"]
+    repaired = MatrixScores.of(made_up_matrix(*changed))
+    rows = tables(lambda page: fine_tuning(page, repaired))["cnn: difference of macro-F1"][1:]
+    (row,) = (row for row in rows if (row[0], row[1]) == ("fusar", "mix"))
+    assert figure(row[2]) == "+1.00 (+1.00 to +1.00)"
+    assert signs(row[2]) == ["+"]
 
 
 def test_a_difference_is_over_the_seeds_that_both_have(answers: MatrixScores) -> None:
@@ -90,7 +98,7 @@ def test_a_step_without_a_seed_in_common_has_no_difference(answers: MatrixScores
 
 def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: MatrixScores) -> None:
     part, whole = (Line("default", "vgg16", (name,)) for name in ("opensarship", "mix"))
-    rows = tables(merging(answers))["F1 by class, 95 %"].rows
+    rows = tables(lambda page: merging(page, answers))["F1 by class, 95 %"][1:]
     # Three classes of fusar, two of opensarship, two models.
     assert len(rows) == 10
     expected = paired_difference(
@@ -101,34 +109,34 @@ def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: Mat
         of_class=2,
     )
     wanted = ["vgg16", "opensarship", "Tanker"]
-    (row,) = (row for row in rows if [entry.text for entry in row[:3]] == wanted)
-    assert row[5] == difference(expected)
+    (row,) = (row for row in rows if row[:3] == wanted)
+    assert row[5] == difference_cell(expected)
 
 
 def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
     answers = MatrixScores.of(made_up_matrix(paths=(("fusar",),)))
-    row = tables(calibration(answers))["Expected calibration error, 95 %"].rows[0]
-    line = Line("default", row[0].text, tuple(row[1].text.split(" → ")))
-    assert row[3].text == "1.50, 1.50"
+    row = tables(lambda page: calibration(page, answers))["Expected calibration error, 95 %"][1]
+    line = Line("default", row[0], tuple(row[1].split(" → ")))
+    assert row[3] == "1.50, 1.50"
     for entry, calibrated in ((row[4], False), (row[5], True)):
         runs = answers.probs(line, "fusar", calibrated)
         each = [expected_calibration_error(run, SIDE.labels[FUSAR]) for run in runs]
-        assert entry.text.startswith(f"{np.mean(each):.2f} (")
-    assert row[4].text != row[5].text
+        assert entry.startswith(f"{np.mean(each):.2f} (")
+    assert row[4] != row[5]
 
 
 def test_a_sweep_sets_each_variant_against_the_first_of_the_config() -> None:
     found = MatrixScores.of(
         made_up_matrix(variants=("plain", "focal"), paths=(("fusar",), ("mix",)))
     )
-    table = tables(sweeps(found))["Tested on opensarship, 95 %"]
-    assert table.head[-3:] == ("recall of Cargo", "recall of Tanker", "against plain")
-    first, second = table.rows[:2]
-    assert [entry.text for entry in first[:3]] == ["cnn", "fusar", "plain"]
-    assert [entry.text for entry in second[:3]] == ["cnn", "fusar", "focal"]
+    table = tables(lambda page: sweeps(page, found))["Tested on opensarship, 95 %"]
+    head, first, second = table[:3]
+    assert head[-3:] == ["recall of Cargo", "recall of Tanker", "against plain"]
+    assert first[:3] == ["cnn", "fusar", "plain"]
+    assert second[:3] == ["cnn", "fusar", "focal"]
     lines = [Line(name, "cnn", ("fusar",)) for name in ("plain", "focal")]
-    assert first[-1].text == ""
-    assert second[-1] == difference(found.difference(*lines, "opensarship"))
+    assert first[-1] == ""
+    assert second[-1] == difference_cell(found.difference(*lines, "opensarship"))
 
 
 def test_mistakes_are_those_made_with_most_confidence_first() -> None:
@@ -138,47 +146,42 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
     for result in cells:
         result.logits[:] = np.eye(3)[said] * 8
         result.logits[3] /= 4  # less sure of chip 3 than of chip 20
-    section = mistakes(MatrixScores.of(made_up_matrix(*cells)))
-    (gallery,) = (block for block in section.blocks if isinstance(block, Gallery))
-    assert [fact["key"] for fact in gallery.facts] == ["chip 20", "chip 3"]
-    assert gallery.facts[0] == {
-        "truth": "Cargo",
-        "answer": "Fishing",
-        "confidence": "99%",
-        "source": "opensarship",
-        "key": "chip 20",
-    }
-    text = section.blocks[0]
-    assert isinstance(text, Paragraph)
-    assert "vgg16" in text.text
-    assert "2 of 28 chips are wrong" in text.text
-    pixels = np.asarray(Image.open(io.BytesIO(gallery.png)))
+    page = Page("a report")
+    mistakes(page, MatrixScores.of(made_up_matrix(*cells)))
+    told = page.markdown()
+    assert "vgg16, mix, whose validation loss" in told
+    assert "2 of 28 chips are wrong" in told
+    rows = [line for line in told.splitlines() if line.startswith("| ")][2:]
+    assert rows[0] == (
+        "| 1 ![chip 1](figures/mistake-1.png) | Cargo | Fishing | 99% | opensarship | chip 20 |"
+    )
+    assert rows[1].endswith("| chip 3 |")
+    pixels = np.asarray(Image.open(io.BytesIO(page.pictures["mistake-2"])))
     chip = (np.clip((SIDE.inputs[3, 0] + 0.5) / 2.3, 0, 1) * 255).astype(np.uint8)
-    np.testing.assert_array_equal(pixels[:8, 8:16], chip)  # the second square of the first row
+    np.testing.assert_array_equal(pixels, chip)
 
 
 def test_a_report_to_pass_on_names_mistakes_and_shows_no_chip(answers: MatrixScores) -> None:
-    (shown,) = (b for b in mistakes(answers).blocks if isinstance(b, Gallery))
-    told = mistakes(answers, chips=False).blocks
-    assert not [block for block in told if isinstance(block, Gallery)]
-    (table,) = (block for block in told if isinstance(block, Table))
-    assert [tuple(e.text for e in row) for row in table.rows] == [
-        tuple(fact.values()) for fact in shown.facts
-    ]
+    shown, told = Page("a report"), Page("a report")
+    mistakes(shown, answers)
+    mistakes(told, answers, chips=False)
+    assert shown.pictures
+    assert not told.pictures
+    assert told.markdown() == shown.markdown(figures=False)
 
 
-def test_a_model_without_a_mistake_has_no_gallery() -> None:
+def test_a_model_without_a_mistake_has_no_table_of_them() -> None:
     perfect = [
         made_up_cell(Cell("default", "cnn", s, ("mix",)), SIDE.labels, nll=0.1, sure=99)
         for s in SEEDS
     ]
-    section = mistakes(MatrixScores.of(made_up_matrix(*perfect)))
-    assert not [block for block in section.blocks if isinstance(block, Gallery)]
+    found = MatrixScores.of(made_up_matrix(*perfect))
+    assert tables(lambda page: mistakes(page, found)) == {}
 
 
 def test_the_overview_counts_the_test_chips_and_names_absent_classes(answers: MatrixScores) -> None:
-    rows = tables(overview(answers))["The test sets"].rows
-    assert [[entry.text for entry in row] for row in rows] == [
+    rows = tables(lambda page: overview(page, answers))["The test sets"][1:]
+    assert rows == [
         ["fusar", "16", "8", "8", "4", "4"],
         ["opensarship", "12", "6", "8", "none", "4"],
         ["mix", "28", "14", "16", "4", "8"],

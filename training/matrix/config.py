@@ -260,7 +260,6 @@ def simulated_matrix(smoke: bool) -> MatrixConfig:
             ("simulated-fine", "simulated-coarse", "mix"),
             ("simulated-fine", "mix", "simulated-coarse"),
         ),
-        smoke=True,
         base=StageConfig(name="base", epochs=2, lr=2e-3),
         fine_tune=StageConfig(name="fine-tune", trains="head", views=2, epochs=8, lr=2e-3),
         vgg_width=0.125,

@@ -4,22 +4,15 @@ from pathlib import Path
 
 from shipchip.atomic import write_text
 from training.matrix.folder import MatrixResults
-from training.matrix.report.comparison import PublishedScores, comparison_section
+from training.matrix.report.comparison import PublishedScores, comparison
 from training.matrix.report.confidence import calibration, mistakes
-from training.matrix.report.document import (
-    Head,
-    Section,
-    entries,
-    html,
-    markdown,
-    report_pictures,
-)
 from training.matrix.report.effects import fine_tuning, merging, sweeps
 from training.matrix.report.overview import confusions_and_curves, overview
+from training.matrix.report.page import Page
 from training.matrix.report.scores import MatrixScores
 from training.matrix.report.summary import summary
 
-__all__ = ["SMOKE", "matrix_sections", "write_matrix_report"]
+__all__ = ["SMOKE", "write_matrix_report"]
 
 SMOKE = "smoke: these figures mean nothing"
 
@@ -37,30 +30,27 @@ def write_matrix_report(
     Raises DataInvalid if no cell is finished or one was tested on other chips.
     """
     answers = MatrixScores.of(results)
-    sections = matrix_sections(answers, chips)
     lines = summary(answers)
-    warning = SMOKE if results.record.matrix.smoke else ""
-    head = Head(_TITLE, warning, tuple(entries(*line) for line in lines))
+    page = Page(_TITLE, SMOKE if results.record.matrix.smoke else "")
+    page.table("Summary", ("", ""), lines)
+    write_sections(page, answers, chips)
     folder.mkdir(parents=True, exist_ok=True)
     if figures:
         (folder / "figures").mkdir(exist_ok=True)
-        for name, png in report_pictures(sections).items():
+        for name, png in page.pictures.items():
             (folder / "figures" / f"{name}.png").write_bytes(png)
-    page = markdown(head, sections, "figures" if figures else None)
-    for name, content in (("report.md", page), ("report.html", html(head, sections))):
-        write_text(folder / name, content)
+    write_text(folder / "report.md", page.markdown(figures))
+    write_text(folder / "report.html", page.html())
     return lines
 
 
-def matrix_sections(answers: MatrixScores, chips: bool = True) -> tuple[Section, ...]:
+def write_sections(page: Page, answers: MatrixScores, chips: bool = True) -> None:
     """The sections of a matrix's report, in their order."""
-    return (
-        overview(answers),
-        comparison_section(answers, PublishedScores()),
-        confusions_and_curves(answers),
-        fine_tuning(answers),
-        merging(answers),
-        calibration(answers),
-        sweeps(answers),
-        mistakes(answers, chips),
-    )
+    overview(page, answers)
+    comparison(page, answers, PublishedScores())
+    confusions_and_curves(page, answers)
+    fine_tuning(page, answers)
+    merging(page, answers)
+    calibration(page, answers)
+    sweeps(page, answers)
+    mistakes(page, answers, chips)

@@ -6,22 +6,14 @@ test set. Its test sets have all three classes and share ships with training.
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.card.schema import Score
 from training.evaluation.tables import interval_text, listed
-from training.matrix.report.document import (
-    Block,
-    Legend,
-    Mark,
-    Paragraph,
-    Section,
-    Table,
-    TableCell,
-    path_name,
-)
+from training.matrix.report.html_page import Mark
+from training.matrix.report.page import Markdown, Page, cell, path_name
 from training.matrix.report.scores import UNION, Line, MatrixScores
 
 _FILE = Path(__file__).with_name("published_scores.csv")
@@ -153,7 +145,7 @@ class Verdict:
         return (BELOW,) if ours.high < theirs else ()
 
 
-def comparison_section(answers: MatrixScores, published: PublishedScores) -> Section:
+def comparison(page: Page, answers: MatrixScores, published: PublishedScores) -> None:
     """Counts of the marks, then one table per model: paths by test sets."""
     known = _same_sets(answers, published)
     verdicts = {
@@ -166,21 +158,16 @@ def comparison_section(answers: MatrixScores, published: PublishedScores) -> Sec
         for name in answers.sets
     }
     compared = any(verdict.published for verdict in verdicts.values())
-    blocks: list[Block] = [_counts(answers, verdicts, compared)]
-    blocks.append(
-        Legend((HIGHER, CLEARLY, BELOW, MAJORITY, ONE_CLASS) if compared else (MAJORITY,))
-    )
+    page.section("matrix", "The matrix")
+    _counts(page, answers, verdicts, compared)
+    page.legend(*((HIGHER, CLEARLY, BELOW, MAJORITY, ONE_CLASS) if compared else (MAJORITY,)))
     if compared:
-        blocks.append(Paragraph(_NOT_THE_SAME_CHIPS))
-        blocks += _class_notes(answers, verdicts)
+        page.text(_NOT_THE_SAME_CHIPS, *_class_notes(answers, verdicts))
     else:
-        blocks.append(Paragraph("The published table has no figures for these models and sets."))
-    blocks += [
-        _model_table(answers, model, verdicts, compared)
-        for model in answers.models
-        if answers.of_model(model)
-    ]
-    return Section("matrix", "The matrix", tuple(blocks))
+        page.text("The published table has no figures for these models and sets.")
+    for model in answers.models:
+        if answers.of_model(model):
+            _model_table(page, answers, model, verdicts, compared)
 
 
 def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
@@ -192,25 +179,19 @@ def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
 Verdicts = Mapping[tuple[Line, str], Verdict]
 
 
-def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> list[Block]:
-    notes: list[Block] = []
+def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> Iterator[str]:
     for name in answers.sets:
         held = [v for (_, test), v in verdicts.items() if test == name and v.published]
         if held and not held[0].same_classes:
-            notes.append(
-                Paragraph(
-                    _NOT_THE_SAME_CLASSES.format(
-                        name=name,
-                        absent=" and no ".join(held[0].score.absent),
-                        present=" and ".join(held[0].score.classes),
-                        all=listed(list(held[0].published.recalls) if held[0].published else []),
-                    )
-                )
+            yield _NOT_THE_SAME_CLASSES.format(
+                name=name,
+                absent=" and no ".join(held[0].score.absent),
+                present=" and ".join(held[0].score.classes),
+                all=listed(list(held[0].published.recalls) if held[0].published else []),
             )
-    return notes
 
 
-def _counts(answers: MatrixScores, verdicts: Verdicts, compared: bool) -> Table:
+def _counts(page: Page, answers: MatrixScores, verdicts: Verdicts, compared: bool) -> None:
     """How many cells have each mark, by protocol and test set."""
     rows = []
     for protocol, lengths in (("base and independent", (1, 2)), ("sequential", (3,))):
@@ -219,9 +200,8 @@ def _counts(answers: MatrixScores, verdicts: Verdicts, compared: bool) -> Table:
             continue
         texts = {name: _count_lines(here, name, compared) for name in answers.sets}
         for what in next(iter(texts.values())):
-            row = [TableCell(texts[name][what]) for name in answers.sets]
-            rows.append((TableCell(protocol), TableCell(what), *row))
-    return Table("Cells with each mark", ("protocol", "", *answers.sets), tuple(rows))
+            rows.append((protocol, what, *(texts[name][what] for name in answers.sets)))
+    page.table("Cells with each mark", ("protocol", "mark", *answers.sets), rows)
 
 
 def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str, str]:
@@ -241,49 +221,48 @@ def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str,
     return texts | {"no better than the majority (=M)": f"{count[MAJORITY]} of {len(here)} cells"}
 
 
-def _model_table(answers: MatrixScores, model: str, verdicts: Verdicts, compared: bool) -> Table:
+def _model_table(
+    page: Page, answers: MatrixScores, model: str, verdicts: Verdicts, compared: bool
+) -> None:
     head = ["path"]
     for name in answers.sets:
         head += [name, "published"] if compared else [name]
     rows = []
     for line in answers.of_model(model):
         held = len(answers.lines[line])
-        fewer = (f"{held} of {len(answers.seeds)} seeds",) if held < len(answers.seeds) else ()
-        row = [TableCell(path_name(line.path), fewer)]
+        fewer = [f"{held} of {len(answers.seeds)} seeds"] if held < len(answers.seeds) else []
+        row = [cell(path_name(line.path), fewer)]
         for name in answers.sets:
             verdict = verdicts[line, name]
-            row.append(_ours(verdict))
-            if compared:
-                row.append(_theirs(verdict))
-        rows.append(tuple(row))
+            row += [_ours(verdict), _theirs(verdict)] if compared else [_ours(verdict)]
+        rows.append(row)
     rows.append(_majority_row(answers, compared))
-    return Table(f"{model}: macro-F1 (95 %), weighted F1", tuple(head), tuple(rows))
+    page.table(f"{model}: macro-F1 (95 %), weighted F1", head, rows)
 
 
-def _ours(verdict: Verdict) -> TableCell:
+def _ours(verdict: Verdict) -> Markdown:
     headline = verdict.score.headline
     under = [f"weighted F1 {headline.weighted_f1.value:.2f}"]
     if verdict.published is not None and not verdict.same_classes:
         under.append(f"mean recall {interval_text(headline.balanced_accuracy)}")
-    return TableCell(interval_text(headline.macro_f1), tuple(under), verdict.marks)
+    return cell(interval_text(headline.macro_f1), under, verdict.marks)
 
 
-def _theirs(verdict: Verdict) -> TableCell:
+def _theirs(verdict: Verdict) -> Markdown:
     row, classes = verdict.published, verdict.score.classes
     if row is None:
-        return TableCell("-")
+        return cell("-")
     under = [f"weighted F1 {row.weighted_f1:.2f}"]
     if not verdict.same_classes and set(classes) <= set(row.recalls):
         under.append(f"mean recall {row.mean_recall(classes):.2f} of these {len(classes)}")
     over = "" if verdict.same_classes else f" over {len(row.recalls)} classes"
-    marks = (ONE_CLASS,) if row.one_class else ()
-    return TableCell(f"{row.macro_f1:.2f}{over}", tuple(under), marks)
+    return cell(f"{row.macro_f1:.2f}{over}", under, (ONE_CLASS,) if row.one_class else ())
 
 
-def _majority_row(answers: MatrixScores, compared: bool) -> tuple[TableCell, ...]:
+def _majority_row(answers: MatrixScores, compared: bool) -> list[Markdown]:
     line = next(iter(answers.lines))
-    row = [TableCell("majority class alone")]
+    row = [cell("majority class alone")]
     for name in answers.sets:
-        row.append(TableCell(f"{answers.score(line, name).majority_macro_f1:.2f}"))
-        row += [TableCell("")] if compared else []
-    return tuple(row)
+        row.append(cell(f"{answers.score(line, name).majority_macro_f1:.2f}"))
+        row += [cell("")] if compared else []
+    return row

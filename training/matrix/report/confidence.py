@@ -4,19 +4,10 @@ import numpy as np
 
 from training.evaluation.metrics import expected_calibration_error, reliability, scores
 from training.evaluation.tables import interval_text
-from training.matrix.report.document import (
-    Block,
-    Gallery,
-    Paragraph,
-    ReportPicture,
-    Section,
-    Table,
-    TableCell,
-    path_name,
-)
 from training.matrix.report.overview import chosen_lines
+from training.matrix.report.page import Markdown, Page, cell, path_name
 from training.matrix.report.scores import UNION, Line, MatrixScores
-from training.plots import reliability_grid, sprite
+from training.plots import reliability_grid, thumbnail
 
 _HOW = (
     "Each training's temperature was fitted on the validation side of its last set (Guo et al. "
@@ -26,10 +17,11 @@ _HOW = (
 )
 
 
-def calibration(answers: MatrixScores) -> Section:
+def calibration(page: Page, answers: MatrixScores) -> None:
     """Reliability diagrams and ECE of the lines that validated best, and a count over all."""
     lines = chosen_lines(answers)
-    blocks: list[Block] = [Paragraph(_HOW), Paragraph(_over_all(answers))]
+    page.section("calibration", "Calibration")
+    page.text(_HOW, _over_all(answers))
     if lines:
         panels = [
             (
@@ -43,8 +35,8 @@ def calibration(answers: MatrixScores) -> Section:
         ]
         caption = "Reliability, 10 bins of confidence, answers of all seeds pooled."
         png = reliability_grid(panels, len(answers.sets))
-        blocks += [ReportPicture("reliability", png, caption), _ece_table(answers, lines)]
-    return Section("calibration", "Calibration", tuple(blocks))
+        page.picture("reliability", png, caption)
+        _ece_table(page, answers, lines)
 
 
 def _probs_and_labels(
@@ -54,7 +46,7 @@ def _probs_and_labels(
     return answers.probs(line, last, calibrated), answers.labels(last)
 
 
-def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
+def _ece_table(page: Page, answers: MatrixScores, lines: list[Line]) -> None:
     rows = []
     for line in lines:
         last = line.path[-1]
@@ -64,7 +56,7 @@ def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
             answers.results.test.classes,
         )
         temperatures = [cell.temperature for cell in answers.lines[line].values()]
-        texts = (
+        row = (
             line.model,
             path_name(line.path),
             last,
@@ -72,9 +64,9 @@ def _ece_table(answers: MatrixScores, lines: list[Line]) -> Table:
             interval_text(before.headline.ece),
             interval_text(answers.score(line, last).headline.ece),
         )
-        rows.append(tuple(TableCell(text) for text in texts))
+        rows.append(row)
     head = ("model", "path", "tested on", "temperatures", "ECE before", "ECE after")
-    return Table("Expected calibration error, 95 %", head, tuple(rows))
+    page.table("Expected calibration error, 95 %", head, rows)
 
 
 def _over_all(answers: MatrixScores) -> str:
@@ -93,51 +85,58 @@ def _over_all(answers: MatrixScores) -> str:
     )
 
 
-_MOST, _COLUMNS = 24, 6
+_MOST = 24
 
 
-def mistakes(answers: MatrixScores, chips: bool = True) -> Section:
+def mistakes(page: Page, answers: MatrixScores, chips: bool = True) -> None:
     """Up to 24 wrong chips of the model whose base training on the union validated best.
 
     Without `chips` they are named and not shown: data sets may not be passed on.
     """
-    title = "Mistakes made with most confidence"
+    page.section("mistakes", "Mistakes made with most confidence")
     bases = [Line(answers.main, model, (UNION,)) for model in answers.models]
     bases = [line for line in bases if line in answers.lines]
     if not bases or UNION not in answers.sets:
-        text = f"No base training on “{UNION}” was run, from which this page takes its model."
-        return Section("mistakes", title, (Paragraph(text),))
+        page.text(f"No base training on “{UNION}” was run, from which this page takes its model.")
+        return
     line = min(bases, key=answers.nll)
     probs = answers.probs(line, UNION).mean(axis=0)
     said, labels = probs.argmax(axis=1), answers.labels(UNION)
     wrong = np.flatnonzero(said != labels)
     # Stable: of chips that are equally sure the first of the test side comes first.
     worst = wrong[np.argsort(-probs[wrong, said[wrong]], kind="stable")][:_MOST]
-    text = (
+    page.text(
         f"{line.model}, {path_name(line.path)}, whose validation loss on {UNION} is least of all "
         f"base trainings there. Answers and confidences are of the mean calibrated probability "
         f"over the seeds {', '.join(map(str, answers.lines[line]))}: {len(wrong)} of {len(labels)} "
         "chips are wrong."
     )
-    blocks: list[Block] = [Paragraph(text)]
     if len(worst):
-        gallery = _gallery(answers, worst, probs)
-        blocks.append(gallery if chips else gallery.table())
-    return Section("mistakes", title, tuple(blocks))
+        _wrong_chips(page, answers, worst, probs, chips)
 
 
-def _gallery(answers: MatrixScores, worst: np.ndarray, probs: np.ndarray) -> Gallery:
+def _wrong_chips(
+    page: Page, answers: MatrixScores, worst: np.ndarray, probs: np.ndarray, chips: bool
+) -> None:
     """`worst` and `probs` count the chips of the union's test set."""
     test = answers.results.test
-    rows = np.flatnonzero(test.sets[UNION])[worst]
-    facts = tuple(
-        {
-            "truth": test.classes[test.labels[row]],
-            "answer": test.classes[int(probs[i].argmax())],
-            "confidence": f"{probs[i].max():.0%}",
-            "source": test.sources[row],
-            "key": test.keys[row],
-        }
-        for row, i in zip(rows, worst, strict=True)
-    )
-    return Gallery("mistakes", sprite(test.inputs[rows, 0], _COLUMNS), _COLUMNS, facts)
+    rows = []
+    for number, i in enumerate(worst, start=1):
+        place = np.flatnonzero(test.sets[UNION])[i]
+        shown = cell(str(number))
+        if chips:
+            image = page.image(
+                f"mistake-{number}", thumbnail(test.inputs[place, 0]), f"chip {number}"
+            )
+            shown = Markdown(f"{number} {image}")
+        rows.append(
+            (
+                shown,
+                test.classes[test.labels[place]],
+                test.classes[int(probs[i].argmax())],
+                f"{probs[i].max():.0%}",
+                test.sources[place],
+                test.keys[place],
+            )
+        )
+    page.table("Chip by chip", ("chip", "truth", "answer", "confidence", "source", "key"), rows)

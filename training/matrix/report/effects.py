@@ -4,17 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from training.card.schema import Interval
 from training.evaluation.tables import interval_text
-from training.matrix.report.document import (
+from training.matrix.report.page import (
     FALLS,
     RISES,
-    Block,
-    Legend,
-    Paragraph,
-    ReportPicture,
-    Section,
-    Table,
-    TableCell,
-    difference,
+    Page,
+    difference_cell,
     path_name,
 )
 from training.matrix.report.scores import UNION, Line, MatrixScores
@@ -30,8 +24,9 @@ _MERGED = (
 )
 
 
-def fine_tuning(answers: MatrixScores) -> Section:
+def fine_tuning(page: Page, answers: MatrixScores) -> None:
     """Paired differences of each step: base to first fine-tuning, first to second."""
+    page.section("fine-tuning", "Before and after fine-tuning")
     steps = {
         model: [
             line
@@ -42,24 +37,25 @@ def fine_tuning(answers: MatrixScores) -> Section:
     }
     steps = {model: lines for model, lines in steps.items() if lines}
     if not steps:
-        text = Paragraph("No fine-tuning was run.")
-        return Section("fine-tuning", "Before and after fine-tuning", (text,))
+        page.text("No fine-tuning was run.")
+        return
     found = {
         (line, name): answers.difference(_before(line), line, name)
         for lines in steps.values()
         for line in lines
         for name in answers.sets
     }
-    tables = [_step_table(answers, model, lines, found) for model, lines in steps.items()]
     known = [figure for figure in found.values() if figure is not None]
     rises, falls = sum(f.low > 0 for f in known), sum(f.high < 0 for f in known)
     summary = (
         f"Of {len(known)} steps and test sets, macro-F1 rose in {rises} and fell in {falls} with "
         f"an interval that excludes 0; for the other {len(known) - rises - falls} it includes 0."
     )
-    blocks: list[Block] = [Paragraph(_STEPS), Paragraph(summary), _step_figure(answers, found)]
-    blocks += [Legend((RISES, FALLS)), *tables]
-    return Section("fine-tuning", "Before and after fine-tuning", tuple(blocks))
+    page.text(_STEPS, summary)
+    _step_figure(page, answers, found)
+    page.legend(RISES, FALLS)
+    for model, lines in steps.items():
+        _step_table(page, answers, model, lines, found)
 
 
 def _before(line: Line) -> Line:
@@ -71,26 +67,27 @@ def _length(line: Line) -> int:
 
 
 def _step_table(
+    page: Page,
     answers: MatrixScores,
     model: str,
     lines: list[Line],
     found: Mapping[tuple[Line, str], Interval | None],
-) -> Table:
+) -> None:
     rows = [
         (
-            TableCell(path_name(line.path[:-1])),
-            TableCell(line.path[-1]),
-            *(difference(found[line, name]) for name in answers.sets),
+            path_name(line.path[:-1]),
+            line.path[-1],
+            *(difference_cell(found[line, name]) for name in answers.sets),
         )
         for line in lines
     ]
     head = ("before", "fine-tuned on", *(f"tested on {name}" for name in answers.sets))
-    return Table(f"{model}: difference of macro-F1", head, tuple(rows), folded=True)
+    page.table(f"{model}: difference of macro-F1", head, rows, folded=True)
 
 
 def _step_figure(
-    answers: MatrixScores, found: Mapping[tuple[Line, str], Interval | None]
-) -> ReportPicture:
+    page: Page, answers: MatrixScores, found: Mapping[tuple[Line, str], Interval | None]
+) -> None:
     lines = {line for line, _ in found}
     paths = [line.path for line in answers.lines if line in lines]
     paths = sorted(dict.fromkeys(paths), key=len)
@@ -108,12 +105,12 @@ def _step_figure(
     rows = [f"{path_name(path[:-1])}\n→ {path[-1]}" for path in paths]
     png = whisker_grid(panels, rows, "macro-F1, after less before")
     caption = "Difference of macro-F1 by each step of fine-tuning, with 95 % intervals."
-    return ReportPicture("fine-tuning", png, caption)
+    page.picture("fine-tuning", png, caption)
 
 
-def merging(answers: MatrixScores) -> Section:
+def merging(page: Page, answers: MatrixScores) -> None:
     """Per class: base training on the union against base training on the part."""
-    title = "What merging the sets did to each class"
+    page.section("merging", "What merging the sets did to each class")
     classes = answers.results.test.classes
     rows = []
     for model in answers.models:
@@ -126,47 +123,49 @@ def merging(answers: MatrixScores) -> Section:
                 of_class = classes.index(label)
                 rows.append(
                     (
-                        *(TableCell(text) for text in (model, name, label)),
-                        *(TableCell(_f1(answers, line, name, label)) for line in (part, whole)),
-                        difference(answers.difference(part, whole, name, of_class)),
+                        *(model, name, label),
+                        *(_f1(answers, line, name, label) for line in (part, whole)),
+                        difference_cell(answers.difference(part, whole, name, of_class)),
                     )
                 )
     if not rows:
-        return Section("merging", title, (Paragraph("No base training on the union was run."),))
+        page.text("No base training on the union was run.")
+        return
     head = ("model", "part", "class", "F1, base on part", f"F1, base on {UNION}", "difference")
-    note = Paragraph(_MERGED.format(union=UNION))
-    table = Table("F1 by class, 95 %", head, tuple(rows))
-    return Section("merging", title, (note, Legend((RISES, FALLS)), table))
+    page.text(_MERGED.format(union=UNION))
+    page.legend(RISES, FALLS)
+    page.table("F1 by class, 95 %", head, rows)
 
 
 def _f1(answers: MatrixScores, line: Line, test_set: str, label: str) -> str:
     return interval_text(answers.score(line, test_set).by_class_intervals[label].f1)
 
 
-def sweeps(answers: MatrixScores) -> Section:
+def sweeps(page: Page, answers: MatrixScores) -> None:
     """One table per test set: macro-F1, balanced accuracy and recalls of each variant."""
+    page.section("sweeps", "Sweeps")
     if len(answers.variants) < 2:
-        note = Paragraph(f"One variant only, “{answers.main}”: nothing was swept.")
-        return Section("sweeps", "Sweeps", (note,))
-    note = Paragraph(
+        page.text(f"One variant only, “{answers.main}”: nothing was swept.")
+        return
+    page.text(
         f"The difference is of macro-F1 against the first variant, “{answers.main}”, on the same "
         "chips with the same seeds (paired bootstrap). All other sections show that variant alone."
     )
-    blocks: list[Block] = [note, Legend((RISES, FALLS))]
-    blocks += [_sweep_table(answers, name) for name in answers.sets]
-    return Section("sweeps", "Sweeps", tuple(blocks))
+    page.legend(RISES, FALLS)
+    for name in answers.sets:
+        _sweep_table(page, answers, name)
 
 
-def _sweep_table(answers: MatrixScores, test_set: str) -> Table:
+def _sweep_table(page: Page, answers: MatrixScores, test_set: str) -> None:
     present = answers.score(next(iter(answers.lines)), test_set).classes
     # Variants of one model and path are next to each other, so that they can be compared.
     ordered = sorted(answers.lines, key=lambda line: _sweep_order(answers, line))
     recalls = (f"recall of {label}" for label in present)
     head = ("model", "path", "variant", "macro-F1", "balanced accuracy", *recalls)
-    return Table(
+    page.table(
         f"Tested on {test_set}, 95 %",
         (*head, f"against {answers.main}"),
-        tuple(_sweep_row(answers, line, test_set, present) for line in ordered),
+        [_sweep_row(answers, line, test_set, present) for line in ordered],
     )
 
 
@@ -181,15 +180,11 @@ def _sweep_order(answers: MatrixScores, line: Line) -> tuple[int, int, int]:
 
 def _sweep_row(
     answers: MatrixScores, line: Line, test_set: str, present: Sequence[str]
-) -> tuple[TableCell, ...]:
+) -> tuple[str, ...]:
     score = answers.score(line, test_set)
     figures = [score.headline.macro_f1, score.headline.balanced_accuracy]
     figures += [score.by_class_intervals[label].recall for label in present]
     against = line._replace(variant=answers.main)
-    last = (
-        TableCell("")
-        if line == against
-        else difference(answers.difference(against, line, test_set))
-    )
-    texts = (line.model, path_name(line.path), line.variant, *(interval_text(f) for f in figures))
-    return (*(TableCell(text) for text in texts), last)
+    last = "" if line == against else difference_cell(answers.difference(against, line, test_set))
+    named = (line.model, path_name(line.path), line.variant)
+    return (*named, *(interval_text(figure) for figure in figures), last)

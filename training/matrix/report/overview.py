@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 from training.data.splits import SPLITS
 from training.evaluation.tables import listed
 from training.fit.progress import Epoch
-from training.matrix.report.document import (
-    Block,
-    Paragraph,
-    ReportPicture,
-    Section,
-    Table,
-    TableCell,
-    Verbatim,
-    entries,
-    path_name,
-)
+from training.matrix.report.page import Page, path_name
 from training.matrix.report.scores import UNION, Line, MatrixScores
 from training.plots import Confusion, Curve, confusion_grid, curve_grid
 
@@ -42,26 +32,24 @@ _POOLED = (
 )
 
 
-def overview(answers: MatrixScores) -> Section:
+def overview(page: Page, answers: MatrixScores) -> None:
     """Models, sets, seeds, the split, what is missing, how to read it all; the config, folded."""
     record = answers.results.record
-    blocks: list[Block] = [
-        _run_table(answers),
-        _split_table(record.split),
-        _test_table(answers),
-    ]
-    blocks += [Paragraph(text) for text in _HOW_TO_READ]
+    page.section("run", "What was run")
+    _run_table(page, answers)
+    _split_table(page, record.split)
+    _test_table(page, answers)
+    page.text(*_HOW_TO_READ)
     if UNION in answers.sets and len(answers.sets) > 1:
-        blocks.append(Paragraph(_POOLED.format(union=UNION)))
+        page.text(_POOLED.format(union=UNION))
     text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    blocks.append(Verbatim("The complete config", text))
-    return Section("run", "What was run", tuple(blocks))
+    page.verbatim("The complete config", text)
 
 
 _VGG16 = "vgg16 has batch normalisation; vgg16-pretrained has none, as it was published"
 
 
-def _run_table(answers: MatrixScores) -> Table:
+def _run_table(page: Page, answers: MatrixScores) -> None:
     record, cells = answers.results.record, answers.results.cells
     commits = sorted({cell.commit for cell in cells} | {record.git_commit})
     finished = sum(len(seeds) for seeds in answers.lines.values())
@@ -80,28 +68,28 @@ def _run_table(answers: MatrixScores) -> Table:
         "VGG16": _VGG16 if any(name.startswith("vgg16") for name in answers.models) else "",
         "machine": record.machine,
     }
-    return Table("The run", ("", ""), tuple(entries(*row) for row in facts.items() if row[1]))
+    page.table("The run", ("", ""), [row for row in facts.items() if row[1]])
 
 
-def _split_table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
+def _split_table(page: Page, counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
     rows = [
-        entries(source, label, *(str(sides[side]) for side in SPLITS), str(sum(sides.values())))
+        (source, label, *(str(sides[side]) for side in SPLITS), str(sum(sides.values())))
         for source, classes in counts.items()
         for label, sides in classes.items()
     ]
     title = "Chips by source, class and side; no ship is on two sides"
-    return Table(title, ("source", "class", *SPLITS, "all"), tuple(rows))
+    page.table(title, ("source", "class", *SPLITS, "all"), rows)
 
 
-def _test_table(answers: MatrixScores) -> Table:
+def _test_table(page: Page, answers: MatrixScores) -> None:
     classes = answers.results.test.classes
     rows = []
     for name in answers.sets:
         chips = Counter(answers.labels(name).tolist())
-        counts = entries(*(str(chips[k]) if chips[k] else "none" for k in range(len(classes))))
-        ships = entries(str(chips.total()), str(len(set(answers.groups(name)))))
-        rows.append((TableCell(name), *ships, *counts))
-    return Table("The test sets", ("test set", "chips", "ships", *classes), tuple(rows))
+        counts = (str(chips[k]) if chips[k] else "none" for k in range(len(classes)))
+        ships = len(set(answers.groups(name)))
+        rows.append((name, str(chips.total()), str(ships), *counts))
+    page.table("The test sets", ("test set", "chips", "ships", *classes), rows)
 
 
 _WHICH = (
@@ -117,7 +105,7 @@ _CURVES = (
 )
 
 
-def confusions_and_curves(answers: MatrixScores) -> Section:
+def confusions_and_curves(page: Page, answers: MatrixScores) -> None:
     """The figures of section "How the trainings went"."""
     columns = len(answers.sets)
     panels = [
@@ -128,10 +116,11 @@ def confusions_and_curves(answers: MatrixScores) -> Section:
         )
         for line in chosen_lines(answers)
     ]
-    blocks: list[Block] = [Paragraph(_WHICH)]
+    page.section("learning", "How the trainings went")
+    page.text(_WHICH)
     if panels:
         caption = "Confusion matrices, counts summed over seeds and shares of the true class."
-        blocks.append(ReportPicture("confusion", confusion_grid(panels, columns), caption))
+        page.picture("confusion", confusion_grid(panels, columns), caption)
     for name, of_epoch, top, more in (
         ("NLL", _nll, None, "Dashed: the mean training loss."),
         ("macro-F1", _macro_f1, 1.0, ""),
@@ -143,8 +132,7 @@ def confusions_and_curves(answers: MatrixScores) -> Section:
         ]
         png = curve_grid(trees, columns, f"validation {name}", top)
         caption = _CURVES.format(more=more).strip()
-        blocks.append(ReportPicture(f"curves-{name.lower()}", png, caption))
-    return Section("learning", "How the trainings went", tuple(blocks))
+        page.picture(f"curves-{name.lower()}", png, caption)
 
 
 def chosen_lines(answers: MatrixScores) -> list[Line]:

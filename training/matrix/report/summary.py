@@ -6,7 +6,7 @@ from training.card.schema import Interval
 from training.evaluation.tables import interval_text, listed
 from training.matrix.config import is_pretrained
 from training.matrix.report.comparison import no_better_than_majority
-from training.matrix.report.document import difference, path_name
+from training.matrix.report.page import difference, path_name
 from training.matrix.report.scores import UNION, Line, MatrixScores
 
 
@@ -92,11 +92,9 @@ def _pair(answers: MatrixScores, test_set: str, plain: Line, line: Line, figure:
     for label in answers.score(line, test_set).classes:
         of_class = answers.difference(plain, line, test_set, classes.index(label))
         if of_class is not None and _excludes_0(of_class):
-            clear.append(f"{label} {difference(of_class).text}")
+            clear.append(f"{label} {difference(of_class)}")
     after = "" if len(line.path) == 1 else f" after {path_name(line.path)}"
-    return (
-        f"{plain.model}{after} {difference(figure).text}, clear for {listed(clear) or 'no class'}"
-    )
+    return f"{plain.model}{after} {difference(figure)}, clear for {listed(clear) or 'no class'}"
 
 
 def _excludes_0(figure: Interval) -> bool:

@@ -162,6 +162,25 @@ def test_pages_without_end_are_corrupt() -> None:
         decode(followed(len(content)) + chain)
 
 
+def test_a_width_of_eight_bytes_in_a_classic_tiff_is_corrupt() -> None:
+    content = bytearray(followed(0))
+    at = content.index(struct.pack("<HH", 256, 4))
+    struct.pack_into("<H", content, at + 2, 16)
+    with pytest.raises(Corrupt, match=r"tags \[256\]"):
+        decode(bytes(content))
+
+
+def test_more_sub_directories_than_are_read_are_corrupt() -> None:
+    """Half a million of them, each time the same."""
+    content = raw_tiff(ENTRIES | {330: ("L", (8,) * 500_000)}, tail=IMAGE.tobytes())
+    with pytest.raises(UnsupportedBands, match="second full image"):
+        decode(content)
+    offsets = range(10_000, 10_000 + 6 * 100, 6)
+    content = raw_tiff(ENTRIES | {330: ("L", tuple(offsets))}, tail=bytes(20_000))
+    with pytest.raises(Corrupt, match="more than 64 directories"):
+        decode(content)
+
+
 @pytest.mark.parametrize("page", [0, 1])
 def test_a_width_that_is_there_twice_is_corrupt(page: int) -> None:
     """A reader may take the first or the last one."""

@@ -98,8 +98,12 @@ class Band:
         words = _words(self.name) | _words(self.unit)
         if words & _AMPLITUDE_WORDS:
             return "amplitude"
-        power = words & _POWER_WORDS or (self.element or "")[:1] in ("C", "T")
-        return "sigma0" if power else None
+        if words & _POWER_WORDS or (self.element or "")[:1] in ("C", "T"):
+            return "sigma0"
+        # Beside a polarisation, T33 is a tile or a UTM zone, but C11 is still |VH|^2.
+        element = _ELEMENT.search(self.name)
+        covariance = element is not None and element[1] in "Cc" and element[2] == element[3]
+        return "sigma0" if covariance else None
 
     @property
     def part(self) -> Part | None:

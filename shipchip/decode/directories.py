@@ -35,6 +35,34 @@ _THUMBNAIL = (
 )
 
 
+class _Form(NamedTuple):
+    """How numbers are packed in a TIFF: offsets, the count of tags, a tag, and values by type."""
+
+    pointer: struct.Struct
+    counter: struct.Struct
+    entry: struct.Struct
+    numbers: dict[int, struct.Struct]
+
+
+def _form(order: str, pointer: str, counter: str) -> _Form:
+    size = struct.calcsize(order + pointer)
+    return _Form(
+        struct.Struct(order + pointer),
+        struct.Struct(order + counter),
+        struct.Struct(f"{order}HH{pointer}{size}s"),
+        {kind: struct.Struct(order + letter) for kind, letter in _NUMBER_FORMATS.items()},
+    )
+
+
+_FORMS = {
+    b"II*\0": _form("<", "L", "H"),
+    b"MM\0*": _form(">", "L", "H"),
+    b"II+\0": _form("<", "Q", "Q"),
+    b"MM\0+": _form(">", "Q", "Q"),
+}
+MAGICS = tuple(_FORMS)
+
+
 class Pages(NamedTuple):
     """Numbers of pages in a TIFF: the image, and its mask or None."""
 
@@ -46,8 +74,8 @@ class Pages(NamedTuple):
 class Directory:
     """One directory, as far as it tells which image it is.
 
-    numbers    values of the tags that hold one whole number
-    malformed  tags that should hold one, but hold several, another type, or are there twice
+    numbers    values of the tags that should hold one whole number
+    malformed  those of them that hold several, another type, or are there twice
     end        of the last value, in bytes
     tags       how many there are
     following  offset of the next directory, 0 if there is none
@@ -130,11 +158,11 @@ def _refuse_reduced(chain: Sequence[Directory], children: Sequence[Directory]) -
 
 def _chain(data: bytes) -> list[Directory]:
     """The directories of the pages, in order."""
-    order, big = _form(data)
-    try:
-        (offset,) = struct.unpack_from(order + ("Q" if big else "L"), data, 8 if big else 4)
-    except struct.error:
-        offset = len(data)
+    form = _FORMS[data[:4]]
+    head = 4 if form.pointer.size == 4 else 8
+    if head + form.pointer.size > len(data):
+        raise Truncated(f"the TIFF ends within its header, at byte {len(data)}")
+    (offset,) = form.pointer.unpack_from(data, head)
     chain: list[Directory] = []
     seen: set[int] = set()
     while offset or not chain:
@@ -178,43 +206,36 @@ def _check_number(found: Sequence[Directory]) -> None:
 
 def _directory_at(data: bytes, offset: int) -> Directory:
     """The directory at a byte offset; Truncated if the file ends first."""
-    order, big = _form(data)
-    pointer, counter, head = (order + f for f in (("Q", "Q", "HHQ") if big else ("L", "H", "HHL")))
-    inline, top = struct.calcsize(pointer), struct.calcsize(head)
-    first, step = offset + struct.calcsize(counter), top + inline
+    form = _FORMS[data[:4]]
+    first = offset + form.counter.size
     if first > len(data):
-        raise Truncated(
-            f"a directory of the TIFF is at byte {offset}, the file ends at {len(data)}"
-        )
-    (count,) = struct.unpack_from(counter, data, offset)
+        raise Truncated(f"a directory of the TIFF is at byte {offset}, its end at {len(data)}")
+    (count,) = form.counter.unpack_from(data, offset)
     if count > _MOST_TAGS:
         raise Corrupt(f"the TIFF has a directory of {count} tags, at most {_MOST_TAGS} are read")
-    after = first + count * step
-    if after + inline > len(data):
+    after = first + count * form.entry.size
+    inline, end = form.pointer.size, after + form.pointer.size
+    if end > len(data):
         raise Truncated(f"the TIFF ends within a directory, at byte {len(data)}")
     numbers: dict[int, int] = {}
-    seen: set[int] = set()
+    single: set[int] = set()
     malformed: set[int] = set()
-    end, children = after + inline, ()
-    for position in range(first, after, step):
-        tag, kind, length = struct.unpack_from(head, data, position)
-        size, place = length * _TYPE_BYTES.get(kind, 0), position + top
+    children: tuple[int, ...] = ()
+    for tag, kind, length, value in form.entry.iter_unpack(data[first:after]):
+        size, place = length * _TYPE_BYTES.get(kind, 0), 0
         if size > inline:
-            (place,) = struct.unpack_from(pointer, data, position + top)
+            (place,) = form.pointer.unpack(value)
             end = max(end, place + size)
-        if tag in _SINGLE and (tag in seen or length != 1 or kind not in _NUMBER_FORMATS):
-            malformed.add(tag)
-        elif length == 1 and kind in _NUMBER_FORMATS:
-            form = order + _NUMBER_FORMATS[kind]
-            numbers[tag] = struct.unpack_from(form, data, position + top)[0]
-        if tag == _SUB_IFDS and kind in _NUMBER_FORMATS and place + size <= len(data):
-            form = f"{order}{min(length, _MOST_DIRECTORIES + 1)}{_NUMBER_FORMATS[kind]}"
-            children = struct.unpack_from(form, data, place)
-        seen.add(tag)
-    (following,) = struct.unpack_from(pointer, data, after)
+        number = form.numbers.get(kind)
+        if tag in _SINGLE:
+            if length == 1 and number and size <= inline and tag not in single:
+                (numbers[tag],) = number.unpack_from(value)
+            else:
+                malformed.add(tag)
+            single.add(tag)
+        elif tag == _SUB_IFDS and number and place + size <= len(data):
+            most = min(size, (_MOST_DIRECTORIES + 1) * number.size)
+            values = data[place : place + most] if size > inline else value[:most]
+            children = tuple(child for (child,) in number.iter_unpack(values))
+    (following,) = form.pointer.unpack_from(data, after)
     return Directory(numbers, tuple(sorted(malformed)), end, count, following, children)
-
-
-def _form(data: bytes) -> tuple[str, bool]:
-    """(byte order, whether it is a BigTIFF)."""
-    return "<" if data.startswith(b"II") else ">", data[2:4] in (b"+\x00", b"\x00+")

@@ -41,6 +41,8 @@ def read_bands(tags: Mapping[int, Any], count: int) -> tuple[Band, ...]:
     Raises Corrupt for malformed numbers and contradictions, UnsupportedBands for names of another
     number of bands.
     """
+    if GDAL_METADATA not in tags and SNAP_METADATA not in tags:
+        return (Band(),) * count
     items = _gdal_items(_text(tags, GDAL_METADATA), count)
     named = all((number, "description") in items for number in range(count))
     bands = _snap_bands(_text(tags, SNAP_METADATA), count, needed=not named)

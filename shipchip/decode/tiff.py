@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffFrame, TiffPage
 
 from shipchip.chip import DecodeLimits
-from shipchip.decode import geo, metadata
+from shipchip.decode import directories, geo, metadata
 from shipchip.decode.bands import Band
-from shipchip.decode.directories import find_pages
 from shipchip.decode.metadata import read_bands, read_nodata
 from shipchip.decode.raster import DECODER_FAILURES, Raster, planes_first
 from shipchip.errors import (
@@ -30,7 +29,7 @@ from shipchip.errors import (
     UnsupportedFormat,
 )
 
-MAGICS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+MAGICS = directories.MAGICS
 # Compressions whose decoders get a bound on their output. A picture inside the TIFF (JPEG, JPEG
 # 2000, WebP) has a size of its own, which no check here sees.
 _COMPRESSIONS = (
@@ -55,7 +54,7 @@ _RGB = (
 
 def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     """The full page of a TIFF. Raises a ChipError, and nothing else on bad content."""
-    pages = find_pages(data)
+    pages = directories.find_pages(data)
     try:
         with TiffFile(io.BytesIO(data), **_PLAIN) as file:
             page = file.pages[pages.image]

@@ -15,6 +15,7 @@ from serving.batch.rows import column_list
 from serving.refusals import REFUSALS
 from serving.settings import PROJECT, Settings
 from shipchip import ShipClassifier, errors
+from tests.docs import declared, formats
 from tests.docs.blocks import ROOT
 from training.data.dataset import OTHER_SHIPS
 from training.errors import TrainingError
@@ -155,6 +156,15 @@ def refused(kinds: Mapping[str, Any]) -> str:
     return f"{100 * share:.0f} % of {chips:,} chips"
 
 
+FORMATS: Mapping[str, Callable[[], str]] = {
+    "planes": lambda: markdown(("planes", "order"), formats.plane_rows()),
+    "band names": lambda: markdown(("bands are named", "read as"), formats.name_rows()),
+    "samples": lambda: markdown(("stored as", "taken as"), formats.sample_rows()),
+    "what files say": lambda: markdown(("in the file", "what is done"), declared.declared_rows()),
+    "spacing rules": lambda: markdown(
+        ("chip", f"spacing, row{formats.TIMES}column", "because"), formats.rule_rows()
+    ),
+}
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "chip codes": chip_codes,
@@ -163,6 +173,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "training codes": training_codes,
     "columns": columns,
     "scores": scores,
+    **FORMATS,
 }
 PAPERS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 

@@ -91,13 +91,16 @@ def test_products_of_two_polarisations_are_no_backscatter(names: list[str]) -> N
 
 
 def test_elements_that_name_their_polarisation_are_planes() -> None:
-    chip = named(["C22_VV", "C11_VH"])
+    whole = [plane.round() + 1 for plane in PLANES[:2]]
+    chip = named(["C22_VV", "C11_VH"], *whole)
     assert (chip.polarisations, chip.quantity) == (("VV", "VH"), "sigma0")
 
 
-@pytest.mark.parametrize("name", ["VV_T32UME", "S1A_VV", "VV_C111"])
+@pytest.mark.parametrize("name", ["VV_T32UME", "VV_T33", "VV_T32", "S1A_VV", "VV_C111"])
 def test_names_of_tiles_and_missions_are_no_elements(name: str) -> None:
-    assert named([name, "VH"]).polarisations == ("VV", "VH")
+    whole = [plane.round() + 1 for plane in PLANES[:2]]
+    chip = named([name, "VH"], *whole)
+    assert (chip.polarisations, chip.quantity) == (("VV", "VH"), "amplitude")
 
 
 # Planes of different kinds beside each other

@@ -10,34 +10,11 @@ import tifffile
 from shipchip import decode
 from shipchip.errors import Corrupt, Truncated, UnsupportedBands
 from tests.shipchip.inputs import bordered, geo_tags, grey8, raw_tiff, sigma0, tiff
+from tests.shipchip.pages import FULL, MASK, REDUCED, REDUCED_MASK, pages
 
-FULL, REDUCED, MASK, REDUCED_MASK = 0, 1, 4, 5
 IMAGE, OTHER = grey8(), grey8(8)
 SMALL, TINY = IMAGE[::2, ::2], IMAGE[::4, ::4]
 DATA = bordered(np.full(IMAGE.shape, 255, np.uint8), 0)
-
-
-def pages(*images: tuple[np.ndarray, int | None], old: bool = False, sub_ifds: int = 0) -> bytes:
-    """A TIFF of pages with their NewSubfileType (None: no such tag), or with the old SubfileType
-    (1: full, 2: reduced). Of the pages, `sub_ifds` become sub-directories of the first."""
-    out = io.BytesIO()
-    with tifffile.TiffWriter(out) as writer:
-        for number, (image, kind) in enumerate(images):
-            writer.write(
-                image,
-                photometric="minisblack",
-                metadata=None,
-                subfiletype=None if kind is None or old else kind & REDUCED,
-                subifds=sub_ifds if number == 0 else None,
-                extratags=[(255, "H", 1, 1 + (kind or 0), True)] if old else [],
-            )
-    out.seek(0)
-    with tifffile.TiffFile(out, mode="r+b") as file:
-        top = [*file.pages, *(file.pages[0].pages or [])]  # type: ignore[union-attr]
-        for page, (_, kind) in zip(top, images, strict=True):
-            if kind and not old:
-                page.tags[254].overwrite(kind)  # type: ignore[union-attr]
-    return out.getvalue()
 
 
 def is_read(content: bytes, image: np.ndarray = IMAGE) -> None:
@@ -183,6 +160,25 @@ def test_pages_without_end_are_corrupt() -> None:
         chain += struct.pack("<HL", 0, len(content) + 6 * (number + 1) if number < 99 else 0)
     with pytest.raises(Corrupt, match="more than 64 directories"):
         decode(followed(len(content)) + chain)
+
+
+def test_a_width_of_eight_bytes_in_a_classic_tiff_is_corrupt() -> None:
+    content = bytearray(followed(0))
+    at = content.index(struct.pack("<HH", 256, 4))
+    struct.pack_into("<H", content, at + 2, 16)
+    with pytest.raises(Corrupt, match=r"tags \[256\]"):
+        decode(bytes(content))
+
+
+def test_more_sub_directories_than_are_read_are_corrupt() -> None:
+    """Half a million of them, each time the same."""
+    content = raw_tiff(ENTRIES | {330: ("L", (8,) * 500_000)}, tail=IMAGE.tobytes())
+    with pytest.raises(UnsupportedBands, match="second full image"):
+        decode(content)
+    offsets = range(10_000, 10_000 + 6 * 100, 6)
+    content = raw_tiff(ENTRIES | {330: ("L", tuple(offsets))}, tail=bytes(20_000))
+    with pytest.raises(Corrupt, match="more than 64 directories"):
+        decode(content)
 
 
 @pytest.mark.parametrize("page", [0, 1])

@@ -118,7 +118,7 @@ function sizes(result) {
 /** Where a person says what the ship is; the same class as the label's confirms it. */
 function choice(item, classes, picked) {
   const list = element("select", { class: "right", "aria-label": `Right class of ${item.path}` });
-  list.append(element("option", { value: "" }, "not checked"));
+  list.append(element("option", { value: "" }, "unchecked"));
   list.append(...classes.map((name) => element("option", {}, name)));
   list.value = item.right;
   list.addEventListener("change", () => {

@@ -38,7 +38,8 @@ export function fill(item, classes, picked) {
 
 /** A cell; on phones its heading stands in it, because the head of the table is not above it. */
 function cell(kind, heading, ...content) {
-  return element("td", { class: `c-${kind}`, role: "cell", "data-heading": heading }, ...content);
+  const attributes = { class: `c-${kind}`, role: "cell", ...(heading && { "data-heading": heading }) };
+  return element("td", attributes, ...content);
 }
 
 function wide(kind, ...content) {
@@ -65,7 +66,7 @@ function used({ pixel_spacing_m: spacing, pixel_spacing_from: origin, polarisati
   const told = element("span", { class: "used quiet" }, parts.join(" · "));
   if (origin !== "rule") return [told];
   const warning = element("span", { class: "assumed" }, `⚠ pixel spacing ${metres} m assumed`);
-  return [warning, element("span", { class: "quiet" }, "A guess: give it above if you know it."), told];
+  return [warning, element("span", { class: "quiet" }, "give it above if you know it"), told];
 }
 
 /** The chip with its map: shown on hover, on focus, and held by a click. */
@@ -117,7 +118,7 @@ function sizes(result) {
 /** Where a person says what the ship is; the same class as the label's confirms it. */
 function choice(item, classes, picked) {
   const list = element("select", { class: "right", "aria-label": `Right class of ${item.path}` });
-  list.append(element("option", { value: "" }, "not checked"));
+  list.append(element("option", { value: "" }, "unchecked"));
   list.append(...classes.map((name) => element("option", {}, name)));
   list.value = item.right;
   list.addEventListener("change", () => {

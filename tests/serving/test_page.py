@@ -317,7 +317,9 @@ class TestInTheBrowser:
         )
         tab.choose("#files", chips)
         finished(tab, 3)
-        for selector in ("h1", ".quiet", "#pick-files", "tbody .c-file", "tr.error code", "#csv"):
+        pick = ("h1", ".quiet", "#pick-files", "tbody .c-file", "tr.error code", "#csv")
+        doubt = (".verdict.sure", ".assumed", ".advice", "#meanings dt", "#about a", ".right")
+        for selector in (*pick, *doubt):
             assert contrast(tab, selector) >= 4.5, selector
 
     def test_spacing_and_polarisation_reach_the_service(

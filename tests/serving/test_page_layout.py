@@ -17,8 +17,11 @@ HEADINGS = ["Read as", "Verdict", "Label", "Probability", "Prediction set", "Rig
 
 @pytest.fixture
 def many(tmp_path: Path, png: dict[str, bytes]) -> list[Path]:
-    """Chips for more than a window, with names that must wrap."""
-    names = [f"Visual_Cargo_20170308_long{'0123456789' * 4}_x{n:05}.tiff" for n in range(12)]
+    """Chips for more than a window, with names that wrap, each a letter further on than the last.
+
+    A browser may break a line after a hyphen, so some would break between "-1" and its ".tiff".
+    """
+    names = [f"{'0123456789' * 4}{'a' * n}-1.tiff" for n in range(12)]
     for name in names:
         (tmp_path / name).write_bytes(png["Cargo"])
     return [tmp_path / name for name in names]

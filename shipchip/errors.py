@@ -117,7 +117,9 @@ class NotGrey(ChipError):
 
 
 class UnsupportedBands(ChipError):
-    """Not 1, 2 or 4 planes, or several pages. Send 1, 2 or 4 planes in one page."""
+    """Not 1, 2 or 4 planes, several pages, or bands that do not say which planes they are. Send 1,
+    2 or 4 planes of one kind in one page.
+    """
 
     code = "unsupported_bands"
 

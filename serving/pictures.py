@@ -71,22 +71,26 @@ def explain_chips(
 
 
 def _explained(chip: PreparedChip, prediction: Prediction, spec: InputSpec) -> Prediction:
-    drawn = draw_answer(chip.input, prediction, spec)
+    decibels = chip.input[0] * spec.db_scale
+    grey = chip_grey(decibels)
+    drawn = draw_answer(grey, decibels, prediction, spec)
     if drawn is None:
         return prediction
-    grey = chip_grey(chip.input[0] * spec.db_scale)
-    return ExplainedPrediction(**vars(prediction), preview=_png(grey), overlay=_png(drawn))
+    preview, overlay = (_base64(png_of(pixels)) for pixels in (grey, drawn))
+    return ExplainedPrediction(**vars(prediction), preview=preview, overlay=overlay)
 
 
 def draw_answer(
-    chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec
+    grey: Pixels, decibels: NDArray[np.float32], prediction: Prediction, spec: InputSpec
 ) -> Pixels | None:
-    """A prepared chip (1, S, S), the activation map and the outline of the ship over it: RGB
-    (T, T, 3). None if the prediction has no map."""
+    """The activation map and the outline of the ship over a chip: RGB (T, T, 3).
+
+    grey      (T, T), of `chip_grey`, of `decibels` (S, S) above clutter
+    Returns None if the prediction has no map.
+    """
     if prediction.activation_map is None:
         return None
-    decibels = chip[0] * spec.db_scale
-    image = Image.fromarray(lay_over(chip_grey(decibels), prediction.activation_map))
+    image = Image.fromarray(lay_over(grey, prediction.activation_map))
     draw_outline(image, decibels, prediction, spec)
     return np.asarray(image)
 
@@ -168,7 +172,12 @@ def _share(heat: NDArray[np.float32], side: int) -> NDArray[np.float64]:
     return np.clip(np.asarray(resized, np.float64), 0, 1)
 
 
-def _png(pixels: Pixels) -> str:
+def png_of(pixels: Pixels) -> bytes:
+    """Pixels, grey or RGB, as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return file.getvalue()
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

@@ -32,8 +32,9 @@ from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid
 from training.evaluation.evaluate import check_card, evaluate_file, print_evaluation
 from training.evaluation.tables import counts_table, scores_table
-from training.fit.cross_validation import Start, plan_stages
+from training.fit.cross_validation import Start
 from training.fit.processes import join_team
+from training.fit.stage_plan import plan_stages
 from training.identity import accepted_makers, identity, locked, made_by, makers_of
 from training.int8.quantise import export_int8
 from training.network.weights import read_weights

@@ -26,10 +26,11 @@ from training.evaluation.final_test import final_chips, measure_file, measure_fi
 from training.evaluation.trust import fit_trust, held_out_counts, size_factors
 from training.export import export_onnx, identified, write_card
 from training.fit.checkpoint import Checkpoint
-from training.fit.cross_validation import StagePlan, Start, TrainedRun, cross_validate
+from training.fit.cross_validation import Start, TrainedRun, cross_validate
 from training.fit.processes import Team
 from training.fit.progress import Epoch, EpochProgress, OnEpoch
 from training.fit.stage import StageContext, of_sources, run_stage
+from training.fit.stage_plan import StagePlan
 from training.identity import Maker, arrays_sha256, write_makers
 from training.network.models import ChipNet, build, copy_state, device_of_choice
 from training.network.weight_files import write_tensors

@@ -138,7 +138,7 @@ function sayWait(seconds) {
   say(`The server is busy; asking again in ${Math.ceil(seconds)} s.`);
 }
 
-/** What can only be told of a file; it stays until Clear. */
+/** A file that cannot be classified here; its line stays until Clear. */
 function notice(path, text, command) {
   const line = element("p", {}, element("strong", {}, path), ` ${text}`);
   if (command) line.append(element("code", {}, command));

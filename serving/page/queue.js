@@ -49,21 +49,21 @@ export class Queue {
 
   async #request(signal) {
     const batch = this.#take();
-    const told = (item, result) => signal.aborted || this.answer(item, result);
+    const finish = (item, result) => signal.aborted || this.answer(item, result);
     const readable = [];
     for (const item of batch) {
       const failure = await unreadable(item.file, this.limits);
-      if (failure) told(item, failure);
+      if (failure) finish(item, failure);
       else readable.push(item);
     }
     if (readable.length === 0) return;
     try {
       const { results, model } = await this.#send(readable, signal);
-      readable.forEach((item, i) => told(item, { ...results[i], version: model.version }));
+      readable.forEach((item, i) => finish(item, { ...results[i], version: model.version }));
     } catch (error) {
       if (signal.aborted) return;
       const { code, message } = error instanceof Refusal ? error : fault(error);
-      for (const item of readable) told(item, failed(code, message));
+      for (const item of readable) finish(item, failed(code, message));
     }
   }
 

@@ -31,8 +31,8 @@ export function fill(item, classes, picked) {
     row.replaceChildren(picture(item), file, ...cells(item, classes, picked));
   } else {
     const { code, message } = result.error;
-    const told = wide("failed", element("code", {}, code), " ", message);
-    row.replaceChildren(cell("chip", ""), file, told);
+    const reason = wide("failed", element("code", {}, code), " ", message);
+    row.replaceChildren(cell("chip", ""), file, reason);
   }
 }
 
@@ -63,10 +63,10 @@ function used({ pixel_spacing_m: spacing, pixel_spacing_from: origin, polarisati
     quantity,
     ...(clipped ? [`${(100 * clipped).toFixed(1)} % of samples clipped`] : []),
   ];
-  const told = element("span", { class: "used quiet" }, parts.join(" · "));
-  if (origin !== "rule") return [told];
+  const assumed = element("span", { class: "used quiet" }, parts.join(" · "));
+  if (origin !== "rule") return [assumed];
   const warning = element("span", { class: "assumed" }, `⚠ pixel spacing ${metres} m assumed`);
-  return [warning, element("span", { class: "quiet" }, "give it above if you know it"), told];
+  return [warning, element("span", { class: "quiet" }, "give it above if you know it"), assumed];
 }
 
 /** The chip with its map: shown on hover, on focus, and held by a click. */
@@ -105,14 +105,14 @@ function cells(item, classes, picked) {
 
 /** Length and width with their intervals, of a model that estimates them. */
 function sizes(result) {
-  const told = ["length", "width"].flatMap((name) => {
+  const lines = ["length", "width"].flatMap((name) => {
     const [best, low, high] = ["", "_low", "_high"].map((end) => result[`${name}${end}_m`] ?? null);
     if (best === null) return [];
     const interval = low === null || high === null ? "" : ` (${Math.round(low)}-${Math.round(high)})`;
     return [element("span", { class: "size" }, `${name} ${Math.round(best)} m${interval}`)];
   });
-  if (told.length === 0 || result.length_validated === true) return told;
-  return [...told, element("span", { class: "assumed unvalidated" }, "⚠ size not validated")];
+  if (lines.length === 0 || result.length_validated === true) return lines;
+  return [...lines, element("span", { class: "assumed unvalidated" }, "⚠ size not validated")];
 }
 
 /** Where a person says what the ship is; the same class as the label's confirms it. */

@@ -32,9 +32,9 @@ export async function zip(files) {
     const text = new TextEncoder().encode(name);
     const sum = crc32(new Uint8Array(await blob.arrayBuffer()));
     // What the file's own header and the directory both tell.
-    const told = [[2, UTF8], [2, 0], [2, 0], [2, DATE], [4, sum], [4, blob.size], [4, blob.size], [2, text.length], [2, 0]];
-    const header = fields([4, 0x04034b50], [2, VERSION], ...told);
-    directory.push(fields([4, 0x02014b50], [2, VERSION], [2, VERSION], ...told, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), text);
+    const entry = [[2, UTF8], [2, 0], [2, 0], [2, DATE], [4, sum], [4, blob.size], [4, blob.size], [2, text.length], [2, 0]];
+    const header = fields([4, 0x04034b50], [2, VERSION], ...entry);
+    directory.push(fields([4, 0x02014b50], [2, VERSION], [2, VERSION], ...entry, [2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), text);
     parts.push(header, text, blob);
     offset += header.length + text.length + blob.size;
   }

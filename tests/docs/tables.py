@@ -17,8 +17,10 @@ from serving.settings import PROJECT, Settings
 from shipchip import ShipClassifier, errors
 from tests.docs import declared, formats
 from tests.docs.blocks import ROOT
+from training.card.record import figures_of_card
 from training.data.dataset import OTHER_SHIPS
 from training.errors import TrainingError
+from training.evaluation.presentations import worst_change
 from training.evaluation.targets import NEAR
 
 _PART = re.compile(r"(<!-- ([\w ]+) -->\n)(.*?)(<!-- /\2 -->)", re.S)
@@ -103,14 +105,16 @@ def columns() -> str:
 
 def scores() -> str:
     """Figures of the default model on the test side, from its card."""
-    metrics: Mapping[str, Any] = ShipClassifier(ROOT / "models" / "ship.onnx").card.metrics
-    sources, presentations = metrics["sources"], metrics["presentations"]
-    worst = {name: worst_change_of(lines) for name, lines in presentations.items()}
+    card = ShipClassifier(ROOT / "models" / "ship.onnx").card
+    metrics: Mapping[str, Any] = card.metrics
+    sources, presentations = metrics["sources"], figures_of_card(card).presentations
+    assert presentations is not None
+    worst = {name: worst_change(lines) for name, lines in presentations.items()}
     rows = [
         (
             f"{_SOURCES[name]}: {source['chips']} chips of {source['ships']} ships or blocks",
             ", ".join(source["classes"]),
-            f"{presentations[name][worst[name]]['macro_f1']:.2f} ({worst[name]})",
+            f"{presentations[name][worst[name]].macro_f1:.2f} ({worst[name]})",
             "{value:.2f} ({low:.2f} to {high:.2f})".format(**source["headline"]["macro_f1"]),
             f"{source['majority_macro_f1']:.2f}",
         )
@@ -142,11 +146,6 @@ def scores() -> str:
         f"{100 * metrics['out_of_distribution']['all']['ships_refused']['value']:.1f} % of ships.",
     )
     return "\n".join((markdown(heads, rows), *notes, ""))
-
-
-def worst_change_of(lines: Mapping[str, Any]) -> str:
-    """The presentation of the lowest macro-F1."""
-    return min(lines, key=lambda change: lines[change]["macro_f1"])
 
 
 def refused(kinds: Mapping[str, Any]) -> str:

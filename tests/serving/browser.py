@@ -91,18 +91,22 @@ class Tab:
         browser.tabs[self._session] = self
         for domain in ("Page", "Runtime", "Log", "Network", "DOM", "Audits"):
             self.call(f"{domain}.enable")
+        self.resize(width, height)
+        browser.call(
+            "Browser.setDownloadBehavior",
+            behavior="allow",
+            browserContextId=self._profile,
+            downloadPath=os.fspath(downloads),
+        )
+
+    def resize(self, width: int, height: int = 780) -> None:
+        """Another size of the window, CSS pixels: below 500 it is a phone."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
             deviceScaleFactor=1,
             mobile=width < 500,
-        )
-        browser.call(
-            "Browser.setDownloadBehavior",
-            behavior="allow",
-            browserContextId=self._profile,
-            downloadPath=os.fspath(downloads),
         )
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:

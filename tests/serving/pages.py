@@ -38,15 +38,12 @@ def opened(
     tab.close()
 
 
-def resized(tab: Tab, width: int, height: int = 780) -> None:
-    """Another size of the window, CSS pixels: below 500 it is a phone."""
-    tab.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=width < 500,
-    )
+def unlock(tab: Tab, key: str) -> None:
+    """Give the API key that the page asks for."""
+    tab.wait("document.activeElement.id === 'key'")
+    tab.call("Input.insertText", text=key)
+    tab.press("Tab")
+    tab.wait("document.querySelector('#model').textContent !== ''")
 
 
 def fits(tab: Tab) -> bool:

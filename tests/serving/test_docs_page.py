@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.serving.browser import PROGRAM, Browser, Tab, chromium
+from tests.serving.browser import PROGRAM, Browser, Tab
 from tests.serving.front import in_front_of
 
 pytestmark = [
@@ -17,12 +17,6 @@ pytestmark = [
 CLASSIFY = "[id$=-classify]"  # the block of POST /v1/classify
 # Swagger UI says so before it takes its own widget for files.
 HARMLESS = "JsonSchema_string_binary"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(tmp_path_factory.mktemp("browser") / "profile") as browser:
-        yield browser
 
 
 @pytest.fixture

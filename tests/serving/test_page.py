@@ -18,7 +18,7 @@ import pytest
 
 from tests.serving.browser import Browser, Tab
 from tests.serving.front import Reply, in_front_of
-from tests.serving.pages import HOSTILE, finished, in_browser, opened
+from tests.serving.pages import HOSTILE, finished, in_browser, opened, unlock
 from tests.serving.server import ROOT, serving
 from tests.serving.test_batch import COLUMNS
 from tests.tiny_model import draw_chip
@@ -412,10 +412,7 @@ class TestInTheBrowser:
             serving(model, tmp_path / "log.txt", api_key="sixteen-letters-or-more") as locked,
             opened(browser, str(locked.base_url), tmp_path / "downloads", failing=True) as tab,
         ):
-            tab.wait("document.activeElement.id === 'key'")
-            tab.call("Input.insertText", text="sixteen-letters-or-more")
-            tab.press("Tab")
-            tab.wait("document.querySelector('#model').textContent !== ''")
+            unlock(tab, "sixteen-letters-or-more")
             tab.choose("#files", chips)
             finished(tab, 3)
             assert tab.text("tbody .c-label strong") == ["Cargo", "Fishing"]

@@ -9,7 +9,7 @@ import pytest
 
 from shipchip.answer import SpacingOrigin, Verdict
 from tests.serving.browser import Tab
-from tests.serving.pages import answering, finished, fits, in_browser, resized
+from tests.serving.pages import answering, finished, fits, in_browser
 from tests.tiny_model import draw_chip
 
 pytestmark = in_browser
@@ -36,7 +36,7 @@ def verdicts(*names: str) -> list[dict[str, object]]:
 def test_tiles_count_verdicts_before_labels_and_time_last(
     tab: Tab, three: list[Path], width: int
 ) -> None:
-    resized(tab, width)
+    tab.resize(width)
     answering(tab, verdicts("sure", "undecided", "unlike"))
     tab.choose("#files", [*three])
     finished(tab, 3)
@@ -63,7 +63,7 @@ def test_the_time_is_that_of_the_last_run(tab: Tab, three: list[Path]) -> None:
 def test_the_page_says_what_each_verdict_means_and_what_to_do(
     tab: Tab, three: list[Path], width: int
 ) -> None:
-    resized(tab, width)
+    tab.resize(width)
     answering(tab, verdicts("sure", "undecided", "unlike"))
     tab.choose("#files", three)
     finished(tab, 3)
@@ -89,7 +89,7 @@ def test_sorting_by_verdict_puts_the_most_doubtful_first(tab: Tab, three: list[P
 def test_a_row_warns_if_a_rule_of_the_model_gave_the_spacing(
     tab: Tab, three: list[Path], width: int
 ) -> None:
-    resized(tab, width)
+    tab.resize(width)
     tab.choose("#files", three[:1])
     finished(tab, 1)
     assert tab.text("tbody .verdict") == ["sure"]
@@ -138,7 +138,7 @@ def test_every_origin_of_a_spacing_and_clipped_samples_are_told(
 def test_a_size_is_told_with_its_interval_and_marked_where_it_is_not_validated(
     tab: Tab, three: list[Path], width: int
 ) -> None:
-    resized(tab, width)
+    tab.resize(width)
     unknown = dict.fromkeys([*SIZES, "length_validated"])
     answering(
         tab, [{**SIZES, "length_validated": True}, {**SIZES, "length_validated": False}, unknown]

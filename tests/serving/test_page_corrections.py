@@ -19,7 +19,7 @@ from serving.chips import ChipFailure
 from serving.schema import chip_result
 from shipchip import Prediction, ShipClassifier, decode
 from tests.serving.browser import Tab
-from tests.serving.pages import HOSTILE, finished, fits, in_browser, resized
+from tests.serving.pages import HOSTILE, finished, fits, in_browser
 from tests.serving.server import ROOT
 from tests.tiny_model import draw_chip
 from training.data.class_folders import FolderSource
@@ -45,7 +45,7 @@ class TestInTheBrowser:
     def test_corrected_rows_are_those_of_the_csv_with_the_right_class_after_them(
         self, tab: Tab, chips: list[Path], width: int
     ) -> None:
-        resized(tab, width)
+        tab.resize(width)
         tab.choose("#files", chips)
         finished(tab, 3)
         assert tab.run("[...document.querySelectorAll('tbody select')].length") == 2, "no failure"

@@ -10,7 +10,7 @@ import pytest
 from shipchip.chip import Quantity
 from shipchip.samples import draw_sample, sample_paths
 from tests.serving.browser import Tab
-from tests.serving.pages import finished, fits, in_browser, resized
+from tests.serving.pages import finished, fits, in_browser
 from tests.tiny_model import draw_chip
 
 
@@ -46,7 +46,7 @@ class TestInTheBrowser:
     def test_the_quantity_reaches_the_service(
         self, tab: Tab, tmp_path: Path, client: httpx.Client, width: int
     ) -> None:
-        resized(tab, width)
+        tab.resize(width)
         path = tmp_path / "power.npy"
         np.save(path, draw_chip("Cargo").astype(np.float32) ** 2 + 0.5)
         upload = [("files", (path.name, path.read_bytes()))]
@@ -68,7 +68,7 @@ class TestInTheBrowser:
 
     @pytest.mark.parametrize("width", [360, 1200])
     def test_samples_are_classified_at_a_click_as_they_are(self, tab: Tab, width: int) -> None:
-        resized(tab, width)
+        tab.resize(width)
         tab.run("document.querySelector('#spacing').value = '500'")  # of the user's own chips
         tab.click("#samples")
         finished(tab, 12)
@@ -84,7 +84,7 @@ class TestInTheBrowser:
     def test_an_archive_is_not_sent_but_shown_the_way_to_the_command_line(
         self, tab: Tab, tmp_path: Path, png: dict[str, bytes], width: int
     ) -> None:
-        resized(tab, width)
+        tab.resize(width)
         read = ["<b>scene</b>.ZIP", "a.tar", "b.tar.gz", "c.tgz"]
         for name in [*read, "d.rar"]:
             (tmp_path / name.replace("/", "_")).write_bytes(b"PK")

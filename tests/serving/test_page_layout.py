@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.serving.browser import Browser, Tab
-from tests.serving.pages import finished, fits, in_browser, opened, resized
+from tests.serving.pages import finished, fits, in_browser, opened, unlock
 from tests.serving.server import serving
 from tests.tiny_model import tiny_card, write_tiny_model
 
@@ -29,7 +29,7 @@ def many(tmp_path: Path, png: dict[str, bytes]) -> list[Path]:
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_head_stays_in_sight_while_rows_pass(tab: Tab, many: list[Path], width: int) -> None:
-    resized(tab, width)
+    tab.resize(width)
     tab.choose("#files", many)
     finished(tab, 12)
     tab.run("document.querySelector('tbody tr:nth-child(9)').scrollIntoView({block: 'start'})")
@@ -56,7 +56,7 @@ def test_on_a_phone_each_figure_has_its_heading_and_the_table_is_still_one(
     finished(tab, 1)
     assert tab.run(script) == [], "a desktop has them in the head"
     assert [name.split(" ↕")[0] for name in tab.text("thead th")][2:] == HEADINGS
-    resized(tab, 360)
+    tab.resize(360)
     assert tab.run(script) == [f'"{heading}"' for heading in HEADINGS]
     nodes = tab.call("Accessibility.getFullAXTree")["nodes"]
     roles = [node["role"]["value"] for node in nodes]
@@ -68,7 +68,7 @@ def test_on_a_phone_each_figure_has_its_heading_and_the_table_is_still_one(
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_a_name_does_not_break_inside_its_ending(tab: Tab, many: list[Path], width: int) -> None:
-    resized(tab, width)
+    tab.resize(width)
     tab.choose("#files", many)
     finished(tab, 12)
     assert tab.text("tbody .c-file") == [path.name for path in many]
@@ -86,7 +86,7 @@ def test_a_name_does_not_break_inside_its_ending(tab: Tab, many: list[Path], wid
 def test_the_page_links_to_the_model_card_and_tells_its_limits(
     tab: Tab, client: httpx.Client, width: int
 ) -> None:
-    resized(tab, width)
+    tab.resize(width)
     card = client.get("/v1/model").json()["card"]
     tab.click("a[href='#about']")
     tab.wait("document.querySelector('#about').getBoundingClientRect().top < innerHeight")
@@ -117,10 +117,7 @@ def test_figures_and_limits_are_those_of_the_card(browser: Browser, tmp_path: Pa
         serving(model, tmp_path / "log.txt", api_key="sixteen-letters-or-more") as locked,
         opened(browser, str(locked.base_url), tmp_path / "downloads", failing=True) as tab,
     ):
-        tab.wait("document.activeElement.id === 'key'")
-        tab.call("Input.insertText", text="sixteen-letters-or-more")
-        tab.press("Tab")
-        tab.wait("document.querySelector('#model').textContent !== ''")
+        unlock(tab, "sixteen-letters-or-more")
         lines = tab.text("#about-model li")
         assert lines[:2] == [
             "On 182 test chips of fusar: macro-F1 0.76 (95 % interval 0.66 to 0.83).",

@@ -156,7 +156,11 @@ def test_a_ship_of_estimated_size_is_outlined(ships: ShipClassifier) -> None:
     seen[0, 14:18, 8:24] = 1  # 16 by 4 pixels of 10 m
     (prediction,) = ships.predict([prepared_of(seen)], explain=True)
     sized = replace(prediction, length_m=160.0, width_m=40.0)
-    plain, outlined = (draw_answer(seen, p, ships.card.input) for p in (prediction, sized))
+    spec = ships.card.input
+    decibels = seen[0] * spec.db_scale
+    plain, outlined = (
+        draw_answer(chip_grey(decibels), decibels, p, spec) for p in (prediction, sized)
+    )
     assert plain is not None
     assert outlined is not None
     rows, columns = np.nonzero((plain != outlined).any(axis=2))

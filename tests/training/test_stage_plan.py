@@ -11,7 +11,7 @@ from training.config import RunConfig, StageConfig
 from training.data.dataset import Dataset, SealedTest
 from training.data.store import PreparedChips, concatenated
 from training.errors import DataInvalid
-from training.fit.cross_validation import plan_stages
+from training.fit.stage_plan import plan_stages
 
 STAGES = (
     StageConfig(name="base", sources=("fusar*",), epochs=1, lr=1e-3),

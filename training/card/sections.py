@@ -1,4 +1,4 @@
-"""Two sections of the model card for people: its prediction sets, and how to train it again."""
+"""Sections of the model card for people: prediction sets, sizes, and how to train it again."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from shipchip.card import ModelCard
 from shipchip.trust import ships_needed
 from training.card.record import config_of_card, figures_of_card, training_of_card
-from training.card.schema import SetFigures, SourceScore
+from training.card.schema import ModelFigures, SetFigures, SourceScore
 from training.config import RECIPE
 from training.evaluation.tables import interval_text, share, table_head, table_row
 
@@ -65,6 +65,55 @@ def _held_out(card: ModelCard) -> Iterator[str]:
         if ships < needed:
             note = "in every set: " + ("too few held-out ships" if ships else "no held-out chip")
         yield table_row(name, str(ships), str(chips), f"{1 - quantile:.3f}", note)
+
+
+def sizes_section(card: ModelCard, metrics: ModelFigures) -> Iterator[str]:
+    """Markdown lines: errors and intervals of lengths and widths on the test side."""
+    if card.size is None or metrics.sizes is None:
+        yield "This model estimates no sizes, or was measured on no ship of known size."
+        return
+    up, down = card.size.length_factor - 1, 1 - 1 / card.size.length_factor
+    yield (
+        "Length and width of each ship, estimated from the measurements and the network's features "
+        "by a regression on AIS sizes, here beside the AIS sizes of the test side. An interval "
+        f"reaches {down:.0%} below and {up:.0%} above the estimated length; it should hold "
+        f"{card.size.coverage:.0%} of lengths."
+    )
+    yield ""
+    yield from table_head(
+        "source",
+        "chips (ships)",
+        "length, mean error",
+        "median",
+        "in interval",
+        "width, mean error",
+        "in interval",
+    )
+    for source, one in {**metrics.sizes.sources, "all sources": metrics.sizes.all}.items():
+        yield table_row(
+            source,
+            f"{one.chips} ({one.ships})",
+            f"{interval_text(one.length_error_m)} m",
+            f"{one.length_error_share:.1%}",
+            share(one.length_held),
+            f"{interval_text(one.width_error_m)} m",
+            share(one.width_held),
+        )
+    yield ""
+    yield from table_head("length", "chips", "mean error", "in interval")
+    for name, part in metrics.sizes.all.by_length.items():
+        cells = (str(part.chips), f"{part.length_error_m:.1f} m", f"{part.length_held:.0%}")
+        yield table_row(name, *cells)
+    yield ""
+    ranges = "; ".join(
+        f"{known.finer_m[0]:.2f} to {known.finer_m[1]:.2f} m by {known.coarser_m[0]:.2f} to "
+        f"{known.coarser_m[1]:.2f} m"
+        for known in card.size.validated
+    )
+    yield (
+        f"Sizes were only validated for pixels of {ranges}. Elsewhere, where the spacing is a "
+        "default, and for chips out of distribution, `length_validated` is false: a guess."
+    )
 
 
 _PYTHON = ".venv/dev/bin/python -m training.run"

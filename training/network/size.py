@@ -1,8 +1,8 @@
 """Length and width of a ship by kernel ridge regression on a network's embedding, in the graph.
 
-The estimate is a weighted mean of logarithms of sizes, each weight falling with the distance of the
-embeddings (Saunders, Gammerman & Vovk 1998). A few hundred ships have a length from AIS, which is
-too few to train a network on. Over a linear model it gains 2 m of mean absolute error
+The logarithm of a size is a sum over the ships of known size, each term falling with the distance
+of the embeddings (Saunders, Gammerman & Vovk 1998). A few hundred ships have a length from AIS,
+which is too few to train a network on. Over a linear model it gains 2 m of mean absolute error
 (docs/experiments/log.md).
 """
 

@@ -5,7 +5,6 @@ of its name, so that names are unique and no file is outside its folder. All fun
 values, for worker processes, and repeating one gives the same file.
 """
 
-import io
 import os
 import shutil
 import stat
@@ -14,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from serving.batch.outputs.place import output_errors
 from serving.batch.rows import FAILED, OutputError
-from serving.pictures import draw_answer
+from serving.pictures import chip_grey, draw_answer, png_of
 from shipchip import InputSpec, Prediction
 from shipchip.atomic import replacing
 
@@ -59,12 +57,9 @@ def make_folder(folder: Path) -> None:
 def draw_map(chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec) -> bytes | None:
     """A PNG of a prepared chip (1, S, S) with the activation map and the outline of its prediction
     over it; None if there is no map. `spec` as in the card."""
-    pixels = draw_answer(chip, prediction, spec)
-    if pixels is None:
-        return None
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return file.getvalue()
+    decibels = chip[0] * spec.db_scale
+    pixels = draw_answer(chip_grey(decibels), decibels, prediction, spec)
+    return None if pixels is None else png_of(pixels)
 
 
 def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:

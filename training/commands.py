@@ -28,7 +28,6 @@ from training.data.dataset import (
     load_ood_chips,
 )
 from training.data.record import Source
-from training.data.simulated import SimulatedSource
 from training.errors import DataInvalid
 from training.evaluation.evaluate import check_card, evaluate_file, print_evaluation
 from training.evaluation.tables import counts_table, scores_table
@@ -38,14 +37,12 @@ from training.fit.stage_plan import plan_stages
 from training.identity import accepted_makers, identity, locked, made_by, makers_of
 from training.int8.quantise import export_int8
 from training.network.weights import read_weights
-from training.plots import draw_answers
 from training.pretrain import check_unseen, learn_features, other_chips
 from training.promote import promote_model
 from training.requests import (
     DataRequest,
     EvaluateRequest,
     ExportRequest,
-    FigureRequest,
     PretrainRequest,
     PromoteRequest,
     TrainingRequest,
@@ -226,14 +223,6 @@ def promote(request: PromoteRequest, console: Console) -> None:
     if outdated:
         line = f"deleted {request.to / 'ship.int8.onnx'}, which was made from another model"
         console.print(f"{line}; make it again: export --int8", highlight=False, soft_wrap=True)
-
-
-def figure(request: FigureRequest, console: Console) -> None:
-    """Draw simulated chips with a model's predictions."""
-    source = SimulatedSource({"Cargo": 3, "Fishing": 3, "Tanker": 3}, seed=11, size=64)
-    chips = [(record.label, source.read(record)) for record in source.index()]
-    draw_answers(ShipClassifier(request.model, device="cpu"), chips, request.out)
-    console.print(f"{request.out}", highlight=False)
 
 
 def print_data(

@@ -15,7 +15,6 @@ from PIL import Image
 matplotlib.use("Agg")  # before pyplot: a run has no screen
 import matplotlib.pyplot as plt
 
-from shipchip import Chip, ShipClassifier
 from training.card.schema import Interval
 from training.evaluation.metrics import Floats, Reliability
 from training.fit.progress import Epoch
@@ -144,7 +143,7 @@ def reliability_grid(
 
 def thumbnail(chip: NDArray[np.float32]) -> bytes:
     """A prepared chip (S, S) as a grey PNG of as many pixels."""
-    # The range that draw_answers shows: clutter is 0, bright ships reach 2.
+    # Clutter is 0, bright ships reach 2.
     grey = (np.clip((chip + 0.5) / 2.3, 0, 1) * 255).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(grey).save(out, "PNG", optimize=True)
@@ -202,25 +201,3 @@ def _network(epoch: Epoch) -> str:
 
 def _stages(history: list[Epoch]) -> list[str]:
     return list(dict.fromkeys(epoch.stage.rpartition("/")[2] for epoch in history))
-
-
-def draw_answers(ships: ShipClassifier, chips: list[tuple[str, Chip]], path: Path) -> None:
-    """Chips as the model sees them, each with its true class and the answer, as a PNG."""
-    columns = 6
-    rows = -(-len(chips) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.5 * rows), squeeze=False)
-    answers = ships.classify([chip for _, chip in chips])
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (truth, chip), answer in zip(axes.flat, chips, answers, strict=False):
-        axis.imshow(ships.prepare(chip).input[0], cmap="gray", vmin=-0.5, vmax=1.8)
-        mark = "" if answer.in_distribution else ", unlike training"
-        axis.set_title(
-            f"{answer.label} {answer.confidence:.0%}{mark}\nset: {', '.join(answer.prediction_set)}"
-            f"\n(is {truth})",
-            fontsize=8,
-            color="C2" if answer.label == truth else "C3",
-        )
-    figure.tight_layout()
-    figure.savefig(path, dpi=64, pil_kwargs={"optimize": True})
-    plt.close(figure)

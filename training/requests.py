@@ -213,14 +213,6 @@ class PromoteRequest:
     to: Path
 
 
-@dataclass(frozen=True, kw_only=True)
-class FigureRequest:
-    """Draw simulated chips with a model's predictions, as a PNG."""
-
-    model: Path
-    out: Path
-
-
 def run_config(
     file: Path | None, simulated: bool = False, smoke: bool = False, seed: int | None = None
 ) -> RunConfig:

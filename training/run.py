@@ -16,7 +16,7 @@ from training.matrix.config import MODELS, SWEEPS
 
 console = Console(stderr=True)
 
-_COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote", "figure")
+_COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote")
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m training.run") -> int:
@@ -61,8 +61,6 @@ def _run(name: str, options: dict[str, Any]) -> None:
             commands.export(requests.ExportRequest(**options), console)
         case "promote":
             commands.promote(requests.PromoteRequest(**options), console)
-        case "figure":
-            commands.figure(requests.FigureRequest(**options), console)
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -100,10 +98,6 @@ def parser(prog: str) -> argparse.ArgumentParser:
     pretrain.set_defaults(command="pretrain")
     _evaluate_options(add.add_parser("evaluate", help="figures of a model file beside its targets"))
     _matrix_options(add.add_parser("matrix", help="the paper's experiment: models, sets, orders"))
-    figure = add.add_parser("figure", help="simulated chips with a model's answers, as a PNG")
-    figure.add_argument("model", type=Path, help="an .onnx file")
-    figure.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    figure.set_defaults(command="figure")
     _export_options(add.add_parser("export", help="an exported model in int8"))
     up = add.add_parser("promote", help="make a run's model the default one")
     up.add_argument("folder", type=Path, help="a run folder")

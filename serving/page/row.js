@@ -46,11 +46,11 @@ function wide(kind, ...content) {
   return element("td", { class: `c-wide ${kind}`, role: "cell", colspan: "6" }, ...content);
 }
 
-/** A path that may break after / _ and -, and anywhere else but in its ending. */
+/** A path that breaks after / _ and -, if need be anywhere else, but never in its ending. */
 function fileName(path) {
   const ending = ENDING.exec(path)?.[0] ?? "";
   const pieces = path.slice(0, path.length - ending.length).split(/(?<=[/_-])/);
-  const broken = pieces.flatMap((piece) => [piece, element("wbr")]);
+  const broken = pieces.flatMap((piece) => (/[/_-]$/.test(piece) ? [piece, element("wbr")] : [piece]));
   return [...broken, element("span", { class: "ending" }, ending)];
 }
 

@@ -16,7 +16,7 @@ from training.run import main as training
 
 BATCH = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
 TRAINING = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote", "figure")
+COMMANDS = ("train", "data", "pretrain", "matrix", "evaluate", "export", "promote")
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.table import Table
 
-from serving.pictures import chip_grey, draw_outline
+from serving.pictures import caption, chip_grey, draw_outline
 from shipchip import Prediction, ShipClassifier, decode
 from shipchip.samples import Sample, draw_samples
 
@@ -101,28 +101,19 @@ def draw(dozen: list[Answered], ships: ShipClassifier) -> Image.Image:
             tile, answer = Image.fromarray(chip_grey(chip)).convert("RGB"), answered.answer
             draw_outline(tile, chip, answer, ships.card.input)
             picture.paste(tile, (left, top))
-            first = f"{answer.label} {answer.confidence:.0%}, {answered.answer.verdict}"
+            label, verdict, length = caption(answer)
             second = "right" if answered.right else f"wrong: it is {answered.sample.label}"
             kind = answered.sample.path.stem.split("-", 2)[2] + answered.sample.path.suffix
             for line, (text, colour) in enumerate(
                 (
-                    (first, _BLACK),
+                    (f"{label}, {verdict}", _BLACK),
                     (second, _GREEN if answered.right else _RED),
-                    (_length(answer), _BLACK),
+                    (length, _BLACK),
                     (kind, _GREY),
                 )
             ):
                 pen.text((left + 2, top + _TILE + 1 + 17 * line), text, colour, _FONT)
     return picture
-
-
-def _length(answer: Prediction) -> str:
-    """The ship's length in a few words; a guess where it was not validated."""
-    if answer.length_m is None:
-        return ""
-    if not answer.length_validated:
-        return f"{answer.length_m:.0f} m, a guess"
-    return f"{answer.length_m:.0f} m ({answer.length_low_m:.0f} to {answer.length_high_m:.0f})"
 
 
 if __name__ == "__main__":

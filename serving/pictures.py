@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from serving.chips import ChipFailure
 from shipchip import InputSpec, Prediction, PreparedChip
@@ -24,6 +24,7 @@ _SIDE = 192  # about; pixels are enlarged by a whole number, so that they stay e
 _DARK_DB, _BRIGHT_DB = -6.0, 36.0
 _SHIP_DB = 10.0  # above clutter; dimmer samples are hardly the ship
 _OUTLINE = (120, 220, 255)
+_FONT, _LINE = ImageFont.load_default(15), 18  # pixels
 _MOST_HEAT = 0.75  # the share of colour where the map is highest: the ship still shows
 _PLASMA = np.array(
     [
@@ -93,6 +94,34 @@ def draw_answer(
     image = Image.fromarray(lay_over(grey, prediction.activation_map))
     draw_outline(image, decibels, prediction, spec)
     return np.asarray(image)
+
+
+def with_caption(pixels: Pixels, prediction: Prediction) -> Pixels:
+    """RGB (T, T, 3) with a black strip below it that says `caption`: (T + 61, T, 3)."""
+    lines = caption(prediction)
+    strip = Image.new("RGB", (pixels.shape[1], _LINE * len(lines) + 7))
+    pen = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        pen.text((4, 2 + _LINE * number), line, "white", _FONT)
+    return np.concatenate([pixels, np.asarray(strip)])
+
+
+def caption(prediction: Prediction) -> tuple[str, str, str]:
+    """Label, verdict and length of an answer, each in a few words; "" for no length."""
+    return (
+        f"{prediction.label} {prediction.confidence:.0%}",
+        prediction.verdict,
+        _length(prediction),
+    )
+
+
+def _length(prediction: Prediction) -> str:
+    low, length, high = prediction.length_low_m, prediction.length_m, prediction.length_high_m
+    if length is None:
+        return ""
+    if not prediction.length_validated:
+        return f"{length:.0f} m, not validated"
+    return f"{length:.0f} m ({low:.0f} to {high:.0f})"
 
 
 def draw_outline(

@@ -181,9 +181,15 @@ def test_the_map_lies_over_what_the_model_saw(ships: ShipClassifier) -> None:
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         pixels = np.asarray(image).astype(int)
-    assert pixels.shape == (192, 192, 3)
+    assert pixels.shape == (192 + 61, 192, 3)
     assert pixels[10, 10, 0] - pixels[10, 10, 2] > 80, "warm where the map is"
     assert list(pixels[180, 180]) == [158] * 3, "20 dB, grey, where it is not"
     assert list(pixels[100, 180]) == [36] * 3
     assert draw_map(chip, mapped, spec) == png
+    other = draw_map(chip, replace(mapped, label="Other"), spec)
+    assert other is not None
+    with Image.open(io.BytesIO(other)) as image:
+        differ = (np.asarray(image) != pixels).any(axis=(1, 2))
+    assert differ[192:210].any(), "the label is in the first line below"
+    assert not differ[:192].any()
     assert draw_map(chip, prediction, spec) is None

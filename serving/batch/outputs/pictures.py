@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from serving.batch.outputs.place import output_errors
 from serving.batch.rows import FAILED, OutputError
-from serving.pictures import chip_grey, draw_answer, png_of
+from serving.pictures import chip_grey, draw_answer, png_of, with_caption
 from shipchip import InputSpec, Prediction
 from shipchip.atomic import replacing
 
@@ -56,10 +56,10 @@ def make_folder(folder: Path) -> None:
 
 def draw_map(chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec) -> bytes | None:
     """A PNG of a prepared chip (1, S, S) with the activation map and the outline of its prediction
-    over it; None if there is no map. `spec` as in the card."""
+    over it, and label, verdict and length below; None if there is no map. `spec` as in the card."""
     decibels = chip[0] * spec.db_scale
     pixels = draw_answer(chip_grey(decibels), decibels, prediction, spec)
-    return None if pixels is None else png_of(pixels)
+    return None if pixels is None else png_of(with_caption(pixels, prediction))
 
 
 def write_map(folder: Path, index: int, name: str, png: bytes) -> Path:

@@ -74,17 +74,25 @@ class Places:
 class MicroBatcher:
     """One model, one queue.
 
-    sessions   the model
-    max_queue  most waiting chips; while none wait, a request of any size is accepted
-    metrics    records the queue and every run
+    sessions    the model
+    max_queue   most waiting chips; while none wait, a request of any size is accepted
+    max_wait_s  most seconds of work that may wait, by the pace of recent runs
+    metrics     records the queue and every run
 
     `open` counts admitted requests that are not finished.
     """
 
-    def __init__(self, sessions: ModelSessions, max_queue: int, metrics: ModelMetrics) -> None:
+    def __init__(
+        self,
+        sessions: ModelSessions,
+        max_queue: int,
+        metrics: ModelMetrics,
+        max_wait_s: float = math.inf,
+    ) -> None:
         self._sessions = sessions
         self._free = sessions.count
         self._max_queue = max_queue
+        self._max_wait_s = max_wait_s
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self.open = 0
@@ -105,14 +113,15 @@ class MicroBatcher:
         """
         if self._closing:
             raise _closing()
-        if self._waiting and self._waiting + chips > self._max_queue:
-            raise Refused(
-                429,
-                "overloaded",
-                f"{self._waiting} chips wait and {chips} more do not fit, the limit is "
-                f"{self._max_queue}: come back after the seconds in Retry-After",
-                {"Retry-After": str(self._seconds_to_clear())},
-            )
+        if not self._waiting or self._waiting + chips <= self._most_waiting():
+            return
+        raise Refused(
+            429,
+            "overloaded",
+            f"{self._waiting} chips wait and {chips} more do not fit, the limit is "
+            f"{self._most_waiting()}: come back after the seconds in Retry-After",
+            {"Retry-After": str(self._seconds_to_clear())},
+        )
 
     async def predict(
         self, inputs: Sequence[PreparedChip], places: Places, *, explain: bool
@@ -152,6 +161,12 @@ class MicroBatcher:
         """Stop the model after the current runs."""
         self._closing = True
         self._sessions.close()
+
+    def _most_waiting(self) -> int:
+        """The most chips that may wait now; before the first run the pace is unknown."""
+        if not self._rate or math.isinf(self._max_wait_s):
+            return self._max_queue
+        return min(self._max_queue, math.ceil(self._rate * self._max_wait_s))
 
     def _seconds_to_clear(self) -> int:
         return max(1, math.ceil(self._waiting / self._rate)) if self._rate else 1

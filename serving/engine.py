@@ -43,7 +43,9 @@ class Engine:
         self._limits = settings.decode_limits()
         self._decoders = ThreadPoolExecutor(settings.decode_threads, "decode")
         self._sessions = open_sessions(self.ships, settings)
-        self._batcher = MicroBatcher(self._sessions, settings.max_queue, self.metrics)
+        self._batcher = MicroBatcher(
+            self._sessions, settings.max_queue, self.metrics, settings.max_wait_s
+        )
 
     def warm_up(self) -> None:
         """Run the model once; only then is the engine `ready`."""

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions and their threads: one run on all cores, or parallel runs on one core each.
+"""Model sessions and their threads: one run on all cores, or parallel runs on one core each.
 
 Runs on one core each take less processor time per chip, because no thread waits for another within
 an operation (docs/performance.md); a single chip is answered sooner on all cores. So there are two
@@ -16,6 +16,7 @@ import numpy as np
 from serving.chips import Outcome, predict_each
 from serving.settings import Settings
 from shipchip import PreparedChip, ShipClassifier
+from shipchip.runtime import Device
 
 # On one core a larger run is no faster per chip (docs/performance.md) and needs more memory.
 _CHIPS_A_CORE = 16
@@ -80,9 +81,12 @@ def open_sessions(ships: ShipClassifier, settings: Settings) -> ModelSessions:
     Raises ModelCorrupt if the file is no longer the one that `ships` was loaded from.
     """
     count = settings.threads
-    if count == 1 or ships.provider != "CPUExecutionProvider":
+    if count == 1 or ships.runtime.on_gpu:
         return ModelSessions(ships, ships, 1, settings.batch_size)
-    one_core = ShipClassifier(ships.path, device="cpu", threads=1, sha256=ships.sha256)
+    device: Device = "openvino" if settings.device == "openvino" else "cpu"
+    one_core = ShipClassifier(
+        ships.path, device=device, threads=1, sha256=ships.sha256, parallel=count
+    )
     return ModelSessions(ships, one_core, count, min(settings.batch_size, _CHIPS_A_CORE))
 
 

@@ -17,8 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from serving.cores import usable_cores
 from shipchip import DecodeLimits
-from shipchip.classifier import Device
 from shipchip.model_file import DEFAULT_MODEL
+from shipchip.runtime import Device
 
 # The folder of bentofile.yaml: in a checkout, in a Bento and in the image alike.
 PROJECT = Path(__file__).resolve().parent.parent
@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     )
     device: Device = Field(
         default="auto",
-        description="`auto` uses a GPU if ONNX Runtime can, `cuda` requires one, `cpu` uses none",
+        description="`auto` uses a GPU if ONNX Runtime can, `cuda` requires one, `cpu` uses none; "
+        "`openvino` runs the model with OpenVINO on the CPU (extra `openvino`)",
     )
     threads: int = Field(
         default_factory=usable_cores,
@@ -102,6 +103,13 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
         description="most chips waiting for a model run; a request that does not fit gets 429",
+    )
+    max_wait_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="most seconds of work waiting, by the pace of recent model runs; a request "
+        "that does not fit gets 429",
     )
     workers: int = Field(
         default=1, ge=1, le=64, description="server processes, each with its own model"

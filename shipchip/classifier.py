@@ -1,28 +1,25 @@
-"""ShipClassifier: an ONNX Runtime session and its card; chips in, predictions out."""
+"""ShipClassifier: a loaded model and its card; chips in, predictions out."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from shipchip.answer import ShipSize, Used, Verdict, verdict_of
 from shipchip.card import ModelCard, card_from_metadata
 from shipchip.chip import Chip, DecodeLimits, Quantity
 from shipchip.decode import decode
-from shipchip.errors import CardInvalid, ModelCorrupt, ProviderUnavailable
+from shipchip.errors import ProviderUnavailable
 from shipchip.model_file import DEFAULT_MODEL, read_model
 from shipchip.prepare import PreparedChip, prepare
+from shipchip.runtime import SIZE, Device, OnnxRuntime, Runtime, check_agreement
 from shipchip.size import size_with_interval
 from shipchip.trust import Trust
-
-Device = Literal["auto", "cpu", "cuda"]
-
-_SIZE = "size"  # of models that estimate it
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +73,11 @@ class ShipClassifier:
     """A model file, loaded and checked.
 
     model    path of a .onnx file that carries a shipchip card; default: the model of this project
-    device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it
-    threads  ONNX Runtime's threads within one operation; None lets ONNX Runtime decide
+    device   "auto" uses a GPU if ONNX Runtime has one; "cuda" requires it; "openvino" runs the
+             model with OpenVINO on the CPU, which must answer as ONNX Runtime does
+    threads  of one run; None lets the runtime decide
     sha256   the SHA-256 that the file must have, so that several processes run the same model
+    parallel runs at a time that are to have `threads` each; ONNX Runtime gives them without it
 
     A file is refused if its SHA-256 differs from `sha256`, or from `<name>.sha256` beside it.
 
@@ -92,14 +91,22 @@ class ShipClassifier:
         device: Device = "auto",
         threads: int | None = None,
         sha256: str | None = None,
+        parallel: int = 1,
     ) -> None:
         self.path = Path(model)
         content, self.sha256 = read_model(self.path, sha256)
-        self.session = _session(content, self.path, device, threads)
-        self.card: ModelCard = card_from_metadata(self.session.get_modelmeta().custom_metadata_map)
-        self.provider: str = self.session.get_providers()[0]
-        _check_graph(self.session, self.card)
+        runtime = OnnxRuntime(content, self.path, device, threads)
+        self.card: ModelCard = card_from_metadata(runtime.metadata)
+        runtime.check_graph(self.card)
         self.trust = Trust(self.card.trust)
+        self.runtime: Runtime = runtime
+        if device == "openvino":
+            self.runtime = _on_openvino(runtime, content, self.card, threads, parallel)
+
+    @property
+    def provider(self) -> str:
+        """What runs the model: an execution provider of ONNX Runtime, or OpenVINO."""
+        return self.runtime.provider
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -170,11 +177,11 @@ class ShipClassifier:
     def run(self, inputs: NDArray[np.float32], *, maps: bool = False) -> ModelOutputs:
         """The session's raw outputs for prepared inputs (N, 1, S, S)."""
         wanted = ["logits", "embedding"]
-        wanted += [_SIZE] if self.card.size else []
+        wanted += [SIZE] if self.card.size else []
         wanted += ["activation_map"] if maps else []
-        values = dict(zip(wanted, self.session.run(wanted, {"chips": inputs}), strict=True))
+        values = dict(zip(wanted, self.runtime.run(wanted, inputs), strict=True))
         return ModelOutputs(
-            values["logits"], values["embedding"], values.get(_SIZE), values.get("activation_map")
+            values["logits"], values["embedding"], values.get(SIZE), values.get("activation_map")
         )
 
     def _sizes(
@@ -189,53 +196,18 @@ class ShipClassifier:
         ]
 
 
-def _session(
-    content: bytes, path: Path, device: Device, threads: int | None
-) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors only: they are raised as ModelCorrupt below
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    # Threads that wait give their core away: beside decoding, or other programs, spinning took from
-    # the service a fifth of its chips/s (docs/performance.md).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers: list[str | tuple[str, dict[str, str]]] = ["CPUExecutionProvider"]
-    if device != "cpu" and "CUDAExecutionProvider" in ort.get_available_providers():
-        # Its default, TF32, moved probabilities by up to 0.009 and 4 labels of 1,440.
-        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
-    try:
-        session = ort.InferenceSession(content, options, providers=providers)
-    # ONNX Runtime's exceptions share no public base class but Exception: its pybind module
-    # derives each of them from it alone (Fail, InvalidGraph, InvalidProtobuf, NotImplemented ...).
-    except Exception as error:
-        raise ModelCorrupt(f"ONNX Runtime cannot load {path}: {error}") from error
-    if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
+def _on_openvino(
+    reference: OnnxRuntime, content: bytes, card: ModelCard, threads: int | None, parallel: int
+) -> Runtime:
+    # `import openvino` sends telemetry, unless this package is missing: then it has a stub.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:  # an extra
+        module = import_module("shipchip.openvino_runtime")
+    except ImportError as error:
         raise ProviderUnavailable(
-            f"a GPU was demanded, ONNX Runtime runs on {session.get_providers()}; install "
-            "onnxruntime-gpu with its CUDA and cuDNN, or allow the CPU"
-        )
-    return session
-
-
-def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
-    """The graph's inputs and outputs must match the card, or every number would be wrong."""
-    inputs = {node.name: (node.type, node.shape) for node in session.get_inputs()}
-    size = card.input.size
-    kind, shape = inputs.get("chips", ("", []))
-    if len(inputs) != 1 or kind != "tensor(float)" or shape[1:] != [1, size, size]:
-        raise CardInvalid(f"the model takes {inputs}; its card says chips (N, 1, {size}, {size})")
-    if isinstance(shape[0], int):
-        raise CardInvalid(f"the model takes {shape[0]} chips at a time; expected a dynamic N")
-    outputs = {node.name: node.shape for node in session.get_outputs()}
-    classes, width = len(card.classes), len(card.trust.ood.mean)
-    expected = {"logits": [classes], "embedding": [width], "activation_map": [classes]}
-    if card.size:
-        expected[_SIZE] = [2]
-    for name, second in expected.items():
-        if name not in outputs:
-            raise CardInvalid(f"the model gives {sorted(outputs)}; {name} is missing")
-        if outputs[name][1:2] != second:
-            raise CardInvalid(
-                f"the model gives {name} of shape {outputs[name]}; by its card ({card.classes}, "
-                f"embedding of {width}) the second number is {second[0]}"
-            )
+            f"OpenVINO was demanded, but cannot be imported ({error}); install it with "
+            "pip install 'shipchip[openvino]', or use another device"
+        ) from error
+    runtime: Runtime = module.OpenVinoRuntime(content, threads, parallel)
+    check_agreement(runtime, reference, card)
+    return runtime

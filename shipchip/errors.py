@@ -205,7 +205,7 @@ class CardInvalid(ModelError):
 
 
 class ProviderUnavailable(ModelError):
-    """A GPU was required, but ONNX Runtime cannot use one. Install what it needs, or use `auto`."""
+    """A GPU or OpenVINO was required, but cannot be used. Install what it needs, or use `auto`."""
 
     code = "provider_unavailable"
 

@@ -28,8 +28,8 @@ from serving.batch.rows import BatchRow, readable, to_row
 from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
 from shipchip import DecodeLimits, PreparedChip, ShipClassifier
 from shipchip.card import InputSpec
-from shipchip.classifier import Device
 from shipchip.errors import ChipError
+from shipchip.runtime import Device
 
 PreparedOrFailure = PreparedChip | ChipFailure
 
@@ -148,7 +148,7 @@ def classify_in_processes(
             yield work.classify(chunk, work.prepare(chunk, spec), ships)
         return
     todo = chain(first, remaining)
-    if ships.provider == "CPUExecutionProvider":
+    if not ships.runtime.on_gpu:
         for _, rows in _spread(_classify, todo, workers, partial(_hold, work, spec)):
             yield rows
     else:

@@ -18,8 +18,8 @@ from serving.cores import usable_cores
 from serving.settings import Settings, setting_errors
 from shipchip import DecodeLimits
 from shipchip.chip import Quantity
-from shipchip.classifier import Device
 from shipchip.errors import BadPixelSpacing
+from shipchip.runtime import Device
 from shipchip.spacing import parse_spacing
 
 
@@ -217,7 +217,11 @@ def _add_more(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("model and machine").add_argument
     add("--model", type=Path, help="the .onnx file (default: SHIPCHIP_MODEL, or the default model)")
-    add("--device", choices=get_args(Device), help="cuda insists on a GPU (default: auto)")
+    add(
+        "--device",
+        choices=get_args(Device),
+        help="cuda insists on a GPU; openvino needs the extra of that name (default: auto)",
+    )
     add("--batch-size", type=int, metavar="N", help="chips in one model run (default: 32)")
     add(
         "--workers", type=_workers, default=usable_cores(), metavar="N", help="default: a core each"

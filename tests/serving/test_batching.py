@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,9 @@ def batcher(gated: Gated) -> Iterator[MicroBatcher]:
     batcher.close()
 
 
-def one_lane(gated: Gated) -> MicroBatcher:
+def one_lane(gated: Gated, max_wait_s: float = math.inf) -> MicroBatcher:
     lanes = ModelSessions(gated, gated, count=1, batch_size=4)
-    return MicroBatcher(lanes, 10, ModelMetrics(gated.card, "sha", "provider"))
+    return MicroBatcher(lanes, 10, ModelMetrics(gated.card, "sha", "provider"), max_wait_s)
 
 
 Asks = Callable[[], Coroutine[Any, Any, list[list[Outcome]]]]
@@ -128,6 +129,33 @@ def test_the_batcher_works_on_after_a_failure(batcher: MicroBatcher, gated: Gate
     gated.gate.set()
     assert labels(asyncio.run(ask(batcher, BROKEN))) == ["internal_error"]
     assert labels(asyncio.run(ask(batcher, chip(0.5)))) == ["Cargo"]
+
+
+@pytest.mark.parametrize(("max_wait_s", "fits"), [(10, True), (0.5, False)])
+def test_the_queue_is_bounded_in_seconds_of_work(
+    gated: Gated, max_wait_s: float, fits: bool
+) -> None:
+    batcher = one_lane(gated, max_wait_s)
+    gated.seconds = 0.25  # a chip, alone in its run: so eight chips are two seconds
+
+    async def play() -> None:
+        gated.gate.set()
+        await ask(batcher, chip(0))
+        gated.gate.clear()
+        gated.began.clear()
+        first = asyncio.create_task(ask(batcher, chip(0)))
+        await begun(gated)
+        with batcher.admit(1):
+            if fits:
+                batcher.check_capacity(8)
+            else:
+                with pytest.raises(Refused, match=r"1 chips wait and 8 more .* the limit is [12]:"):
+                    batcher.check_capacity(8)
+        gated.gate.set()
+        await first
+
+    asyncio.run(play())
+    batcher.close()
 
 
 def test_a_request_that_does_not_fit_is_refused_as_a_whole_and_told_when_to_come_back(

@@ -42,8 +42,11 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "ship.onnx")
     parser.add_argument("--chips", type=int, default=5000, help="ten times as many for `many`")
     parser.add_argument("--without", nargs="*", default=[], choices=("many", "ray"))
+    parser.add_argument("--device", default="auto", help="of the runs; the limit keeps `auto`")
     options = parser.parse_args()
-    table = Table("figure", "value", "ratio", "bar", title=f"{options.chips} chips")
+    table = Table(
+        "figure", "value", "ratio", "bar", title=f"{options.chips} chips, device {options.device}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         _Bench(options, Path(folder), table).run()
     Console(width=110).print(table, f"{machine()}, load before: {os.getloadavg()[0]:.1f}")
@@ -145,6 +148,8 @@ class _Bench:
             str(out),
             *more,
             "--overwrite",
+            "--device",
+            self.options.device,
         ]
         env = {**os.environ, "SHIPCHIP_MODEL": str(self.options.model.absolute())}
         began, peak = time.perf_counter(), 0.0

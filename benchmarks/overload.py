@@ -156,6 +156,7 @@ def main() -> int:
     parser.add_argument("--times", type=float, default=10, help="capacity, in load")
     parser.add_argument("--seconds", type=float, default=30, help="of the overload")
     parser.add_argument("--chips", type=int, default=8, help="in a request")
+    parser.add_argument("--device", default="auto", help="of the service")
     options = parser.parse_args()
     ships = ShipClassifier(options.model)
     files = draw_chips(256)
@@ -164,7 +165,9 @@ def main() -> int:
     expected = [labels[i : i + options.chips] for i in range(0, len(files), options.chips)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(bentoml("."), options.model.absolute(), Path(folder)) as server,
+        serving(
+            bentoml("."), options.model.absolute(), Path(folder), device=options.device
+        ) as server,
     ):
         connections = max(4, 64 // options.chips)
         asyncio.run(load("127.0.0.1", server.port, requests, connections, 2))

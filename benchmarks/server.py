@@ -46,11 +46,16 @@ def bentoml(target: str) -> tuple[str, ...]:
 
 @contextmanager
 def serving(
-    command: tuple[str, ...], model: Path, folder: Path, python_path: Path | None = None
+    command: tuple[str, ...],
+    model: Path,
+    folder: Path,
+    python_path: Path | None = None,
+    device: str = "auto",
 ) -> Iterator[Server]:
     """`python -m COMMAND PORT`, ready; ended at the end of the block.
 
     python_path  a folder with what the environment lacks, for this process alone
+    device       SHIPCHIP_DEVICE of the service
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -63,7 +68,7 @@ def serving(
         process = subprocess.Popen(
             [sys.executable, "-m", *command, str(port)],
             cwd=ROOT,
-            env=kept | ours | more | {"SHIPCHIP_MODEL": str(model)},
+            env=kept | ours | more | {"SHIPCHIP_MODEL": str(model), "SHIPCHIP_DEVICE": device},
             stdout=log,
             stderr=log,
         )

@@ -54,9 +54,11 @@ def main() -> int:
     parser.add_argument(
         "--litserve", type=Path, help="a folder of `pip install --target FOLDER litserve`"
     )
+    parser.add_argument("--device", default="auto", help="of the service; the limit keeps `auto`")
     options = parser.parse_args()
-    bench = Bench(options.model.absolute(), options.seconds, options.rounds, options.litserve)
-    title = f"{bench.ships.card.name} {bench.ships.card.version}, {bench.ships.provider}"
+    bench = Bench(options)
+    name = f"{bench.ships.card.name} {bench.ships.card.version}"
+    title = f"{name}, limit on {bench.ships.provider}, service on device {bench.device}"
     columns = ("figure", "value", "ratio", "bar", "processor ms a chip", "load generator")
     table = Table(*columns, title=title)
     busy = f"load of the machine before: {os.getloadavg()[0]:.1f}"
@@ -69,12 +71,13 @@ def main() -> int:
 class Bench:
     """The model and the chips that everything is measured with."""
 
-    def __init__(self, model: Path, seconds: float, rounds: int, litserve: Path | None) -> None:
-        self.model = model
-        self.ships = ShipClassifier(model)
-        self.seconds = seconds
-        self.rounds = rounds
-        self.litserve = litserve
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.model: Path = options.model.absolute()
+        self.ships = ShipClassifier(self.model)
+        self.seconds: float = options.seconds
+        self.rounds: int = options.rounds
+        self.litserve: Path | None = options.litserve
+        self.device: str = options.device
         self.files = draw_chips(256)
         chips = [self.ships.prepare(decode(file)).input for file in self.files[:BATCH]]
         self.batch: NDArray[np.float32] = np.stack(chips)
@@ -94,7 +97,7 @@ class Bench:
     def measure(self, table: Table, folder: Path) -> None:
         """All rows. Only one service runs at a time."""
         single = requests_of(self.files, 1, "/v1/classify", "files")
-        with serving(_SERVICE, self.model, folder) as server:
+        with serving(_SERVICE, self.model, folder, device=self.device) as server:
             idle = server.resident_mib()
             self.alone(table, server, write(single, folder / "alone"))
             of_32 = write(requests_of(self.files, BATCH, "/v1/classify", "files"), folder / "32")

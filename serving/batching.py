@@ -22,7 +22,7 @@ from serving.refusals import Refused
 from serving.sessions import ModelRun, ModelSessions
 from shipchip import PreparedChip
 
-_AHEAD = 32  # full batches submitted while all slots are busy: about a second of work
+_AHEAD_S = 1.0  # work in full batches that are submitted while all slots are busy
 _RATE_MEMORY = 0.8  # weight of earlier measurements in the running average of chips per second
 
 
@@ -136,9 +136,8 @@ class MicroBatcher:
         caller = _Waiting(inputs, explain, places, loop.create_future(), time.monotonic())
         caller.missing = len(inputs)
         self._queue.append(caller)
-        if (
-            self._free > -_AHEAD
-        ):  # later in this loop turn, so that other requests that are ready now can join
+        if self._free > -self._ahead():
+            # Later in this loop turn, so that other requests that are ready now can join.
             loop.call_soon(self._start_runs)
         try:
             return await caller.answer
@@ -162,6 +161,10 @@ class MicroBatcher:
         self._closing = True
         self._sessions.close()
 
+    def _ahead(self) -> int:
+        """The full batches that may be submitted while all slots are busy; at least two."""
+        return max(2, round(self._rate * _AHEAD_S / self._sessions.batch_size))
+
     def _most_waiting(self) -> int:
         """The most chips that may wait now; before the first run the pace is unknown."""
         if not self._rate or math.isinf(self._max_wait_s):
@@ -178,7 +181,7 @@ class MicroBatcher:
         free, full batches are submitted ahead: a slot that becomes free starts one at once, without
         waiting for an event loop that is busy with requests.
         """
-        while self._queue and self._free > -_AHEAD:
+        while self._queue and self._free > -self._ahead():
             ready = sum(len(caller.inputs) - caller.taken for caller in self._queue)
             if self._free <= 0 and ready < self._sessions.batch_size:
                 return

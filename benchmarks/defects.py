@@ -188,9 +188,11 @@ def main() -> int:
     table = Table("condition", "macro-F1, mean", "lowest", "highest", title="on FUSAR test chips")
     for condition in CONDITIONS:
         values = [condition(bench, seed) for seed in range(options.seeds)]
-        told = (condition.__doc__ or "").strip()
-        table.add_row(told, *(f"{f(values):.3f}" for f in (np.mean, min, max)))
-        console.print(f"{told} {[round(v, 3) for v in values]}", highlight=False, soft_wrap=True)
+        reported = (condition.__doc__ or "").strip()
+        table.add_row(reported, *(f"{f(values):.3f}" for f in (np.mean, min, max)))
+        console.print(
+            f"{reported} {[round(v, 3) for v in values]}", highlight=False, soft_wrap=True
+        )
     Console().print(table)
     share = shared_with_training(bench, options.seeds)
     Console().print(f"FUSAR test chips that a Mix split apart trains on: {share:.0%}")

@@ -150,12 +150,12 @@ def compare_answers(options: Options) -> str:
         "chips_per_s": {"cpu": rates[0], "cuda": rates[1]},
     }
     (options.out / "answers.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    told = (
+    reported = (
         f"{same} of {len(inputs)} labels the same, probabilities within {difference:.1e}; batches "
         f"of 32: {rates[0]:.0f} chips/s on the CPU, {rates[1]:.0f} on the GPU"
     )
-    assert same == len(inputs), told
-    return told
+    assert same == len(inputs), reported
+    return reported
 
 
 def measure_speed(_: Options) -> str:

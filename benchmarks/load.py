@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Told:
+class Load:
     """What a load test found.
 
     answers    requests answered with 200
@@ -84,7 +84,7 @@ class _Connection(asyncio.Protocol):
 
 async def load(
     host: str, port: int, requests: Sequence[bytes], connections: int, seconds: float
-) -> Told:
+) -> Load:
     """Keep `connections` busy with `requests`, in turn, for some seconds."""
     loop = asyncio.get_running_loop()
     began, cpu = time.monotonic(), time.process_time()
@@ -100,7 +100,7 @@ async def load(
     took = time.monotonic() - began
     times = sorted(t for _, connection in made for t in connection.times)
     statuses = sum((connection.statuses for _, connection in made), Counter())
-    return Told(
+    return Load(
         answers=statuses["200"],
         statuses=dict(statuses),
         seconds=took,
@@ -114,8 +114,8 @@ def main() -> int:
     """HOST PORT CONNECTIONS SECONDS FILE...: each file is one request as it goes over the wire."""
     host, port, connections, seconds, *files = sys.argv[1:]
     requests = [Path(file).read_bytes() for file in files]
-    told = asyncio.run(load(host, int(port), requests, int(connections), float(seconds)))
-    sys.stdout.write(json.dumps(asdict(told)))
+    reported = asyncio.run(load(host, int(port), requests, int(connections), float(seconds)))
+    sys.stdout.write(json.dumps(asdict(reported)))
     return 0
 
 

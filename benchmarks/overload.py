@@ -134,8 +134,8 @@ class _Flood:
         self.found.statuses[status] += 1
         self.found.seconds.setdefault(status, []).append(seconds)
         if status == 200:
-            told = [result.get("label") for result in json.loads(body)["results"]]
-            self.found.wrong += told != self._labels[which]
+            reported = [result.get("label") for result in json.loads(body)["results"]]
+            self.found.wrong += reported != self._labels[which]
             self.found.in_time += time.monotonic() <= self._ends
         elif b"\r\nretry-after:" not in head:
             self.found.without_retry_after += 1

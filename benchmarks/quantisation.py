@@ -43,15 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     Console().print(table)
     for path in (options.fp32, options.int8):
-        told = ", ".join(f"{count} {kind}" for kind, count in kernels(path).most_common())
+        reported = ", ".join(f"{count} {kind}" for kind, count in kernels(path).most_common())
         Console().print(
-            f"{path.name}: {path.stat().st_size:,} bytes; {told}", highlight=False, soft_wrap=True
+            f"{path.name}: {path.stat().st_size:,} bytes; {reported}",
+            highlight=False,
+            soft_wrap=True,
         )
     return 0
 
 
 def speeds(fp32: Path, int8: Path, threads: int, rounds: int) -> tuple[str, str, str]:
-    """Chips a second of both files and the ratio with its 95 % interval, as told in the table."""
+    """Chips a second of both files and the ratio with its 95 % interval, for the table."""
     pair = [ShipClassifier(path, device="cpu", threads=threads) for path in (fp32, int8)]
     check_related(pair[1], pair[0])
     size = pair[0].card.input.size

@@ -9,7 +9,7 @@ alone      middle answer time of one chip at no load, against the bare session's
 
 The limit is measured anew on both sides of every figure, for the speed of a shared machine drifts.
 The load generator (benchmarks/load.py) runs beside the service on the same cores: its share of them
-is told, and is part of what the service falls short by. Processor time a chip is told beside it: it
+is shown, and is part of what the service falls short by. Processor time a chip is shown as well: it
 depends less on what else the machine does.
 """
 
@@ -34,7 +34,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import Told
+from benchmarks.load import Load
 from benchmarks.server import ROOT, Server, bentoml, serving
 from shipchip import ShipClassifier, decode
 
@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "ship.onnx")
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="of each; the middle one is told")
+    parser.add_argument("--rounds", type=int, default=3, help="of each; the middle one is shown")
     parser.add_argument(
         "--litserve", type=Path, help="a folder of `pip install --target FOLDER litserve`"
     )
@@ -127,11 +127,11 @@ class Bench:
         before, _ = self.limit()
         for _ in range(self.rounds):
             cpu = server.cpu_s()
-            told = load(server.port, paths, connections, self.seconds)
-            spent = (server.cpu_s() - cpu) / told.answers / chips
+            reported = load(server.port, paths, connections, self.seconds)
+            spent = (server.cpu_s() - cpu) / reported.answers / chips
             after, bare = self.limit()
-            rate = told.answers * chips / told.seconds
-            share = told.cpu_s / told.seconds / (os.cpu_count() or 1)
+            rate = reported.answers * chips / reported.seconds
+            share = reported.cpu_s / reported.seconds / (os.cpu_count() or 1)
             found.append((2 * rate / (before + after), rate, share, spent, bare))
             before = after
         ratio, rate, share, spent, bare = sorted(found)[len(found) // 2]
@@ -211,16 +211,16 @@ def write(requests: Sequence[bytes], folder: Path) -> list[Path]:
     return paths
 
 
-def load(port: int, paths: Sequence[Path], connections: int, seconds: float) -> Told:
+def load(port: int, paths: Sequence[Path], connections: int, seconds: float) -> Load:
     """What the load generator tells; RuntimeError where any answer was not 200."""
     command = [sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(port), str(connections)]
     done = subprocess.run(
         [*command, str(seconds), *map(str, paths)], cwd=ROOT, capture_output=True, check=True
     )
-    told = Told(**json.loads(done.stdout))
-    if set(told.statuses) != {"200"}:
-        raise RuntimeError(f"answers other than 200: {told.statuses}; nothing was measured")
-    return told
+    reported = Load(**json.loads(done.stdout))
+    if set(reported.statuses) != {"200"}:
+        raise RuntimeError(f"answers other than 200: {reported.statuses}; nothing was measured")
+    return reported
 
 
 def middle(work: Callable[[], object], seconds: float) -> float:

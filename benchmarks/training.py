@@ -101,8 +101,8 @@ def frozen(
 
     slow = seconds(plain) / plain_epochs * epochs
     table.add_row(f"frozen stage, {epochs} epochs of {stage.views} views", f"{fast:.1f} s", "")
-    told = f"{slow:.1f} s (from {plain_epochs} epochs)"
-    table.add_row("the same as a plain loop", told, f"{slow / fast:.1f}x the time")
+    reported = f"{slow:.1f} s (from {plain_epochs} epochs)"
+    table.add_row("the same as a plain loop", reported, f"{slow / fast:.1f}x the time")
 
 
 def base(table: Table, config: RunConfig, train: PreparedChips) -> None:

@@ -71,10 +71,10 @@ class Cors(CORSMiddleware):
         answer = super().preflight_response(request_headers)
         if answer.status_code < 400:
             return answer
-        told = bytes(answer.body).decode()
+        shown = bytes(answer.body).decode()
         kept = {k: v for k, v in answer.headers.items() if not k.startswith("content-")}
         return envelope(
-            Refused(400, "cors_refused", f"{told}; SHIPCHIP_CORS_ORIGINS lists who may ask", kept)
+            Refused(400, "cors_refused", f"{shown}; SHIPCHIP_CORS_ORIGINS lists who may ask", kept)
         )
 
 

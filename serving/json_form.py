@@ -204,7 +204,7 @@ def _names(place: tuple[int | str, ...]) -> tuple[str, ...]:
 
 
 def _quoted(text: str) -> str:
-    """Of a client: cut short, and ASCII, so that it can be told again whatever it holds."""
+    """Of a client: cut short, and ASCII, so that it can be repeated in an answer."""
     return ascii(text[:80])
 
 

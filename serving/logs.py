@@ -84,9 +84,9 @@ class TextLines(logging.Formatter):
         facts = getattr(record, "facts", {})
         if request_id.get():
             facts = {"request_id": request_id.get(), **facts}
-        told = "".join(f" {name}={value}" for name, value in facts.items())
+        shown = "".join(f" {name}={value}" for name, value in facts.items())
         line = _printable(
-            f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}{told}"
+            f"{_time(record)} {record.levelname} {record.name} {record.getMessage()}{shown}"
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

@@ -69,7 +69,7 @@ def test_the_version_is_the_same_where_it_is_installed_and_where_it_is_not() -> 
     assert shipchip.__version__ == project["version"]
 
 
-def test_nothing_is_told_to_the_maker_of_onnx_runtime(tmp_path: Path) -> None:
+def test_nothing_is_sent_to_the_maker_of_onnx_runtime(tmp_path: Path) -> None:
     """From 1.29 on it keeps what it will tell in the home and in the temporary folder."""
     script = "from shipchip import ShipClassifier; ShipClassifier('models/ship.onnx')"
     kept = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}

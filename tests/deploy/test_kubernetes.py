@@ -32,13 +32,13 @@ def test_the_validator_sees_faults(change: dict[str, Any]) -> None:
         validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_kustomize_is_told_of_every_file() -> None:
+def test_kustomize_lists_every_file() -> None:
     for folder in ("base", "gpu"):
-        told = yaml.safe_load((KUBERNETES / folder / "kustomization.yaml").read_text())
-        named = [*told["resources"], *(patch["path"] for patch in told.get("patches", []))]
+        reported = yaml.safe_load((KUBERNETES / folder / "kustomization.yaml").read_text())
+        named = [*reported["resources"], *(patch["path"] for patch in reported.get("patches", []))]
         there = {file.name for file in (KUBERNETES / folder).glob("*.yaml")}
         assert there - {"kustomization.yaml"} == {name for name in named if "/" not in name}
-    assert [name for name in told["resources"] if "/" in name] == ["../base"]
+    assert [name for name in reported["resources"] if "/" in name] == ["../base"]
 
 
 def test_the_gpu_patch_changes_the_deployment_and_its_container() -> None:
@@ -180,11 +180,11 @@ def test_shards_count_from_1_to_the_number_of_completions(tmp_path: Path) -> Non
         assert words[words.index("--out") + 1] == f"/answers/shard-{shard}.csv"
 
 
-@pytest.mark.parametrize(("status", "told"), [(0, 0), (1, 0), (2, 2), (137, 137)])
+@pytest.mark.parametrize(("status", "reported"), [(0, 0), (1, 0), (2, 2), (137, 137)])
 def test_a_shard_with_bad_chips_is_done_and_others_keep_their_status(
-    status: int, told: int, tmp_path: Path
+    status: int, reported: int, tmp_path: Path
 ) -> None:
-    assert run_job(0, status, tmp_path)[1] == told
+    assert run_job(0, status, tmp_path)[1] == reported
     (rule,) = of_kind("Job")["spec"]["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["values"] == [2]
     assert rule["onExitCodes"]["containerName"] == container(pods()["Job"])["name"]

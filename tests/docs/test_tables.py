@@ -75,8 +75,8 @@ def test_every_command_is_documented_with_its_extras_and_no_other() -> None:
     text = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
     (part,) = re.findall(r"\| command \|.*?\n\n", text, re.S)
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in part.split("\n")[2:-2]]
-    told = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
-    assert told == {name: command.extras for name, command in COMMANDS_OF_SHIPCHIP.items()}
+    reported = {row[0].strip("`"): tuple(re.findall(r"`(\w+)`", row[2])) for row in rows}
+    assert reported == {name: command.extras for name, command in COMMANDS_OF_SHIPCHIP.items()}
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

@@ -61,17 +61,17 @@ def test_ready_is_0_and_silent(health: Callable[[object], tuple[int, str]]) -> N
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(503, "answers 503"), (404, "answers 404"), (None, "no answer")]
+    ("status", "message"), [(503, "answers 503"), (404, "answers 404"), (None, "no answer")]
 )
 def test_any_other_answer_is_1_and_one_line(
-    health: Callable[[object], tuple[int, str]], status: int | None, told: str
+    health: Callable[[object], tuple[int, str]], status: int | None, message: str
 ) -> None:
     with answering(status) as port:
         code, said = health(port)
     assert code == 1
     assert said.startswith("shipchip: not ready: ")
     assert f"port {port}" in said
-    assert told in said
+    assert message in said
     assert said.count("\n") == 1
 
 
@@ -84,7 +84,7 @@ def test_nobody_there_is_1(health: Callable[[object], tuple[int, str]]) -> None:
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "tcp://10.0.0.1:3000", "³"])
-def test_a_port_that_is_none_is_told(
+def test_a_port_that_is_none_is_reported(
     health: Callable[[object], tuple[int, str]], port: str
 ) -> None:
     code, said = health(port)

@@ -38,10 +38,10 @@ seen, total, device = set(), 0, os.lstat("/").st_dev
 for folder, folders, files in os.walk("/"):
     folders[:] = [name for name in folders if os.lstat(f"{folder}/{name}").st_dev == device]
     for name in files:
-        told = os.lstat(f"{folder}/{name}")
-        if told.st_dev == device and told.st_ino not in seen:
-            seen.add(told.st_ino)
-            total += told.st_size
+        status = os.lstat(f"{folder}/{name}")
+        if status.st_dev == device and status.st_ino not in seen:
+            seen.add(status.st_ino)
+            total += status.st_size
 print(total)
 """
 
@@ -231,9 +231,9 @@ def test_it_classifies_a_tiff_over_http(service: Service) -> None:
 
 
 def test_the_default_model_is_inside_and_the_page_too(service: Service) -> None:
-    told = service.client.get("/v1/model").json()
+    reported = service.client.get("/v1/model").json()
     model = (server.ROOT / "models" / "ship.onnx").read_bytes()
-    assert hashlib.sha256(model).hexdigest() in json.dumps(told)
+    assert hashlib.sha256(model).hexdigest() in json.dumps(reported)
     assert service.client.get("/demo").status_code == 200
 
 

@@ -41,13 +41,13 @@ def addresses(port: int, canary: Path) -> list[str]:
 
 def assert_sound(response: httpx.Response, secret: str) -> None:
     """No fault of the program, in the status or in a result, and nothing of the canary."""
-    told = response.text
+    reported = response.text
     if response.status_code >= 500:
         code = response.json()["error"]["code"]
-        assert code in MEANT.get(response.status_code, set()), told
-    assert "internal_error" not in told
-    assert "Traceback" not in told
-    assert secret not in told
+        assert code in MEANT.get(response.status_code, set()), reported
+    assert "internal_error" not in reported
+    assert "Traceback" not in reported
+    assert secret not in reported
 
 
 def attack(client: httpx.Client, drawer: Drawer, count: int, good: Files, secret: str) -> None:

@@ -56,8 +56,8 @@ def fits(tab: Tab) -> bool:
 
 
 def finished(tab: Tab, count: int) -> None:
-    told = f"document.querySelector('#status').textContent.startsWith('{count} chip')"
-    tab.wait(f"{told} && !document.querySelector('tr.waiting')")
+    reported = f"document.querySelector('#status').textContent.startsWith('{count} chip')"
+    tab.wait(f"{reported} && !document.querySelector('tr.waiting')")
 
 
 def answering(tab: Tab, changes: Sequence[dict[str, Any]]) -> None:

@@ -109,12 +109,12 @@ def test_no_key_is_ever_logged(guarded: httpx.Client, log: Path) -> None:
     for key in (OLD, WRONG):
         guarded.get("/v1/model", headers={"X-API-Key": key})
         guarded.post("/v1/classify", headers={"Authorization": f"Bearer {key}"})
-    told = log.read_text()
-    assert "/v1/model" in told
-    assert [key for key in (OLD, NEW, WRONG) if key in told] == []
+    reported = log.read_text()
+    assert "/v1/model" in reported
+    assert [key for key in (OLD, NEW, WRONG) if key in reported] == []
 
 
-def test_a_page_that_may_ask_is_told_so_before_it_asks(guarded: httpx.Client) -> None:
+def test_a_page_that_may_ask_learns_so_before_it_asks(guarded: httpx.Client) -> None:
     headers = {**ASKED, "Access-Control-Request-Headers": "x-api-key, content-type, x-request-id"}
     response = guarded.options("/v1/classify", headers=headers)
     assert response.status_code == 200
@@ -142,7 +142,7 @@ def test_another_page_may_not(guarded: httpx.Client) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-def test_unless_told_no_key_is_asked_for_and_no_page_may_ask(client: httpx.Client) -> None:
+def test_unless_set_no_key_is_asked_for_and_no_page_may_ask(client: httpx.Client) -> None:
     response = client.get("/v1/model", headers={"Origin": PAGE})
     assert response.status_code == 200
     assert [name for name in response.headers if name.startswith("access-control")] == []
@@ -155,8 +155,8 @@ def test_unless_told_no_key_is_asked_for_and_no_page_may_ask(client: httpx.Clien
 def test_a_key_that_could_be_guessed_or_sent_by_nobody_stops_the_start_unseen(keys: str) -> None:
     with pytest.raises(ValidationError, match="api_key") as refused:
         Settings(api_key=keys)  # type: ignore[arg-type]
-    told = f"{refused.value} {refused.value.errors()}"
-    assert [part for part in keys.split(",") if len(part) > 4 and part in told] == []
+    message = f"{refused.value} {refused.value.errors()}"
+    assert [part for part in keys.split(",") if len(part) > 4 and part in message] == []
 
 
 def test_settings_never_show_their_keys() -> None:

@@ -90,8 +90,8 @@ def test_every_surface_says_the_same_of_a_chip(
     form = {name: value for name, value in given.items() if value is not None}
     upload = [("files", (case.name, case.content))]
     http = client.post("/v1/classify", files=upload, data=form).json()["results"][0]
-    told = {name: value for name, value in asdict(case.used).items() if value is not None}
-    assert http["used"] == told | {"pixel_spacing_m": list(case.used.pixel_spacing_m)}
+    reported = {name: value for name, value in asdict(case.used).items() if value is not None}
+    assert http["used"] == reported | {"pixel_spacing_m": list(case.used.pixel_spacing_m)}
     assert (http["verdict"], http["lon"], http["lat"]) == (
         library.verdict, library.lon, library.lat,
     )  # fmt: skip

@@ -95,8 +95,8 @@ def test_a_mixed_folder_gives_a_row_a_file_in_path_order_and_exit_1(
     assert main([str(folder), "--out", str(out)]) == 1
     rows = read_csv(out)
     assert list(rows[0]) == COLUMNS
-    told = [(row["path"], row["label"] or row["error_code"]) for row in rows]
-    assert told == [
+    reported = [(row["path"], row["label"] or row["error_code"]) for row in rows]
+    assert reported == [
         (f"{folder}/a.png", "Cargo"),
         (f"{folder}/b/cut.png", "truncated"),
         (f"{folder}/b/good.png", "Fishing"),
@@ -161,8 +161,8 @@ def test_what_is_no_regular_file_gets_a_row_and_holds_nothing_up(
     (good / "zlink.png").symlink_to(good / "Cargo.png")
     out = tmp_path / "out.csv"
     assert main([str(good), "--out", str(out)]) == 1
-    told = {Path(row["path"]).name: row["label"] or row["error_code"] for row in read_csv(out)}
-    assert told == {
+    reported = {Path(row["path"]).name: row["label"] or row["error_code"] for row in read_csv(out)}
+    assert reported == {
         "Cargo.png": "Cargo",
         "Fishing.png": "Fishing",
         "Tanker.png": "Tanker",
@@ -221,7 +221,7 @@ def test_the_columns_follow_the_card_s_classes(good: Path, tmp_path: Path) -> No
     assert [name for name in names if name.startswith("p_")] == ["p_ferry", "p_tug", "p_yacht"]
 
 
-def test_a_summary_at_the_end_tells_the_verdicts_first_and_no_bar_without_a_terminal(
+def test_a_summary_at_the_end_has_verdicts_first_and_no_bar_without_a_terminal(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([str(folder), "--out", str(tmp_path / "o.csv")])
@@ -320,15 +320,15 @@ def test_a_model_that_is_not_the_one_of_its_sum_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("ten", "expected metres as one number"), ("10,5", "has a comma; write")]
+    ("text", "message"), [("ten", "expected metres as one number"), ("10,5", "has a comma; write")]
 )
 def test_a_bad_spacing_is_a_usage_error(
-    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([str(good), "--out", str(tmp_path / "o.csv"), "--pixel-spacing", text])
     assert stopped.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_run_that_fails_leaves_an_earlier_output_as_it_was(good: Path, tmp_path: Path) -> None:

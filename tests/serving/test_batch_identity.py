@@ -116,7 +116,7 @@ def undo_the_end(out: Path) -> None:
 
 @pytest.mark.parametrize("shard", [[], ["--shard", "1/2"]], ids=["whole", "shard"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (["--pixel-spacing", "3"], "pixel_spacing is [3.0, 3.0], was null"),
         (["--quantity", "sigma0"], 'quantity is "sigma0", was "auto"'),
@@ -132,7 +132,7 @@ def test_a_finished_output_is_resumed_only_by_the_run_that_it_is_of(
     capsys: pytest.CaptureFixture[str],
     shard: list[str],
     change: list[str],
-    told: str,
+    message: str,
 ) -> None:
     other = write_tiny_model(tmp_path / "other.onnx", tiny_card(version="2"))
     out = tmp_path / "out.csv"
@@ -142,7 +142,7 @@ def test_a_finished_output_is_resumed_only_by_the_run_that_it_is_of(
     changed = [*same, "--resume", *(word.format(other=other) for word in change)]
     said = refusal(capsys, *changed)
     assert said.startswith(f"serving.batch: cannot resume {out}, which is finished: ")
-    assert told in said
+    assert message in said
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert main([*map(str, same), "--resume"]) == 0
 
@@ -234,8 +234,8 @@ def test_shards_that_are_written_among_the_chips_are_no_chips(
     for number, shard in enumerate(shards, 1):
         options = ["--shard", f"{number}/3", "--batch-size", "3", "--workers", "1"]
         assert main([str(chips), "--out", shard, *options]) == 0
-        told = f"left out, because earlier runs wrote it: {shards[0]}\n"
-        assert (told in capsys.readouterr().err) == (number > 1)
+        reported = f"left out, because earlier runs wrote it: {shards[0]}\n"
+        assert (reported in capsys.readouterr().err) == (number > 1)
         if number == 2:
             undo_the_end(Path(shard))
     assert main([str(chips), "--out", shards[1], "--shard", "2/3", *options[2:], "--resume"]) == 0

@@ -35,10 +35,10 @@ def test_a_folder_of_opensarship_scenes_gives_a_row_a_chip(
     rows = rows_of(tmp_path, str(DATA / "opensarship"), "--labelled")
     assert {row["status"] for row in rows} == {"ok"}
     assert all("/Patch/" in row["path"] for row in rows)
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     # As the README of the data counts them; the others have no class of the three.
-    assert [line.split()[-2] for line in told.splitlines() if "│ Cargo" in line][-1] == "157"
-    assert [line.split()[-2] for line in told.splitlines() if "│ Tanker" in line][-1] == "88"
+    assert [line.split()[-2] for line in reported.splitlines() if "│ Cargo" in line][-1] == "157"
+    assert [line.split()[-2] for line in reported.splitlines() if "│ Tanker" in line][-1] == "88"
 
 
 def test_labelled_on_the_fusar_archive_prints_the_figures_of_the_card(
@@ -62,8 +62,9 @@ def test_labelled_on_the_fusar_archive_prints_the_figures_of_the_card(
     capsys.readouterr()
     rows_of(tmp_path, "--list", str(tmp_path / "test.txt"), "--labelled")
     figures = card.metrics["sources"]["fusar"]["headline"]
-    told = {name: figure["value"] for name, figure in figures.items()}
+    reported = {name: figure["value"] for name, figure in figures.items()}
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"macro-F1 {told['macro_f1']:.3f}, balanced accuracy {told['balanced_accuracy']:.3f}, "
-        f"accuracy {told['accuracy']:.3f}"
+        f"macro-F1 {reported['macro_f1']:.3f}, "
+        f"balanced accuracy {reported['balanced_accuracy']:.3f}, "
+        f"accuracy {reported['accuracy']:.3f}"
     )

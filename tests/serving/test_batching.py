@@ -158,7 +158,7 @@ def test_the_queue_is_bounded_in_seconds_of_work(
     batcher.close()
 
 
-def test_a_request_that_does_not_fit_is_refused_as_a_whole_and_told_when_to_come_back(
+def test_a_request_that_does_not_fit_is_refused_as_a_whole_with_a_time_to_come_back(
     batcher: MicroBatcher, gated: Gated
 ) -> None:
     async def play() -> Refused:

@@ -52,7 +52,7 @@ def bento(home: dict[str, str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(bento: Path) -> dict[str, Any]:
+def message(bento: Path) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((bento / "bento.yaml").read_text())
     return content
 
@@ -121,12 +121,12 @@ def test_its_requirements_are_the_lock_of_serving_hashes_included(bento: Path) -
     assert any(word.startswith("sha256:") for word in pinned[0])
 
 
-def test_it_says_what_it_is(bento: Path, told: dict[str, Any]) -> None:
-    assert told["labels"] == {"project": "shipchip"}
-    assert told["entry_service"] == "shipchip"
-    assert told["image"]["python_version"] == "3.11"
+def test_it_says_what_it_is(bento: Path, message: dict[str, Any]) -> None:
+    assert message["labels"] == {"project": "shipchip"}
+    assert message["entry_service"] == "shipchip"
+    assert message["image"]["python_version"] == "3.11"
     assert (bento / "README.md").read_text().startswith("Tells Cargo, Fishing and Tanker apart")
-    envs = {env["name"]: env["value"] for env in told["envs"]}
+    envs = {env["name"]: env["value"] for env in message["envs"]}
     assert envs == {"BENTOML_DO_NOT_TRACK": "True", "ORT_DISABLE_TELEMETRY": "1"}
 
 

@@ -96,7 +96,7 @@ OF_ANOTHER_KIND = {
 }
 
 
-class Told(NamedTuple):
+class Reading(NamedTuple):
     """What a service or a batch run tells about a file; a code and a message if it refuses it."""
 
     read: Read | str
@@ -119,13 +119,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def by_http(service: httpx.Client) -> dict[str, Told]:
+def by_http(service: httpx.Client) -> dict[str, Reading]:
     """What the running service tells of each file."""
-    return {name: http_told(service, name) for name in RIGHT}
+    return {name: http_reading(service, name) for name in RIGHT}
 
 
 @pytest.fixture(scope="module")
-def by_batch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
+def by_batch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
     """What one `python -m serving.batch` over the folder tells of each file."""
     if not CASES.is_dir():
         pytest.skip(f"no folder {CASES}")
@@ -134,14 +134,14 @@ def by_batch(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     command += ["--model", str(MODEL), "--device", "cpu"]
     subprocess.run(command, cwd=ROOT, env=environment(MODEL), check=False, capture_output=True)
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    return {row["path"].removeprefix(f"{CASES}/"): row_told(row) for row in rows}
+    return {row["path"].removeprefix(f"{CASES}/"): row_reading(row) for row in rows}
 
 
-def http_told(service: httpx.Client, name: str) -> Told:
+def http_reading(service: httpx.Client, name: str) -> Reading:
     upload = [("files", (Path(name).name, (CASES / name).read_bytes()))]
     (result,) = service.post("/v1/classify", files=upload).json()["results"]
     if result["status"] == "error":
-        return Told(result["error"]["code"], (), result["error"]["message"])
+        return Reading(result["error"]["code"], (), result["error"]["message"])
     used = result["used"]
     read = Read(
         used["polarisation"],
@@ -150,19 +150,19 @@ def http_told(service: httpx.Client, name: str) -> Told:
         used["pixel_spacing_from"],
         used.get("clipped", 0) > 0,
     )
-    return Told(read, tuple(result["probabilities"].values()), "")
+    return Reading(read, tuple(result["probabilities"].values()), "")
 
 
-def row_told(row: dict[str, Any]) -> Told:
+def row_reading(row: dict[str, Any]) -> Reading:
     if row["status"] == "error":
-        return Told(row["error_code"], (), row["error_message"])
+        return Reading(row["error_code"], (), row["error_message"])
     read = Read(
         row["polarisation"],
         row["quantity"],
         mean(row["pixel_spacing_row_m"], row["pixel_spacing_column_m"]),
         row["pixel_spacing_from"],
     )
-    return Told(read, tuple(row[name] for name in row if name.startswith("p_")), "")
+    return Reading(read, tuple(row[name] for name in row if name.startswith("p_")), "")
 
 
 def mean(rows: float, columns: float) -> float:
@@ -170,16 +170,16 @@ def mean(rows: float, columns: float) -> float:
     return float((rows * columns) ** 0.5)
 
 
-def check(name: str, told: Told, *, clipped: bool) -> None:
+def check(name: str, reported: Reading, *, clipped: bool) -> None:
     """That a file was read as what it is; batch rows do not tell the clipped share."""
     right = RIGHT[name]
-    if isinstance(right, str) or isinstance(told.read, str):
-        assert told.read == right
-        assert all(part in told.message for part in SAID[name])
+    if isinstance(right, str) or isinstance(reported.read, str):
+        assert reported.read == right
+        assert all(part in reported.message for part in SAID[name])
         return
-    assert told.read.metres == pytest.approx(right.metres, rel=0.005)
-    assert told.read == right._replace(
-        metres=told.read.metres, clipped=right.clipped if clipped else False
+    assert reported.read.metres == pytest.approx(right.metres, rel=0.005)
+    assert reported.read == right._replace(
+        metres=reported.read.metres, clipped=right.clipped if clipped else False
     )
 
 
@@ -191,17 +191,17 @@ def test_every_file_of_the_cases_is_here() -> None:
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_the_service_reads_a_file_as_what_it_is(name: str, by_http: dict[str, Told]) -> None:
+def test_the_service_reads_a_file_as_what_it_is(name: str, by_http: dict[str, Reading]) -> None:
     check(name, by_http[name], clipped=True)
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_batch_run_reads_a_file_as_what_it_is(name: str, by_batch: dict[str, Told]) -> None:
+def test_a_batch_run_reads_a_file_as_what_it_is(name: str, by_batch: dict[str, Reading]) -> None:
     check(name, by_batch[name], clipped=False)
 
 
 def test_the_ship_gets_one_answer_however_it_is_stored(
-    by_http: dict[str, Told], by_batch: dict[str, Told]
+    by_http: dict[str, Reading], by_batch: dict[str, Reading]
 ) -> None:
     reference = by_http["nodata-bright/00_ref_amp.tif"].probabilities
     for name, right in RIGHT.items():

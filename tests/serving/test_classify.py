@@ -209,7 +209,7 @@ def test_a_missing_or_unusable_request_id_is_made_anew(
     assert response.json()["request_id"] == response.headers["X-Request-ID"]
 
 
-def test_v1_model_tells_card_hash_and_provider(client: httpx.Client, ships: ShipClassifier) -> None:
+def test_v1_model_says_card_hash_and_provider(client: httpx.Client, ships: ShipClassifier) -> None:
     response = client.get("/v1/model")
     assert response.status_code == 200
     body = response.json()

@@ -111,8 +111,8 @@ def test_a_chip_that_cannot_be_classified_or_read_is_a_value_in_its_place(
         b"\0" * 2**20, b"", png["Cargo"],
     ]  # fmt: skip
     answers = list(ask.classify(sources))
-    told = [answer.label if answer.ok else answer.code for answer in answers]
-    assert told == [
+    reported = [answer.label if answer.ok else answer.code for answer in answers]
+    assert reported == [
         "truncated", "not_found", "unreadable", "too_large", "too_large", "empty", "Cargo",
     ]  # fmt: skip
     assert all(answer.message for answer in answers if not answer.ok)
@@ -272,7 +272,7 @@ def test_nobody_there_is_service_unavailable() -> None:
     assert caught.value.code == "service_unavailable"
 
 
-def test_a_refused_request_tells_status_code_and_request_id(
+def test_a_refused_request_says_status_code_and_request_id(
     ask: Client, png: dict[str, bytes]
 ) -> None:
     with pytest.raises(ServiceRefused, match="400, bad_pixel_spacing") as caught:

@@ -72,8 +72,8 @@ def test_the_service_is_not_ready_before_the_model_has_answered(model: Path) -> 
 def test_results_stand_where_their_files_stood(engine: Engine, png: dict[str, bytes]) -> None:
     files = [png["Cargo"], b"", png["Tanker"], png["Fishing"], b"?", png["Cargo"]]
     results = asyncio.run(engine.classify(files, ChipOptions(), explain=False))
-    told = [r.label if isinstance(r, Prediction) else r.code for r in results]
-    assert told == ["Cargo", "empty", "Tanker", "Fishing", "unsupported_format", "Cargo"]
+    reported = [r.label if isinstance(r, Prediction) else r.code for r in results]
+    assert reported == ["Cargo", "empty", "Tanker", "Fishing", "unsupported_format", "Cargo"]
 
 
 def test_requests_side_by_side_get_their_own_answers(engine: Engine, png: dict[str, bytes]) -> None:
@@ -84,11 +84,11 @@ def test_requests_side_by_side_get_their_own_answers(engine: Engine, png: dict[s
         return await asyncio.gather(*asks)
 
     answers = asyncio.run(ask_all())
-    told = [[r.label for r in answer if isinstance(r, Prediction)] for answer in answers]
-    assert told == [[label] * 3 for label in labels]
+    reported = [[r.label for r in answer if isinstance(r, Prediction)] for answer in answers]
+    assert reported == [[label] * 3 for label in labels]
 
 
-def test_a_fault_of_the_program_on_one_chip_is_logged_and_told_apart_from_bad_input(
+def test_a_fault_of_the_program_on_one_chip_is_logged_and_is_not_bad_input(
     ships: ShipClassifier, png: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     impossible = ChipOptions(quantity="decibels")  # type: ignore[arg-type]
@@ -149,8 +149,8 @@ def test_a_long_request_is_prepared_in_parts_and_answered_in_order(
     files[40] = b""
     results = asyncio.run(engine.classify(files, ChipOptions(), explain=False))
     engine.close()
-    told = [r.label if isinstance(r, Prediction) else r.code for r in results]
-    assert told == [*labels[:40], "empty", *labels[41:]]
+    reported = [r.label if isinstance(r, Prediction) else r.code for r in results]
+    assert reported == [*labels[:40], "empty", *labels[41:]]
 
 
 def test_what_the_queue_has_no_place_for_is_refused_before_it_is_decoded(

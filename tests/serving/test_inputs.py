@@ -212,8 +212,8 @@ def test_a_list_has_a_name_a_line_or_a_name_before_each_nul(
     assert read_list(io.BytesIO(content)) == expected
 
 
-def test_a_class_is_told_by_the_innermost_folder_that_is_named_as_one() -> None:
-    told = {
+def test_the_innermost_folder_named_as_a_class_gives_the_class() -> None:
+    reported = {
         ChipEntry("data/Cargo/a.png"): "Cargo",
         ChipEntry("Tanker/x/cargo/y/a.png"): "Cargo",
         ChipEntry("FISHING/a.zip", "b/c.png"): "Fishing",
@@ -222,7 +222,7 @@ def test_a_class_is_told_by_the_innermost_folder_that_is_named_as_one() -> None:
         ChipEntry("data/Cargo_x1_y2.tif"): None,
         ChipEntry("a.zip", "Tanker"): None,
     }
-    assert {entry: label_of(entry, CLASSES) for entry in told} == told
+    assert {entry: label_of(entry, CLASSES) for entry in reported} == reported
 
 
 def test_entries_are_small_and_can_be_pickled(tmp_path: Path) -> None:

@@ -184,8 +184,8 @@ def test_a_zip_that_is_locked_linked_or_damaged_fails_member_by_member(tmp_path:
     path.write_bytes(data)
     entries = {e.member: e for e in list_entries([str(path)])}
     assert read_entry(entries["good.png"], LIMITS) == b"good.png"
-    told = {name: code(entry) for name, entry in entries.items() if name != "good.png"}
-    assert told == {
+    reported = {name: code(entry) for name, entry in entries.items() if name != "good.png"}
+    assert reported == {
         "bit.png": "corrupt",
         "link.png": "unreadable",
         "lock.png": "unreadable",

@@ -38,7 +38,7 @@ def sparse_back(size: int) -> bytes:
     return bytes(head)
 
 
-def told(entries: list[ChipEntry]) -> dict[str | None, str]:
+def message(entries: list[ChipEntry]) -> dict[str | None, str]:
     """By member, what it holds or the code of its failure."""
     result = {}
     for entry in entries:
@@ -61,7 +61,7 @@ def both(tmp_path: Path, data: bytes) -> list[dict[str | None, str]]:
         with TarStore(LIMITS, tmp_path / "store") as store:
             found = list_entries([str(path.parent)], store=store)
             assert found[0].name.endswith("beside.png")
-            results.append(told(found[1:]))
+            results.append(message(found[1:]))
         path.unlink()
     assert list((tmp_path / "store").iterdir()) == []
     return results
@@ -120,7 +120,7 @@ def test_a_cut_gzip_keeps_what_came_before(tmp_path: Path) -> None:
     data = gzip.compress(member("a.png", b"a" * 100) + member("b.png", noise) + END)
     (tmp_path / "t.tgz").write_bytes(data[:4000])
     with TarStore(LIMITS, tmp_path) as store:
-        found = told(list_entries([str(tmp_path / "t.tgz")], store=store))
+        found = message(list_entries([str(tmp_path / "t.tgz")], store=store))
     assert found == {"a.png": "a" * 100, None: "truncated"}
 
 
@@ -221,7 +221,7 @@ def test_any_damage_gives_entries_that_fail_and_nothing_else(
     before = sorted(tmp_path.rglob("*"))
     entries = list_entries([str(folder)])
     assert len({entry.path for entry in entries}) >= 290
-    told(entries)
+    message(entries)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -233,7 +233,7 @@ def test_a_large_header_is_not_read(tmp_path: Path) -> None:
     os.truncate(path, 2**40)
     tracemalloc.start()
     try:
-        assert told(list_entries([str(path.parent)])) == {None: "corrupt"}
+        assert message(list_entries([str(path.parent)])) == {None: "corrupt"}
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()

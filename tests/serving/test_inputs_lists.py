@@ -74,11 +74,11 @@ def test_folders_and_archives_in_a_list_are_entries_that_fail(tmp_path: Path) ->
     (folder / "inside.png").write_bytes(b"i")
     archive = write_zip(tmp_path / "z.zip", {"in/side.png": b"i"})
     names = [str(chip), str(folder), f"{archive}", f"{archive}/in/side.png", f"{tmp_path}/no.zip"]
-    told = {
+    message = {
         entry.name: code(entry) if entry.name not in (names[0], names[3]) else "ok"
         for entry in list_entries([], listed=names)
     }
-    assert told == dict(
+    assert message == dict(
         zip(names, ["ok", "unreadable", "unreadable", "ok", "not_found"], strict=True)
     )
     found = [entry.name for entry in list_entries(names)]  # as --expand-list has it

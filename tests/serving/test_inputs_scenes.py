@@ -88,9 +88,9 @@ def test_a_chip_of_a_scene_has_its_quantity_and_spacing_where_none_are_given(
         ChipEntry(f"a/{scene}/{CHIPS[0]}"),
         ChipEntry(f"a/{scene}.zip", CHIPS[0].replace("/", "\\")),
     ):
-        told = options_of(entry, ChipOptions(polarisation="VV"))
-        assert (told.quantity, told.polarisation) == (quantity, "VV")
-        assert told.pixel_spacing_m == pytest.approx(spacing, abs=1e-4)
+        reported = options_of(entry, ChipOptions(polarisation="VV"))
+        assert (reported.quantity, reported.polarisation) == (quantity, "VV")
+        assert reported.pixel_spacing_m == pytest.approx(spacing, abs=1e-4)
         given = ChipOptions(None, (5.0, 5.0), "sigma0")
         assert options_of(entry, given) == given
     for other in (
@@ -108,18 +108,18 @@ def test_options_reach_decode_as_training_has_them(tmp_path: Path) -> None:
     tifffile.imwrite(stream, pairs, photometric="minisblack", planarconfig="separate")
     path = write_zip(tmp_path / f"{SLC}.zip", {CHIPS[0]: stream.getvalue()})
     (entry,) = list_entries([str(path)])
-    told = options_of(entry, ChipOptions())
+    reported = options_of(entry, ChipOptions())
     chip = decode(
         read_entry(entry, DecodeLimits()),
-        pixel_spacing_m=told.pixel_spacing_m,
-        quantity=told.quantity,
+        pixel_spacing_m=reported.pixel_spacing_m,
+        quantity=reported.quantity,
     )
     assert chip.amplitude.shape == (1, 16, 16)
     assert chip.amplitude[0, 0, 0] == 5  # |3 + 4i|, though no sample is negative
     assert chip.pixel_spacing_m == slc_spacing(None)
 
 
-def test_the_class_of_a_scene_s_chip_is_in_its_name_unless_a_folder_tells_it() -> None:
+def test_the_class_of_a_scene_s_chip_is_in_its_name_unless_a_folder_says_it() -> None:
     scene = ChipEntry(f"{GRD}.zip", CHIPS[0])
     assert label_of(scene, CLASSES) == "Cargo"
     assert label_of(scene, ("CARGO",)) == "CARGO"
@@ -128,7 +128,7 @@ def test_the_class_of_a_scene_s_chip_is_in_its_name_unless_a_folder_tells_it() -
     assert label_of(ChipEntry(f"{GRD}.zip", BESIDE[0]), CLASSES) is None
 
 
-def test_names_of_scenes_and_chips_are_told_from_others() -> None:
+def test_names_of_scenes_and_chips_are_recognised() -> None:
     grd, slc = scene_of(f"{GRD}.zip"), scene_of(SLC)
     assert grd is not None
     assert slc is not None

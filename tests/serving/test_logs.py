@@ -105,8 +105,8 @@ def test_the_questions_of_machines_leave_no_lines(logged: httpx.Client, log: Pat
         logged.get(path)
     logged.get("/v1/model", headers={"X-Request-ID": "after-probes"})
     lines_of(log, "after-probes")
-    told = log.read_text()
-    assert [path for path in ("/livez", "/readyz", "/metrics") if path in told] == []
+    reported = log.read_text()
+    assert [path for path in ("/livez", "/readyz", "/metrics") if path in reported] == []
 
 
 def test_every_line_of_a_worker_is_json_and_none_stands_beside_the_line_of_a_request(
@@ -168,11 +168,11 @@ def test_text_says_the_same_for_people_in_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_text_is_what_a_service_writes_that_is_told_so(model: Path, tmp_path: Path) -> None:
+def test_a_service_set_to_text_writes_text(model: Path, tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with serving(model, log, log_format="text", log_level="WARNING") as client:
         client.get("/v1/model", headers={"X-Request-ID": "quiet"})
         client.get("/v1/nothing", headers={"X-Request-ID": "quiet"})
-    told = log.read_text()
-    assert "{" not in told
-    assert "quiet" not in told
+    reported = log.read_text()
+    assert "{" not in reported
+    assert "quiet" not in reported

@@ -87,7 +87,7 @@ def test_every_classified_chip_is_counted_under_its_verdict(
     assert found == expected
 
 
-def test_both_workers_answered_and_tell_the_same(service: httpx.Client, figures: Figures) -> None:
+def test_both_workers_answered_and_say_the_same(service: httpx.Client, figures: Figures) -> None:
     for _ in range(6):
         again = read(service.get("/metrics").text)
         assert of(again, "shipchip_predictions_total") == of(figures, "shipchip_predictions_total")
@@ -183,18 +183,18 @@ def test_a_card_without_counts_gives_no_mix_and_no_drift(training: dict[str, obj
     card = tiny_card(training=training)
     assert training_mix(card) == {}
     counted = 'shipchip_predictions_total{in_distribution="false",label="Cargo"} 2.0\n'
-    told = ModelMetrics(card, "sha", "provider").derived(counted)
-    assert "shipchip_prediction_drift" not in told
-    assert 'shipchip_class_share{label="Cargo",of="predictions"} 1.0' in told.replace(
+    reported = ModelMetrics(card, "sha", "provider").derived(counted)
+    assert "shipchip_prediction_drift" not in reported
+    assert 'shipchip_class_share{label="Cargo",of="predictions"} 1.0' in reported.replace(
         'of="predictions",label="Cargo"', 'label="Cargo",of="predictions"'
     )
-    assert "shipchip_out_of_distribution_share 1.0" in told
+    assert "shipchip_out_of_distribution_share 1.0" in reported
 
 
 def test_nothing_is_divided_by_zero_before_the_first_chip() -> None:
-    told = ModelMetrics(CARD, "sha", "provider").derived("")
-    assert "shipchip_prediction_drift" not in told
-    assert "shipchip_out_of_distribution_share" not in told
+    reported = ModelMetrics(CARD, "sha", "provider").derived("")
+    assert "shipchip_prediction_drift" not in reported
+    assert "shipchip_out_of_distribution_share" not in reported
 
 
 def test_drift_is_half_the_sum_of_differences_over_the_classes_of_both() -> None:

@@ -32,10 +32,10 @@ def tell(path: Path, line: str) -> None:
     path.with_name(f"{path.name}.sha256").write_text(line)
 
 
-def test_the_default_model_is_the_one_its_committed_sum_tells_of() -> None:
+def test_the_default_model_has_its_committed_sum() -> None:
     default = ROOT / "models" / "ship.onnx"
-    told = (ROOT / "models" / "ship.onnx.sha256").read_text()
-    assert told == f"{sum_of(default)}  ship.onnx\n"
+    reported = (ROOT / "models" / "ship.onnx.sha256").read_text()
+    assert reported == f"{sum_of(default)}  ship.onnx\n"
     ShipClassifier(default, device="cpu")
 
 

@@ -44,11 +44,13 @@ def document(client: httpx.Client) -> dict[str, Any]:
 def assert_as_documented(response: httpx.Response, operation: dict[str, Any]) -> None:
     """Status, type, headers and body are among those that the operation tells."""
     assert str(response.status_code) in operation["responses"], response.text
-    told = operation["responses"][str(response.status_code)]
+    reported = operation["responses"][str(response.status_code)]
     kind = response.headers["Content-Type"].partition(";")[0]
-    assert kind in told["content"]
-    assert set(told["headers"]) <= {name.title().replace("-Id", "-ID") for name in response.headers}
-    name = told["content"][kind]["schema"]["$ref"].rpartition("/")[2]
+    assert kind in reported["content"]
+    assert set(reported["headers"]) <= {
+        name.title().replace("-Id", "-ID") for name in response.headers
+    }
+    name = reported["content"][kind]["schema"]["$ref"].rpartition("/")[2]
     MODELS[name].model_validate(response.json(), extra="forbid", strict=False)
 
 
@@ -60,8 +62,8 @@ def test_every_path_of_ours_is_there_with_every_status_it_has(document: dict[str
 
 def test_every_path_stands_in_the_manual_and_the_other_way_round(document: dict[str, Any]) -> None:
     manual = (ROOT / "docs" / "api.md").read_text()
-    told = set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", manual, re.MULTILINE))
-    assert told == {*document["paths"], "/docs.json", "/docs", "/demo", "/demo/samples"}
+    reported = set(re.findall(r"^\| `(?:GET|POST) (/\S*)` \|", manual, re.MULTILINE))
+    assert reported == {*document["paths"], "/docs.json", "/docs", "/demo", "/demo/samples"}
 
 
 def test_the_document_is_of_this_release_and_of_its_makers(document: dict[str, Any]) -> None:
@@ -73,8 +75,8 @@ def test_the_document_is_of_this_release_and_of_its_makers(document: dict[str, A
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    told = json.dumps(document).split('"#/components/schemas/')[1:]
-    assert {text.partition('"')[0] for text in told} <= set(schemas)
+    reported = json.dumps(document).split('"#/components/schemas/')[1:]
+    assert {text.partition('"')[0] for text in reported} <= set(schemas)
     assert set(document["components"]["securitySchemes"]) == {"bearer", "header"}
 
 

@@ -80,8 +80,12 @@ def test_parquet_comes_in_groups_of_one_size_and_the_same_bytes(tmp_path: Path) 
     rows = rows_of(names_of(200)) * 100
     paths = [write(tmp_path / f"{i}.parquet", rows) for i in range(2)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
-    told = pyarrow.parquet.ParquetFile(paths[0]).metadata
-    assert [told.row_group(i).num_rows for i in range(told.num_row_groups)] == [8192, 8192, 3616]
+    reported = pyarrow.parquet.ParquetFile(paths[0]).metadata
+    assert [reported.row_group(i).num_rows for i in range(reported.num_row_groups)] == [
+        8192,
+        8192,
+        3616,
+    ]
 
 
 def test_without_pyarrow_parquet_says_what_to_install(
@@ -114,7 +118,7 @@ def test_other_columns_are_not_read(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_damage_is_told_with_its_file(tmp_path: Path, ending: str) -> None:
+def test_damage_is_reported_with_its_file(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"out{ending}", rows_of(names_of(30)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 - 3])
     with pytest.raises(OutputError, match=rf"out{ending}.*write the file again"):
@@ -122,16 +126,19 @@ def test_damage_is_told_with_its_file(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "told"), [("in_distribution", "maybe"), ("confidence", "high"), ("ood_score", "1,0")]
+    ("field", "message"),
+    [("in_distribution", "maybe"), ("confidence", "high"), ("ood_score", "1,0")],
 )
-def test_a_csv_that_was_edited_is_told_with_its_row(tmp_path: Path, field: str, told: str) -> None:
+def test_a_csv_that_was_edited_is_reported_with_its_row(
+    tmp_path: Path, field: str, message: str
+) -> None:
     path = write(tmp_path / "out.csv", rows_of(names_of(5)))
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
-    rows[2][COLUMNS.index(field)] = told
+    rows[2][COLUMNS.index(field)] = message
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows(rows)
-    with pytest.raises(OutputError, match=r"row 2: .*" + told):
+    with pytest.raises(OutputError, match=r"row 2: .*" + message):
         list(format_of(path).read(path, COLUMNS))
 
 

@@ -161,7 +161,9 @@ def _small_disk(size: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("size", [100, 30_000, 40_000])
-def test_a_disk_that_fills_up_is_told_and_what_was_done_is_kept(tmp_path: Path, size: int) -> None:
+def test_a_disk_that_fills_up_is_reported_and_what_was_done_is_kept(
+    tmp_path: Path, size: int
+) -> None:
     """At the job, which is not half written then, and at the rows."""
     names = names_of(200)
     out = tmp_path / "out.csv"

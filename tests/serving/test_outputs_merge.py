@@ -67,21 +67,21 @@ def test_a_shard_killed_and_resumed_is_the_same_shard(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "told"),
+    ("chosen", "message"),
     [
         ([0, 3, 4], "missing of 5 shards: 2, 3;"),
         ([0, 1, 2, 3, 4, 2], r"more than once there: shard 3 \(.*part-3.* and .*part-3.*\)"),
     ],
 )
-def test_shards_are_there_once_each(tmp_path: Path, chosen: list[int], told: str) -> None:
+def test_shards_are_there_once_each(tmp_path: Path, chosen: list[int], message: str) -> None:
     shards = make_shards(tmp_path, 5, ".csv")
-    with pytest.raises(OutputError, match=told):
+    with pytest.raises(OutputError, match=message):
         merge(tmp_path / "out.csv", [shards[i] for i in chosen])
     assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize(
-    ("total", "changes", "told"),
+    ("total", "changes", "message"),
     [
         (2, {"model_sha256": "0"}, "the model is 0, was abababababab"),
         (2, {"options": {"quantity": "sigma0"}}, 'quantity is "sigma0", was "auto"'),
@@ -90,12 +90,12 @@ def test_shards_are_there_once_each(tmp_path: Path, chosen: list[int], told: str
     ],
 )
 def test_a_shard_of_another_run_is_named(
-    tmp_path: Path, total: int, changes: dict[str, Any], told: str
+    tmp_path: Path, total: int, changes: dict[str, Any], message: str
 ) -> None:
     shards = make_shards(tmp_path, 2, ".csv")
     (tmp_path / "foreign").mkdir()
     foreign = make_shards(tmp_path / "foreign", total, ".csv", **changes)
-    with pytest.raises(OutputError, match=rf"foreign/part-2-of-{total}.csv.*{told}"):
+    with pytest.raises(OutputError, match=rf"foreign/part-2-of-{total}.csv.*{message}"):
         merge(tmp_path / "out.csv", [shards[0], foreign[1]])
 
 
@@ -171,7 +171,7 @@ def test_the_output_is_none_of_the_shards(tmp_path: Path) -> None:
     assert shards[0].read_bytes() == before
 
 
-def test_the_record_tells_where_the_rows_stand(tmp_path: Path) -> None:
+def test_the_record_says_where_the_rows_stand(tmp_path: Path) -> None:
     records = [read_output_record(path) for path in make_shards(tmp_path, 3, ".csv")]
     assert [(record.first, record.rows) for record in records] == [(0, 8), (8, 8), (16, 5)]
 

@@ -42,15 +42,15 @@ def everything(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_whatever_the_name_the_file_s_is_harmless(tmp_path: Path, name: str) -> None:
-    told = file_name(7, name)
-    assert told.startswith("00000007-")
-    assert len(os.fsencode(told)) <= 125
-    assert all(c.isalnum() or c in "-_." for c in told)
+    reported = file_name(7, name)
+    assert reported.startswith("00000007-")
+    assert len(os.fsencode(reported)) <= 125
+    assert all(c.isalnum() or c in "-_." for c in reported)
     crops, maps = tmp_path / "in" / "crops", tmp_path / "in" / "maps"
     path = sort_crop(crops, "Cargo", 7, name, b"chip")
-    assert path == crops / "Cargo" / told
-    assert write_map(maps, 7, name, b"png") == maps / f"{told}.png"
-    assert everything(tmp_path) == [path, maps / f"{told}.png"]
+    assert path == crops / "Cargo" / reported
+    assert write_map(maps, 7, name, b"png") == maps / f"{reported}.png"
+    assert everything(tmp_path) == [path, maps / f"{reported}.png"]
 
 
 def test_no_picture_has_a_longer_name_than_is_tried_before_work_begins() -> None:
@@ -60,7 +60,7 @@ def test_no_picture_has_a_longer_name_than_is_tried_before_work_begins() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("FUSAR/Cargo/ship 1.tiff", "00000012-ship_1.tiff"),
         ("x" * 255 + ".tif", f"00000012-{'x' * 100}.tif"),
@@ -69,8 +69,8 @@ def test_no_picture_has_a_longer_name_than_is_tried_before_work_begins() -> None
         ("../..", "00000012-_"),
     ],
 )
-def test_names_stay_readable_and_keep_their_ending(name: str, told: str) -> None:
-    assert file_name(12, name) == told
+def test_names_stay_readable_and_keep_their_ending(name: str, message: str) -> None:
+    assert file_name(12, name) == message
 
 
 def test_the_same_base_name_twice_is_two_files() -> None:
@@ -161,7 +161,7 @@ def test_nothing_is_written_through_links_that_stand_in_the_folder(tmp_path: Pat
     assert [path.read_text() for path in outside.iterdir()] == ["kept"]
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match="cannot write"):
         write_map(tmp_path / "file", 1, "a", b"png")

@@ -99,7 +99,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert done.stderr == b"said: cannot write to standard output: No space left on device\n"
 
 
-def test_standard_output_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_that_is_closed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(OutputError, match="it is closed"):
         to_stdout(COLUMNS)

@@ -182,7 +182,7 @@ def test_an_output_that_another_run_finishes_between_the_look_and_the_lock_is_ke
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"model_sha256": "cd" * 32}, "the model is cdcdcdcdcdcd, was abababababab"),
         ({"model_version": "2"}, "the model's version is 2, was 0.0.1-test"),
@@ -198,7 +198,7 @@ def test_an_output_that_another_run_finishes_between_the_look_and_the_lock_is_ke
 )
 @pytest.mark.parametrize("finished", [False, True])
 def test_another_run_cannot_be_resumed_and_the_difference_is_named(
-    tmp_path: Path, changes: dict[str, Any], told: str, finished: bool
+    tmp_path: Path, changes: dict[str, Any], message: str, finished: bool
 ) -> None:
     names = names_of(10)
     out = tmp_path / "out.csv"
@@ -206,7 +206,7 @@ def test_another_run_cannot_be_resumed_and_the_difference_is_named(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(OutputError, match="start again with --overwrite") as raised:
         Staging.open(out, job_for(names, **changes), names, existing="resume")
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert run(out, names, job_for(names), existing="resume") == (0 if finished else 1)
 
@@ -270,7 +270,7 @@ def deep(place: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda place: place / "out.txt", "expected an ending of .csv, .jsonl, .parquet"),
         (lambda place: place / "missing" / "out.csv", "No such file or directory"),
@@ -280,12 +280,12 @@ def deep(place: Path) -> Path:
         (lambda place: deep(place) / "out.csv", "File name too long"),  # its record's path is
     ],
 )
-def test_an_output_that_cannot_be_is_told_at_once_and_leaves_nothing(
-    tmp_path: Path, make: Callable[[Path], Path], told: str
+def test_an_output_that_cannot_be_is_reported_at_once_and_leaves_nothing(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
 ) -> None:
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "deep").mkdir()
-    with pytest.raises(OutputError, match=told):
+    with pytest.raises(OutputError, match=message):
         Staging.open(make(tmp_path), job_for([]), [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "folder.csv"]
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -93,8 +93,10 @@ def test_no_file_of_the_page_names_another_server() -> None:
     names = [address.rpartition("/")[2] for address in (*FILES[1:], DOCS[1])]
     assert {file.name for file in files} == {*names, "index.html", "docs.html"}
     for file in files:
-        told = set(re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"')]*""", file.read_text()))
-        assert told <= {"http://www.w3.org/2000/svg"}, f"{file.name}: {told}"  # a name, no address
+        reported = set(re.findall(r"""(?:https?:)?//[\w.-]+\.\w+[^\s"')]*""", file.read_text()))
+        assert reported <= {"http://www.w3.org/2000/svg"}, (
+            f"{file.name}: {reported}"
+        )  # a name, no address
 
 
 def test_the_page_s_form_takes_what_the_service_takes(client: httpx.Client) -> None:
@@ -272,7 +274,7 @@ class TestInTheBrowser:
         assert tab.text("tbody .c-label strong") == ["Fishing", "Cargo"]
         assert tab.run("document.activeElement.dataset.key") == "label", "the focus stays"
 
-    def test_progress_and_names_are_told_to_who_cannot_see(
+    def test_progress_and_names_are_reported_to_who_cannot_see(
         self, tab: Tab, chips: list[Path]
     ) -> None:
         tab.choose("#files", chips[:2])
@@ -337,7 +339,7 @@ class TestInTheBrowser:
         assert tab.text("tbody .c-label strong") == [expected["label"]]
         assert tab.text("tbody .c-ood .quiet") == [f"score {expected['ood_score']:.2f}"]
 
-    def test_a_spacing_that_cannot_be_is_told_before_anything_is_sent(
+    def test_a_spacing_that_cannot_be_is_reported_before_anything_is_sent(
         self, tab: Tab, chips: list[Path]
     ) -> None:
         tab.run("document.querySelector('#spacing').value = 'ten'")
@@ -393,9 +395,9 @@ class TestInTheBrowser:
     def test_a_refused_request_is_the_error_of_each_of_its_chips(
         self, browser: Browser, client: httpx.Client, chips: list[Path], tmp_path: Path
     ) -> None:
-        told = b'{"error": {"code": "timeout", "message": "not done <b>in time</b>"}}'
+        reported = b'{"error": {"code": "timeout", "message": "not done <b>in time</b>"}}'
         with (
-            in_front_of(client, Reply(504, {}, told)) as front,
+            in_front_of(client, Reply(504, {}, reported)) as front,
             opened(browser, front.url, tmp_path / "downloads", failing=True) as tab,
         ):
             tab.choose("#files", chips)

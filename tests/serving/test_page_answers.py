@@ -118,7 +118,7 @@ def test_a_row_says_what_was_assumed_as_the_service_does(
     assert tab.text("tbody .used") == [expected]
 
 
-def test_every_origin_of_a_spacing_and_clipped_samples_are_told(
+def test_every_origin_of_a_spacing_and_clipped_samples_are_reported(
     tab: Tab, three: list[Path]
 ) -> None:
     used = {"pixel_spacing_m": [10, 10], "polarisation": "VV", "quantity": "sigma0"}
@@ -135,7 +135,7 @@ def test_every_origin_of_a_spacing_and_clipped_samples_are_told(
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_a_size_is_told_with_its_interval_and_marked_where_it_is_not_validated(
+def test_a_size_is_reported_with_its_interval_and_marked_where_it_is_not_validated(
     tab: Tab, three: list[Path], width: int
 ) -> None:
     tab.resize(width)
@@ -159,7 +159,7 @@ def test_an_answer_without_sizes_shows_nothing_of_them(tab: Tab, three: list[Pat
     assert tab.text("tbody .c-label") == ["Cargo", "Fishing", "Tanker"]
 
 
-def test_a_size_without_an_interval_is_told_alone(tab: Tab, three: list[Path]) -> None:
+def test_a_size_without_an_interval_is_reported_alone(tab: Tab, three: list[Path]) -> None:
     answering(tab, [{"length_m": 90.6, "length_validated": True}])
     tab.choose("#files", three[:1])
     finished(tab, 1)

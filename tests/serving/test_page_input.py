@@ -93,21 +93,23 @@ class TestInTheBrowser:
         tab.drop("#drop", paths)
         finished(tab, 1)
         assert tab.text("tbody .c-file") == ["chip.png"]
-        told = tab.text("#notices p")
-        assert len(told) == 5
-        assert [line.split(" is an archive")[0] for line in told] == [
+        reported = tab.text("#notices p")
+        assert len(reported) == 5
+        assert [line.split(" is an archive")[0] for line in reported] == [
             path.name for path in paths if path.name != "chip.png"
         ]
-        by_batch = [line for line in told if "shipchip classify FILE --out answers.csv" in line]
+        by_batch = [line for line in reported if "shipchip classify FILE --out answers.csv" in line]
         assert len(by_batch) == 4
-        (rest,) = set(told) - set(by_batch)
+        (rest,) = set(reported) - set(by_batch)
         assert rest.startswith("d.rar")
         assert "Unpack it" in rest
         assert fits(tab)
         tab.click("#clear")
         tab.wait("document.querySelector('#notices').textContent === ''")
 
-    def test_an_archive_alone_is_told_and_nothing_is_sent(self, tab: Tab, tmp_path: Path) -> None:
+    def test_an_archive_alone_is_reported_and_nothing_is_sent(
+        self, tab: Tab, tmp_path: Path
+    ) -> None:
         (tmp_path / "scenes.zip").write_bytes(b"PK")
         tab.choose("#files", [tmp_path / "scenes.zip"])
         tab.wait("document.querySelector('#notices').textContent.includes('scenes.zip')")

@@ -83,7 +83,7 @@ def test_a_name_does_not_break_inside_its_ending(tab: Tab, many: list[Path], wid
 
 
 @pytest.mark.parametrize("width", [360, 1200])
-def test_the_page_links_to_the_model_card_and_tells_its_limits(
+def test_the_page_links_to_the_model_card_and_states_its_limits(
     tab: Tab, client: httpx.Client, width: int
 ) -> None:
     tab.resize(width)
@@ -91,8 +91,8 @@ def test_the_page_links_to_the_model_card_and_tells_its_limits(
     tab.click("a[href='#about']")
     tab.wait("document.querySelector('#about').getBoundingClientRect().top < innerHeight")
     (text,) = tab.text("#about")
-    for told in ("not for finding ships", "decisions without a person", card["terms"]):
-        assert told in text
+    for reported in ("not for finding ships", "decisions without a person", card["terms"]):
+        assert reported in text
     assert f"{card['input']['spacing_rules'][0]['why']} (10x10 m)" in text
     link = "document.querySelector('#card')"
     assert tab.run(f"{link}.target") == "_blank", "else the answers would be lost"

@@ -85,7 +85,7 @@ def test_a_map_of_any_size_lies_over_the_whole_chip(shape: tuple[int, int]) -> N
         assert np.array_equal(over[180, 180], [36, 36, 36])
 
 
-def test_colours_tell_shares_of_the_map_s_own_highest_value() -> None:
+def test_colours_show_shares_of_the_map_s_own_highest_value() -> None:
     heat = np.random.default_rng(0).random((64, 64), np.float32)
     assert np.array_equal(lay_over(sea(), heat), lay_over(sea(), 1000 * heat))
 
@@ -214,11 +214,11 @@ def test_http_carries_both_pictures_as_bare_base64(
     assert not {"preview", "activation_map"} & set(plain)
 
 
-def test_the_document_tells_their_media_type(client: httpx.Client) -> None:
+def test_the_document_says_their_media_type(client: httpx.Client) -> None:
     chip = client.get("/docs.json").json()["components"]["schemas"]["ChipOk"]["properties"]
     for name in ("preview", "activation_map"):
-        told = chip[name]["anyOf"][0]
-        assert (told["type"], told["contentEncoding"], told["contentMediaType"]) == (
+        reported = chip[name]["anyOf"][0]
+        assert (reported["type"], reported["contentEncoding"], reported["contentMediaType"]) == (
             "string",
             "base64",
             "image/png",

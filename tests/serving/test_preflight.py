@@ -85,20 +85,24 @@ def test_a_model_that_cannot_be_used_is_one_line_with_its_variable_path_and_code
     assert said.err.count("\n") == 1
 
 
-def test_a_model_that_can_be_used_is_told_and_exit_0(
+def test_a_model_that_can_be_used_is_reported_and_exit_0(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], model: Path
 ) -> None:
     monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
     assert main() == 0
-    told = capfd.readouterr().err
-    assert told.startswith("shipchip: tiny 0.0.1-test (")
-    assert "answers on" in told
+    reported = capfd.readouterr().err
+    assert reported.startswith("shipchip: tiny 0.0.1-test (")
+    assert "answers on" in reported
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
-        ("DEVICE", "tpu", "SHIPCHIP_DEVICE is 'tpu': Input should be 'auto', 'cpu' or 'cuda'"),
+        (
+            "DEVICE",
+            "tpu",
+            "SHIPCHIP_DEVICE is 'tpu': Input should be 'auto', 'cpu', 'cuda' or 'openvino'",
+        ),
         ("MAX_FILES", "many", "SHIPCHIP_MAX_FILES is 'many': "),
         ("CORS_ORIGINS", "https://a.example/", "SHIPCHIP_CORS_ORIGINS is 'https://a.example/': "),
         ("LOG_FORMAT", "xml", "SHIPCHIP_LOG_FORMAT is 'xml': Input should be 'json' or 'text'"),
@@ -112,19 +116,19 @@ def test_a_setting_that_does_not_fit_is_one_line_with_its_variable(
     model: Path,
     name: str,
     value: str,
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
     monkeypatch.setenv(f"SHIPCHIP_{name}", value)
     assert main() == 1
     said = capfd.readouterr().err
-    assert said.startswith(f"shipchip: cannot serve: {told}")
+    assert said.startswith(f"shipchip: cannot serve: {message}")
     assert said.count("\n") == 1
     assert "Value error" not in said
     assert KEY not in said
 
 
-def test_a_setting_misspelt_is_told_and_what_an_orchestrator_sets_is_not(
+def test_a_setting_misspelt_is_reported_and_what_an_orchestrator_sets_is_not(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], model: Path
 ) -> None:
     monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
@@ -139,7 +143,7 @@ def test_a_setting_misspelt_is_told_and_what_an_orchestrator_sets_is_not(
 
 
 @pytest.mark.parametrize(
-    ("make", "settings", "told"),
+    ("make", "settings", "message"),
     [
         (missing, {}, "model_not_found"),
         (corrupt, {}, "model_corrupt"),
@@ -150,7 +154,7 @@ def test_a_setting_misspelt_is_told_and_what_an_orchestrator_sets_is_not(
 )
 @pytest.mark.slow
 def test_bentoml_serve_ends_by_itself_and_starts_no_worker(
-    tmp_path: Path, model: Path, make: object, settings: dict[str, object], told: str
+    tmp_path: Path, model: Path, make: object, settings: dict[str, object], message: str
 ) -> None:
     if settings.get("device") == "cuda":
         _needs_no_gpu()
@@ -170,7 +174,7 @@ def test_bentoml_serve_ends_by_itself_and_starts_no_worker(
     lines = [line for line in ended.stderr.splitlines() if line.startswith("shipchip: ")]
     assert len(lines) == 1
     assert lines[0].startswith("shipchip: cannot serve: ")
-    assert told in lines[0]
+    assert message in lines[0]
     assert "Traceback" not in ended.stderr + ended.stdout
     assert "initialized" not in ended.stderr + ended.stdout
 
@@ -190,7 +194,7 @@ def test_readyz_says_no_once_the_model_is_gone(model: Path) -> None:
         "    before = client.get('/readyz')\n"
         "    bentoml.get_current_service().engine.close()\n"
         "    after = client.get('/readyz')\n"
-        "print('told', before.status_code, after.status_code, after.json()['error']['code'])"
+        "print('answers', before.status_code, after.status_code, after.json()['error']['code'])"
     )
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -200,4 +204,4 @@ def test_readyz_says_no_once_the_model_is_gone(model: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout.splitlines()[-1:] == ["told 200 503 unavailable"], done.stderr
+    assert done.stdout.splitlines()[-1:] == ["answers 200 503 unavailable"], done.stderr

@@ -82,6 +82,6 @@ def test_over_http_a_client_that_leaves_frees_its_places(crowded: httpx.Client) 
     whole = time.monotonic() - started
     asyncio.run(leave())
     until(lambda: waiting(crowded) == 0)
-    told = crowded.get("/metrics").text
-    assert 'shipchip_requests_total{code="disconnected",status="400"} 1.0' in told
+    reported = crowded.get("/metrics").text
+    assert 'shipchip_requests_total{code="disconnected",status="400"} 1.0' in reported
     assert whole > 0.1  # else it had been answered before it left

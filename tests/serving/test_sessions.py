@@ -43,8 +43,8 @@ def test_fewer_chips_than_lanes_have_all_cores(
     batcher: MicroBatcher, whole: Gated, single: Gated
 ) -> None:
     whole.gate.set()
-    told = asyncio.run(ask(batcher, chip(0.5), chip(0.1)))
-    assert labels(told) == ["Cargo", "Tanker"]
+    reported = asyncio.run(ask(batcher, chip(0.5), chip(0.1)))
+    assert labels(reported) == ["Cargo", "Tanker"]
     assert (whole.runs, single.runs) == ([2], [])
 
 

@@ -34,7 +34,7 @@ def test_an_absolute_model_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
     assert Settings().model == Path("/srv/ship.onnx")
 
 
-def test_chips_are_held_to_the_library_s_limits_unless_told() -> None:
+def test_chips_are_held_to_the_library_s_limits_unless_set() -> None:
     assert Settings().decode_limits() == DecodeLimits()
     assert Settings(max_pixels=100).decode_limits().max_pixels == 100
 

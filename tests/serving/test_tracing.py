@@ -187,11 +187,11 @@ def test_a_request_gives_a_span_that_goes_on_the_callers_trace_and_has_the_reque
     ]
     requests += [span for span in spans if span.parent == CALLER.split("-")[2]]
     assert {span.service for span in spans} == {"shipchip"}
-    told = {
+    reported = {
         span.attributes["http.response.header.x_request_id"][0]: span.attributes["http.status_code"]
         for span in requests
     }
-    assert told == {answer.headers["X-Request-ID"]: answer.status_code for answer in answers}
+    assert reported == {answer.headers["X-Request-ID"]: answer.status_code for answer in answers}
     (joined,) = [span for span in requests if span.parent]
     assert (joined.name, joined.trace) == ("POST /v1/classify", CALLER.split("-")[1])
 
@@ -257,6 +257,6 @@ def test_a_collector_that_is_away_disturbs_neither_requests_nor_the_end(
 
 def test_the_manual_installs_the_exporter_of_the_locked_opentelemetry() -> None:
     manual = (ROOT / "docs" / "operations.md").read_text()
-    (told,) = re.findall(r"opentelemetry-exporter-otlp-proto-http==([\d.]+)", manual)
+    (reported,) = re.findall(r"opentelemetry-exporter-otlp-proto-http==([\d.]+)", manual)
     lock = (ROOT / "locks" / "serve-cpu.txt").read_text()
-    assert f"opentelemetry-sdk=={told} " in lock
+    assert f"opentelemetry-sdk=={reported} " in lock

@@ -29,7 +29,7 @@ def same(one: Prediction, other: Prediction) -> bool:
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_each_class_is_told(ships: ShipClassifier, label: str) -> None:
+def test_each_class_is_reported(ships: ShipClassifier, label: str) -> None:
     answer = ships.classify_file(picture(draw_chip(label)))
     assert answer.label == label
     assert answer.confidence == answer.probabilities[label] == max(answer.probabilities.values())
@@ -104,7 +104,7 @@ def test_a_bad_chip_is_an_error_of_the_chip(ships: ShipClassifier) -> None:
         ships.classify_file(npy(np.zeros((9, 9), np.uint8)))
 
 
-def test_the_classifier_tells_what_it_runs(ships: ShipClassifier, tiny_model_file: Path) -> None:
+def test_the_classifier_says_what_it_runs(ships: ShipClassifier, tiny_model_file: Path) -> None:
     assert ships.sha256 == hashlib.sha256(tiny_model_file.read_bytes()).hexdigest()
     assert ships.card == tiny_card()
     assert ships.classes == CLASSES

@@ -198,7 +198,7 @@ def test_the_first_spacing_rule_that_applies_wins(
     assert spacing_of(chip, spec(spacing_rules=rules)) == (expected, "rule")
 
 
-def test_what_the_chip_tells_goes_before_the_rules() -> None:
+def test_what_the_chip_says_goes_before_the_rules() -> None:
     chip = chip_of(scene(), spacing=(7.0, 8.0), encoding="complex")
     assert spacing_of(chip, spec()) == ((7.0, 8.0), "request")
 

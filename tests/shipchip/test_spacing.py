@@ -65,7 +65,7 @@ def test_transformation_in_degrees_takes_its_own_latitude() -> None:
     ],
     ids=["none", "geocentric", "unit", "radians", "keyless", "zero", "user-defined"],
 )
-def test_spacing_is_unknown_where_the_tags_do_not_tell_metres(tags: list) -> None:
+def test_spacing_is_unknown_where_the_tags_do_not_say_metres(tags: list) -> None:
     assert spacing(tags) is None
 
 

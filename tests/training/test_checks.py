@@ -17,15 +17,15 @@ def test_chips_that_cannot_be_read_are_named_and_the_others_are_not(tmp_path: Pa
     sources = discover([own])
     records = sources[0].index()
     (own / "Cargo/a.tif").unlink()  # it goes while the data are looked at
-    told: list[int] = []
-    problems = verify(sources, records, lambda: told.append(1))
+    reported: list[int] = []
+    problems = verify(sources, records, lambda: reported.append(1))
     assert [(p.source, p.key, p.code) for p in problems] == [
         ("own", "Cargo/a.tif", "data_invalid"),
         ("own", "Cargo/b.tif", "unsupported_format"),
         ("own", "Tanker/c.tif", "truncated"),
     ]
     assert all(problem.message for problem in problems)
-    assert len(told) == 3
+    assert len(reported) == 3
 
 
 def test_sound_chips_give_no_problem() -> None:
@@ -39,7 +39,7 @@ def test_a_problem_cannot_be_changed() -> None:
         Problem("a", "b", "c", "d").code = "e"  # type: ignore[misc]
 
 
-def test_notes_tell_repeats_and_missing_classes_by_source(tmp_path: Path) -> None:
+def test_notes_say_repeats_and_missing_classes_by_source(tmp_path: Path) -> None:
     groups = b"path,group\nCargo/a.tif,1\nCargo/b.tif,2\nTanker/c.tif,3\nTanker/d.tif,4\n"
     members = {
         "Cargo/a.tif": tiff(1),

@@ -36,7 +36,7 @@ def test_files_of_one_chip_are_one_group(tmp_path: Path, stem: str, other: str) 
     assert groups[f"{stem}_vv.tif"] == groups[f"{stem}{other}"] != groups["Tanker/c.tif"]
 
 
-def test_the_polarisation_is_told_by_the_file_name(tmp_path: Path) -> None:
+def test_the_polarisation_is_read_from_the_file_name(tmp_path: Path) -> None:
     source = FolderSource(write_folder(tmp_path / "own", OWN | {"Cargo/d_VH.tif": tiff(4)}))
     planes = {r.key: source.read(r).polarisations for r in source.index()}
     assert planes["Cargo/d_VH.tif"] == ("VH",)

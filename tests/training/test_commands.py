@@ -44,11 +44,11 @@ def test_data_prints_what_was_found_and_writes_the_manifest(
     manifest = tmp_path / "new" / "manifest.jsonl"
     words = ["data", str(chips), "--manifest", str(manifest), "--runs", str(tmp_path / "runs")]
     assert run.main(words) == 0
-    told = capsys.readouterr()
-    (cargo,) = [line for line in told.out.splitlines() if "Cargo" in line]
+    reported = capsys.readouterr()
+    (cargo,) = [line for line in reported.out.splitlines() if "Cargo" in line]
     assert [word for word in cargo.split() if word.isdigit()] == ["11", "8", "1", "1", "10"]
-    assert "own: there is no Fishing chip" in told.err
-    assert "own: 1 byte-identical repeats are left out" in told.err
+    assert "own: there is no Fishing chip" in reported.err
+    assert "own: 1 byte-identical repeats are left out" in reported.err
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert Counter(line["label"] for line in lines) == {"Cargo": 10, "Tanker": 10}
     assert all(len(line["sha256"]) == 64 for line in lines)
@@ -61,9 +61,9 @@ def test_data_refuses_chips_that_cannot_be_read_and_writes_nothing(
     (chips / "Tanker" / "3.tif").write_bytes(tiff(1)[:60])
     manifest = tmp_path / "manifest.jsonl"
     assert run.main(["data", str(chips), "--manifest", str(manifest)]) == 1
-    told = capsys.readouterr().err
-    assert "own Tanker/3.tif: truncated" in told
-    assert "1 of 20 chips cannot be read" in told
+    reported = capsys.readouterr().err
+    assert "own Tanker/3.tif: truncated" in reported
+    assert "1 of 20 chips cannot be read" in reported
     assert not manifest.exists()
 
 
@@ -100,7 +100,7 @@ def test_data_prints_the_counts_of_the_readme(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--simulated", "--data", "somewhere"], "--simulated and folders of data exclude"),
         (["--smoke"], "--smoke goes with --simulated"),
@@ -140,17 +140,17 @@ def test_data_prints_the_counts_of_the_readme(
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(
-    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "--simulated" in words:
         words = [*words, "--runs", str(tmp_path)]
     assert run.main(words) == 1
-    (line,) = [w for w in capsys.readouterr().err.splitlines() if re.search(told, w)]
+    (line,) = [w for w in capsys.readouterr().err.splitlines() if re.search(message, w)]
     assert line
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
+def test_a_full_disk_is_reported_and_leaves_nothing_that_looks_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -160,9 +160,9 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_looks_finished(
     (tmp_path / "tiny.toml").write_text(TINY)
     words = ["matrix", "--simulated", "--smoke", "--config", str(tmp_path / "tiny.toml")]
     assert run.main([*words, "--runs", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
-    told = capsys.readouterr().err
-    assert "No space left on device" in told
-    assert "run the same command again: it continues" in told
+    reported = capsys.readouterr().err
+    assert "No space left on device" in reported
+    assert "run the same command again: it continues" in reported
     assert not list(tmp_path.rglob("result.json"))
     assert not (tmp_path / "out" / "report.html").exists()
 
@@ -335,8 +335,8 @@ def test_one_ship_of_a_class_is_refused_before_anything_is_trained(
     many = [str(n) for n in range(8)]
     chips = chips_of(tmp_path, Cargo=many, Tanker=["x", "y", "z"])
     assert run.main(few(chips, tmp_path, folds=0)) == 1
-    told = "data_invalid: the chips to train on show one Tanker ship; at least two are needed"
-    assert told in capsys.readouterr().err
+    reported = "data_invalid: the chips to train on show one Tanker ship; at least two are needed"
+    assert reported in capsys.readouterr().err
     assert not list(tmp_path.glob("runs/ship-*"))
 
 
@@ -393,8 +393,8 @@ def test_a_killed_pretraining_does_not_go_on_with_other_code(
             run.main(words)
     monkeypatch.setattr("training.pretrain.CODE", "b" * 40)
     assert run.main(words) == 1
-    told = rf"is of \w+ by {'a' * 12}, expected \w+ by {'b' * 12}; delete it"
-    assert re.search(told, capsys.readouterr().err)
+    message = rf"is of \w+ by {'a' * 12}, expected \w+ by {'b' * 12}; delete it"
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.slow
@@ -415,12 +415,12 @@ def test_a_smoke_matrix_is_twelve_trainings_and_says_that_its_figures_mean_nothi
     assert run.main(["matrix", "--simulated", "--smoke", "--runs", str(tmp_path)]) == 0
     folder = tmp_path / "matrix-simulated-smoke"
     assert len(list(folder.glob("cells/*/*/*/*/result.json"))) == 12
-    told = capsys.readouterr().err
-    for text in (told, *((folder / name).read_text() for name in ("report.html", "report.md"))):
+    reported = capsys.readouterr().err
+    for text in (reported, *((folder / name).read_text() for name in ("report.html", "report.md"))):
         assert "smoke: these figures mean nothing" in text
-    summary = told[told.index("smoke: these figures") :].splitlines()
+    summary = reported[reported.index("smoke: these figures") :].splitlines()
     assert len(summary) == 1 + 10 + 1  # the warning, the summary, the path of the report
-    assert "not measured" not in told
+    assert "not measured" not in reported
 
 
 def test_a_smoke_run_of_a_config_of_ones_own_is_one_too(tmp_path: Path) -> None:

@@ -99,7 +99,9 @@ def test_without_data_it_says_what_to_download_and_where_to_put_it(tmp_path: Pat
             discover([folder])
 
 
-def test_a_path_that_holds_nothing_is_told_though_another_holds_something(tmp_path: Path) -> None:
+def test_a_path_that_holds_nothing_is_reported_though_another_holds_something(
+    tmp_path: Path,
+) -> None:
     own = write_folder(tmp_path / "own", OWN)
     wrong = write_folder(tmp_path / "wrong", {"x/y.txt": b"1"})
     with pytest.raises(DataMissing, match="wrong holds the folders x, none of them a data set"):
@@ -120,7 +122,7 @@ def test_a_path_that_holds_nothing_is_told_though_another_holds_something(tmp_pa
         ({}, "", "holds nothing that is read"),
     ],
 )
-def test_the_wrong_thing_is_told_by_what_it_holds(
+def test_the_wrong_thing_is_described_by_what_it_holds(
     tmp_path: Path, members: dict[str, bytes], given: str, said: str
 ) -> None:
     (tmp_path / "it").mkdir()
@@ -130,7 +132,7 @@ def test_the_wrong_thing_is_told_by_what_it_holds(
     assert said.replace("\\", "") in str(caught.value).splitlines()[0]
 
 
-def test_a_zip_of_one_class_is_told_like_a_folder_of_it(tmp_path: Path) -> None:
+def test_a_zip_of_one_class_is_reported_like_a_folder_of_it(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "it.zip", {"Cargo/a.tif": b"1"})
     with pytest.raises(DataMissing, match="holds the class folder Cargo only"):
         discover([path])

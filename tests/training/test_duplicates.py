@@ -93,9 +93,9 @@ def test_chips_that_nearly_look_alike_are_reported(
 ) -> None:
     chips = own_chips(tmp_path, {"Cargo/near.jpg": picture(pixels(3), "JPEG")})
     assert len(data(tmp_path, chips)) == 21
-    told = " ".join(capsys.readouterr().err.split())
-    assert "1 pairs of chips look almost the same but count as different ships" in told
-    assert "own Cargo/3.tif and own Cargo/near.jpg" in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "1 pairs of chips look almost the same but count as different ships" in reported
+    assert "own Cargo/3.tif and own Cargo/near.jpg" in reported
 
 
 def test_chips_of_one_ship_may_look_alike(

@@ -80,10 +80,10 @@ def model(data: Path, tmp_path: Path) -> Path:
 
 
 def evaluate(model: Path, data: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    told = model.parent / "told.json"
-    command = ["evaluate", str(model), "--data", str(data), "--json", str(told), *words]
+    reported = model.parent / "figures.json"
+    command = ["evaluate", str(model), "--data", str(data), "--json", str(reported), *words]
     code = run.main([*command, "--runs", str(model.parent / "runs")])
-    return code, json.loads(told.read_text()) if told.exists() else {}
+    return code, json.loads(reported.read_text()) if reported.exists() else {}
 
 
 def test_it_is_the_test_side_that_is_measured(model: Path, data: Path) -> None:
@@ -100,15 +100,17 @@ def test_what_is_measured_is_what_the_file_answers(model: Path, data: Path) -> N
     _, found = evaluate(model, data)
     ships = ShipClassifier(model, device="cpu")
     keys = sorted(i.record.key for i in items_of(data) if i.split == "test")
-    told = [ships.classify_file(data / key) for key in keys]
-    held = [key.split("/")[0] in one.prediction_set for key, one in zip(keys, told, strict=True)]
+    reported = [ships.classify_file(data / key) for key in keys]
+    held = [
+        key.split("/")[0] in one.prediction_set for key, one in zip(keys, reported, strict=True)
+    ]
     sets = found["metrics"]["sets"]
     for label in CLASSES:
         inside = [h for key, h in zip(keys, held, strict=True) if key.startswith(label)]
         assert sets["coverage"][label]["value"] == pytest.approx(np.mean(inside)), label
-    assert sets["mean_size"]["value"] == np.mean([len(one.prediction_set) for one in told])
+    assert sets["mean_size"]["value"] == np.mean([len(one.prediction_set) for one in reported])
     refused = found["metrics"]["sources"]["own"]["refused"]["value"]
-    assert refused == np.mean([not one.in_distribution for one in told])
+    assert refused == np.mean([not one.in_distribution for one in reported])
     assert found["sha256"] == ships.sha256
     assert found["bytes"] == model.stat().st_size
 
@@ -126,7 +128,7 @@ def test_a_line_per_target_is_printed(
     assert [line for line in lines if "nothing to compare" in line]
 
 
-def test_a_card_that_says_the_same_is_told_so(
+def test_a_card_with_the_same_figures_is_reported(
     model: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, found = evaluate(model, data)
@@ -142,9 +144,9 @@ def test_a_card_that_says_otherwise_is_refused(
     found["metrics"]["sources"]["own"]["headline"]["macro_f1"]["value"] += 0.001
     write_card(card_of(data, found["metrics"]), model)
     assert evaluate(model, data)[0] == 1
-    told = capsys.readouterr()
-    assert "sources.own.headline.macro_f1.value (card 0.926" in told.out
-    assert "export_mismatch: 1 figures of the card" in told.err
+    reported = capsys.readouterr()
+    assert "sources.own.headline.macro_f1.value (card 0.926" in reported.out
+    assert "export_mismatch: 1 figures of the card" in reported.err
 
 
 def test_other_chips_than_those_of_the_card_are_refused(
@@ -164,10 +166,12 @@ def test_a_model_of_another_split_is_refused(
     split = {"manifest_sha256": "of the split of then", "git_commit": "0123456789abcdef"} | known
     old = card.model_copy(update={"training": card.training | split})
     assert evaluate(write_tiny_model(tmp_path / "old.onnx", old), data)[0] == 1
-    told = capsys.readouterr().err
-    assert "data_invalid: tiny 0.0.1-test was trained on split 1, and this version makes" in told
-    assert "test side holds chips that the model was trained on" in told
-    assert "(commit 0123456789ab)" in told
+    reported = capsys.readouterr().err
+    assert (
+        "data_invalid: tiny 0.0.1-test was trained on split 1, and this version makes" in reported
+    )
+    assert "test side holds chips that the model was trained on" in reported
+    assert "(commit 0123456789ab)" in reported
 
 
 def of(plain: dict[str, Any]) -> ModelFigures:
@@ -175,20 +179,20 @@ def of(plain: dict[str, Any]) -> ModelFigures:
 
 
 def test_figures_differ_by_more_than_a_millionth() -> None:
-    told = metrics()
-    told["sets"]["mean_size"]["value"] += 5e-7
-    assert card_differs(told, of(metrics())) == ()
-    told["sets"]["mean_size"]["value"] += 5e-6
-    (place,) = card_differs(told, of(metrics())) or []
+    reported = metrics()
+    reported["sets"]["mean_size"]["value"] += 5e-7
+    assert card_differs(reported, of(metrics())) == ()
+    reported["sets"]["mean_size"]["value"] += 5e-6
+    (place,) = card_differs(reported, of(metrics())) or []
     assert place.startswith("sets.mean_size.value (card ")
 
 
 def test_a_figure_that_one_lacks_differs() -> None:
-    told = metrics()
-    del told["sources"]["fusar"]["ece_floor"]
-    told["sources"]["fusar"]["confusion"][0][1] += 1
-    told["sources"]["fusar"]["classes"] = ["Cargo"]
-    assert [place.split(" ")[0] for place in card_differs(told, of(metrics())) or []] == [
+    reported = metrics()
+    del reported["sources"]["fusar"]["ece_floor"]
+    reported["sources"]["fusar"]["confusion"][0][1] += 1
+    reported["sources"]["fusar"]["classes"] = ["Cargo"]
+    assert [place.split(" ")[0] for place in card_differs(reported, of(metrics())) or []] == [
         "sources.fusar.classes",
         "sources.fusar.confusion[0][1]",
         "sources.fusar.ece_floor",
@@ -196,11 +200,11 @@ def test_a_figure_that_one_lacks_differs() -> None:
 
 
 def test_a_card_of_before_coverage_by_ship_says_the_same() -> None:
-    told = metrics()
-    scores = (*told["sources"].values(), told["pooled"], told)
+    reported = metrics()
+    scores = (*reported["sources"].values(), reported["pooled"], reported)
     for share in (share for one in scores for share in one["sets"]["coverage"].values()):
         del share["by_ship"]
-    assert card_differs(told, of(metrics())) == ()
+    assert card_differs(reported, of(metrics())) == ()
 
 
 def test_ood_chips_are_compared_where_card_and_command_have_them() -> None:
@@ -210,9 +214,9 @@ def test_ood_chips_are_compared_where_card_and_command_have_them() -> None:
     assert card_differs(metrics(), of(metrics())) == ()
 
 
-@pytest.mark.parametrize("told", [{}, {"own": {"headline": {}}}])
-def test_a_card_of_an_earlier_shape_is_not_compared(told: dict[str, Any]) -> None:
-    assert card_differs(told, of(metrics())) is None
+@pytest.mark.parametrize("reported", [{}, {"own": {"headline": {}}}])
+def test_a_card_of_an_earlier_shape_is_not_compared(reported: dict[str, Any]) -> None:
+    assert card_differs(reported, of(metrics())) is None
 
 
 # Chips that show no ship
@@ -242,19 +246,19 @@ def test_ood_chips_given_are_measured_and_those_not_given_are_not(
     model: Path, data: Path, tmp_path: Path
 ) -> None:
     path = other_chips(tmp_path / "others.zip")
-    told = evaluate(model, data, "--ood", str(path))[1]["metrics"]["out_of_distribution"]
-    assert told["all"]["chips"] == 5
+    reported = evaluate(model, data, "--ood", str(path))[1]["metrics"]["out_of_distribution"]
+    assert reported["all"]["chips"] == 5
     ships = ShipClassifier(model, device="cpu")
     refused = [not ships.classify([decode(tiff(n))])[0].in_distribution for n in range(3)]
-    assert told["kinds"]["sea"]["refused"]["value"] == np.mean(refused)
+    assert reported["kinds"]["sea"]["refused"]["value"] == np.mean(refused)
     assert evaluate(model, data)[1]["metrics"]["out_of_distribution"] is None
 
 
-def test_kinds_that_the_features_were_learnt_on_are_told() -> None:
+def test_kinds_that_the_features_were_learnt_on_are_reported() -> None:
     record = FeaturesRecord(source="other_sar", chips=9, classes=("cars/T62", "planes/A220"))
-    told = seen_in_pretraining(record, ["cars", "sea"])
-    assert "9 chips of other_sar" in told
-    assert told.endswith(": cars")
+    reported = seen_in_pretraining(record, ["cars", "sea"])
+    assert "9 chips of other_sar" in reported
+    assert reported.endswith(": cars")
     assert seen_in_pretraining(record, ["sea"]) == ""
     assert seen_in_pretraining(FeaturesRecord(source="imagenet"), ["cars"]) == ""
     assert seen_in_pretraining(None, ["cars"]) == ""
@@ -285,14 +289,14 @@ def test_the_int8_file_is_asked_itself(model: Path, data: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("record", "told"),
+    ("record", "message"),
     [
         ({"manifest_sha256": "other"}, "another training data"),
         ({"quantisation": {"of": "other"}}, "another sha256 of what it was made from"),
     ],
 )
 def test_an_int8_file_of_another_model_is_refused(
-    record: dict[str, Any], told: str, data: Path, tmp_path: Path
+    record: dict[str, Any], message: str, data: Path, tmp_path: Path
 ) -> None:
     card = card_of(data)
     other = card.model_copy(update={"training": card.training | record})
@@ -300,7 +304,7 @@ def test_an_int8_file_of_another_model_is_refused(
         ShipClassifier(write_tiny_model(tmp_path / f"{n}.onnx", one), device="cpu")
         for n, one in enumerate((card, other))
     ]
-    with pytest.raises(ConfigInvalid, match=told):
+    with pytest.raises(ConfigInvalid, match=message):
         check_related(files[1], files[0])
     check_related(files[0], files[0])
 

@@ -34,12 +34,12 @@ def source_of(chips: PreparedChips) -> np.ndarray:
     return np.array([record.source for record in chips.records])
 
 
-def test_the_gate_tells_the_sensors_apart(chips: PreparedChips, experts: Experts) -> None:
+def test_the_gate_separates_the_sensors(chips: PreparedChips, experts: Experts) -> None:
     with torch.inference_mode():
         _, standard = experts(torch.from_numpy(np.array(chips.inputs)))
         gate = torch.softmax(standard.clamp(-5, 5) @ experts.gate.T + experts.gate_bias, 1)
-    told = np.array(["coarse", "fine"])[gate.argmax(1).numpy()]
-    assert (told == source_of(chips)).mean() == 1.0
+    reported = np.array(["coarse", "fine"])[gate.argmax(1).numpy()]
+    assert (reported == source_of(chips)).mean() == 1.0
 
 
 def test_the_experts_know_the_chips_they_were_fitted_on(

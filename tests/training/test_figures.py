@@ -187,7 +187,7 @@ def test_coverage_by_ship_is_the_mean_of_each_ships_share() -> None:
     assert found["by_ship"] == {"value": 0.625, "low": 0.25, "high": 1.0, "ships": 2}
 
 
-def test_a_source_tells_its_own_sets_and_the_share_of_its_ships_refused() -> None:
+def test_a_source_says_its_own_sets_and_the_share_of_its_ships_refused() -> None:
     given = said(SAID, member=["C", "C", "F", "T", "CT", "T", "F", "CT", "CT"], refused=[0, 8])
     found = measure(marked(given, TRUTH), records(*SOURCES), None, 0).plain()
     fusar, slc = found["sources"]["fusar"], found["sources"]["opensarship_slc"]

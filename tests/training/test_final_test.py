@@ -18,7 +18,7 @@ from training.data.store import PreparedChips
 from training.evaluation.final_test import final_chips, final_logits, lost_by, measure_file
 
 
-def test_a_sealed_side_tells_its_size_and_nothing_else() -> None:
+def test_a_sealed_side_says_its_size_and_nothing_else() -> None:
     sealed = SealedTest(chips(9))
     assert len(sealed) == 9
     for name in ("inputs", "labels", "records", "where"):
@@ -58,12 +58,12 @@ def test_a_file_is_measured_on_the_sealed_chips(ships: ShipClassifier) -> None:
 def test_chips_that_show_no_ship_are_asked_about_by_kind(ships: ShipClassifier) -> None:
     noise = np.random.default_rng(0).normal(0, 2, (4, 1, 32, 32)).astype(np.float32)
     others = {"noise": noise, "black": np.full((2, 1, 32, 32), -9, np.float32)}
-    told = measure_file(ships, sealed_chips(ships), others, 0).out_of_distribution
-    assert told
-    assert {kind: one.chips for kind, one in told.kinds.items()} == {"noise": 4, "black": 2}
+    reported = measure_file(ships, sealed_chips(ships), others, 0).out_of_distribution
+    assert reported
+    assert {kind: one.chips for kind, one in reported.kinds.items()} == {"noise": 4, "black": 2}
     for kind, inputs in others.items():
         refused = [not one.in_distribution for one in ships.predict([*map(prepared_of, inputs)])]
-        assert told.kinds[kind].refused.value == np.mean(refused), kind
+        assert reported.kinds[kind].refused.value == np.mean(refused), kind
 
 
 def test_a_file_loses_nothing_to_itself(ships: ShipClassifier) -> None:

@@ -127,11 +127,11 @@ def test_zip_rar_and_folder_are_read_alike(tmp_path: Path) -> None:
     with zipfile.ZipFile(zipped) as archive:
         archive.extractall(tmp_path / "out")
     rar = write_rar(tmp_path / "rar" / "FUSAR_Ship1.0.rar", tankers([1, 2, 30]))
-    told = [
+    reported = [
         [(r.label, r.group, r.sha256) for r in FusarSource(path).index()]
         for path in (zipped, rar, tmp_path / "out" / "FUSAR_Ship1.0")
     ]
-    assert told[0] == told[1] == told[2]
+    assert reported[0] == reported[1] == reported[2]
 
 
 @pytest.mark.parametrize("given", [".", "renamed", "renamed/Tanker/.."])

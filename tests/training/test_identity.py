@@ -104,7 +104,7 @@ def dies(*_: object, **__: object) -> None:
     raise Killed
 
 
-def told(capsys: pytest.CaptureFixture[str], pattern: str) -> str:
+def message(capsys: pytest.CaptureFixture[str], pattern: str) -> str:
     (line,) = [text for text in capsys.readouterr().err.splitlines() if re.search(pattern, text)]
     return line
 
@@ -119,7 +119,7 @@ def test_a_killed_run_does_not_go_on_with_other_code(
 ) -> None:
     monkeypatch.setattr(provenance, "CODE", "b" * 40)
     assert run.main(words(home, killed)) == 1
-    line = told(capsys, "^run_changed: ")
+    line = message(capsys, "^run_changed: ")
     assert f"code {'a' * 12} (now {'b' * 12})" in line
     assert "delete the folder to start anew, or add --accept-changes" in line
     assert not list(killed.glob("ship-*/ship.onnx"))
@@ -142,15 +142,15 @@ def test_a_killed_run_does_not_go_on_with_another_torch(
     content["made_by"][0]["torch"] = "1.0.0"
     record.write_text(json.dumps(content))
     assert run.main(words(home, killed)) == 1
-    assert "torch 1.0.0 (now " in told(capsys, "^run_changed: ")
+    assert "torch 1.0.0 (now " in message(capsys, "^run_changed: ")
 
 
-def test_a_killed_run_that_does_not_tell_its_code_is_refused(
+def test_a_killed_run_that_does_not_say_its_code_is_refused(
     home: Path, killed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder_of(killed) / "run.json").unlink()
     assert run.main(words(home, killed, "--accept-changes")) == 1
-    assert "does not say which code began it" in told(capsys, "^run_changed: ")
+    assert "does not say which code began it" in message(capsys, "^run_changed: ")
 
 
 def test_a_finished_run_does_not_answer_for_other_code(
@@ -161,7 +161,7 @@ def test_a_finished_run_does_not_answer_for_other_code(
 ) -> None:
     monkeypatch.setattr(provenance, "CODE", "b" * 40)
     assert run.main(words(home, finished)) == 1
-    assert f"code {'a' * 12} (now {'b' * 12})" in told(capsys, "^run_changed: ")
+    assert f"code {'a' * 12} (now {'b' * 12})" in message(capsys, "^run_changed: ")
 
 
 def test_a_finished_run_is_measured_on_other_chips_when_they_are_given_later(
@@ -181,7 +181,7 @@ def test_a_finished_run_is_measured_on_other_chips_when_they_are_given_later(
     capsys.readouterr()
     for more in (ood, ()):  # the figures are there, and stay
         assert run.main(words(home, finished, *more)) == 0
-        assert "is finished already; delete it" in told(capsys, "finished already")
+        assert "is finished already; delete it" in message(capsys, "finished already")
         assert file.read_bytes() == written
 
 
@@ -249,7 +249,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(
     capsys.readouterr()
     with locked(folder_of(runs)):
         assert run.main(words(home, runs)) == 1
-    assert "another process is at work in" in told(capsys, "^run_busy: ")
+    assert "another process is at work in" in message(capsys, "^run_busy: ")
 
 
 def test_a_matrix_folder_in_use_is_refused(
@@ -258,7 +258,7 @@ def test_a_matrix_folder_in_use_is_refused(
     given = ["matrix", "--simulated", "--smoke", "--models", "cnn", "--runs", str(tmp_path)]
     with locked(tmp_path / "out"):
         assert run.main([*given, "--out", str(tmp_path / "out")]) == 1
-    assert "another process is at work in" in told(capsys, "^run_busy: ")
+    assert "another process is at work in" in message(capsys, "^run_busy: ")
 
 
 def git(folder: Path, *more: str) -> None:

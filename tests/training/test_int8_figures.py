@@ -111,9 +111,9 @@ def test_an_int8_file_with_the_figures_of_the_fp32_file_is_not_promoted(
 ) -> None:
     models = tmp_path / "models"
     assert run.main(["promote", str(of_an_earlier_version.parent), "--to", str(models)]) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "is of an int8 file and has the figures of the fp32 file" in told
-    assert "export it again" in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "is of an int8 file and has the figures of the fp32 file" in reported
+    assert "export it again" in reported
     assert not models.exists()
 
 

@@ -238,7 +238,7 @@ def test_a_cell_may_be_deleted_and_run_again(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "x"}'])
-def test_a_damaged_claim_is_told(
+def test_a_damaged_claim_is_reported(
     content: str, data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     (tmp_path / "matrix.json").write_text(content)
@@ -283,7 +283,7 @@ def test_cells_of_other_code_are_refused_unless_accepted(
     }
 
 
-def test_missing_weights_are_told_before_anything_is_trained(
+def test_missing_weights_are_reported_before_anything_is_trained(
     data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     epochs: list[Epoch] = []
@@ -360,7 +360,7 @@ def test_weights_learnt_from_a_test_chip_are_refused_before_anything_is_trained(
     assert not (tmp_path / "matrix.json").exists()
 
 
-def test_a_set_without_two_classes_is_told_before_anything_is_trained(
+def test_a_set_without_two_classes_is_reported_before_anything_is_trained(
     data: tuple[Dataset, list[Item]], tmp_path: Path
 ) -> None:
     wrong = CONFIG.model_copy(update={"sets": {"fine": ("fien",), "mix": ("*",)}})

@@ -36,13 +36,13 @@ def test_every_measurement_has_a_name() -> None:
 def test_length_and_width_are_the_spread_of_a_bar_in_metres() -> None:
     # A uniform bar of n pixels has the variance (n**2 - 1) / 12 pixels; the weight towards the
     # chip's centre takes a little off the long side.
-    told = measured(drawn(20, 4))
+    reported = measured(drawn(20, 4))
     expected = 6.0 * math.sqrt((20**2 - 1) / 12)
-    assert math.exp(told["length above 12 dB"]) == pytest.approx(expected, rel=0.04)
-    assert math.exp(told["width above 12 dB"]) == pytest.approx(
+    assert math.exp(reported["length above 12 dB"]) == pytest.approx(expected, rel=0.04)
+    assert math.exp(reported["width above 12 dB"]) == pytest.approx(
         6.0 * math.sqrt((4**2 - 1) / 12), rel=0.01
     )
-    assert math.exp(told["area above 12 dB"]) == pytest.approx(20 * 4 * 36 + 100, rel=0.08)
+    assert math.exp(reported["area above 12 dB"]) == pytest.approx(20 * 4 * 36 + 100, rel=0.08)
 
 
 def test_a_turned_ship_measures_the_same() -> None:
@@ -51,11 +51,11 @@ def test_a_turned_ship_measures_the_same() -> None:
         assert across[name] == pytest.approx(along[name], abs=1e-4), name
 
 
-def test_brightness_is_told_in_decibels_over_the_scale() -> None:
-    told = measured(drawn(20, 4, decibels=26.0))
-    assert told["maximum"] == pytest.approx(26.0 / SPEC.db_scale)
-    assert told["mean above 18 dB"] == pytest.approx(26.0 / SPEC.db_scale, rel=1e-3)
-    assert told["quantile 0.5"] == 0.0  # the sea
+def test_brightness_is_in_decibels_over_the_scale() -> None:
+    reported = measured(drawn(20, 4, decibels=26.0))
+    assert reported["maximum"] == pytest.approx(26.0 / SPEC.db_scale)
+    assert reported["mean above 18 dB"] == pytest.approx(26.0 / SPEC.db_scale, rel=1e-3)
+    assert reported["quantile 0.5"] == 0.0  # the sea
 
 
 @pytest.mark.parametrize("level", LEVELS_DB)
@@ -74,12 +74,12 @@ def test_a_ship_at_the_edge_counts_less_than_one_at_the_centre() -> None:
     assert measured(edge)[area] == pytest.approx(measured(centre)[area] + math.log(0.54), abs=0.02)
 
 
-def test_the_clutters_correlation_tells_an_interpolated_sea_from_a_fine_one() -> None:
+def test_the_clutters_correlation_separates_an_interpolated_sea_from_a_fine_one() -> None:
     rng = np.random.default_rng(1)
     fine = rng.normal(0, 0.15, (64, 64)).astype(np.float32)
     coarse = np.kron(rng.normal(0, 0.15, (16, 16)), np.ones((4, 4))).astype(np.float32)
-    told = [
+    reported = [
         measured(torch.from_numpy(sea[None, None]))["clutter correlation"] for sea in (fine, coarse)
     ]
-    assert told[0] == pytest.approx(0.0, abs=0.05)
-    assert told[1] == pytest.approx(0.75, abs=0.08)  # three of four neighbours are the same
+    assert reported[0] == pytest.approx(0.0, abs=0.05)
+    assert reported[1] == pytest.approx(0.75, abs=0.08)  # three of four neighbours are the same

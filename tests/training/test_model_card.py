@@ -61,12 +61,12 @@ def card(**changes: Any) -> ModelCard:
         "protocol": "base then more",
         "pretraining": {"source": "other_sar", "chips": 9, "classes": ["sea/water", "cars/T62"]},
     }
-    told = {"metrics": metrics(), "training": training}
-    return tiny_card(**(told | changes))
+    reported = {"metrics": metrics(), "training": training}
+    return tiny_card(**(reported | changes))
 
 
-def page(told: ModelCard) -> str:
-    return model_card(told, "f" * 64, 3 * 2**20)
+def page(reported: ModelCard) -> str:
+    return model_card(reported, "f" * 64, 3 * 2**20)
 
 
 def line_of(text: str, *starts: str) -> list[str]:
@@ -77,10 +77,10 @@ def line_of(text: str, *starts: str) -> list[str]:
 
 
 def test_the_page_says_the_figures_of_the_card() -> None:
-    told, text = metrics(), page(card())
+    reported, text = metrics(), page(card())
     figures = line_of(text, "fusar", "4 (4)")[2:]
     assert [figure.split()[0] for figure in figures] == ["0.78", "0.83", "0.75", "0.22"]
-    recall = told["sources"]["fusar"]["by_class_intervals"]["Cargo"]["recall"]
+    recall = reported["sources"]["fusar"]["by_class_intervals"]["Cargo"]["recall"]
     assert line_of(text, "fusar", "Cargo", "1.00 (0.00 to 1.00)")[3] == (
         f"0.50 ({recall['low']:.2f} to {recall['high']:.2f})"
     )
@@ -105,10 +105,10 @@ HELD_OUT = {
 
 def test_the_page_says_coverage_by_ship_below_coverage_by_chip() -> None:
     ships = ["a", "a", "a", "b"]
-    told = measure(
+    reported = measure(
         marked(said([0, 1, 1, 0]), [0] * 4, ships), records(*["own"] * 4), None, 0
     ).plain()
-    text = page(card(metrics=told))
+    text = page(card(metrics=reported))
     assert line_of(text, "all sources")[1].startswith("50.0% (")
     assert line_of(text, "all sources, by ship")[1].startswith("66.7% (")
     assert line_of(text, "own, by ship")[2:4] == ["-", "-"]
@@ -160,7 +160,7 @@ def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
     assert "how well the file refuses them is unknown" in page(without)
 
 
-def test_a_class_of_one_source_is_told_as_a_limit() -> None:
+def test_a_class_of_one_source_is_reported_as_a_limit() -> None:
     text = page(card())
     assert "- Fishing was learnt from 165 chips of fusar alone, so elsewhere" in text
     assert "- Tanker was learnt from 44 chips of fusar, 66 chips of opensarship.\n" in text
@@ -182,8 +182,8 @@ def test_the_config_on_the_page_is_the_one_it_was_trained_with(tmp_path: Path) -
 def test_a_config_of_another_loss_is_read_from_the_page(sampling: str, tmp_path: Path) -> None:
     imbalance = ImbalanceConfig.model_validate({"loss": "focal", "sampling": sampling})
     config = CONFIG.model_copy(update={"imbalance": imbalance})
-    told = card(training=card().training | {"config": config.model_dump(mode="json")})
-    (toml,) = re.findall(r"```toml\n(.*?)```", page(told), re.DOTALL)
+    reported = card(training=card().training | {"config": config.model_dump(mode="json")})
+    (toml,) = re.findall(r"```toml\n(.*?)```", page(reported), re.DOTALL)
     (tmp_path / "like.toml").write_text(toml)
     assert read_config(tmp_path / "like.toml", RunConfig, RECIPE) == config
 
@@ -192,8 +192,8 @@ def test_every_code_that_trained_is_named() -> None:
     assert f"commit `{'c' * 12}`, manifest" in page(card())
     codes = ["a" * 40, "a" * 40, f"{'b' * 40}+changed.1234567890ab"]
     makers = {"made_by": [{"code": code, "torch": str(n)} for n, code in enumerate(codes)]}
-    told = f"commit `{'a' * 12}`, then `{'b' * 12}+changed.1234567890ab`, manifest"
-    assert told in page(card(training=card().training | makers))
+    reported = f"commit `{'a' * 12}`, then `{'b' * 12}+changed.1234567890ab`, manifest"
+    assert reported in page(card(training=card().training | makers))
 
 
 def test_a_card_from_before_vgg16_had_a_plain_form_means_the_batch_normalised_one() -> None:
@@ -245,9 +245,9 @@ def test_figures_that_are_not_as_expected_are_refused() -> None:
         training_of_card(card(training={"seed": "many"}))
 
 
-def run_folder(folder: Path, told: ModelCard) -> Path:
+def run_folder(folder: Path, reported: ModelCard) -> Path:
     folder.mkdir()
-    write_tiny_model(folder / "ship.onnx", told)
+    write_tiny_model(folder / "ship.onnx", reported)
     return folder
 
 
@@ -287,8 +287,8 @@ def test_promote_leaves_no_int8_file_of_another_model(tmp_path: Path) -> None:
 
 def test_promote_writes_the_sum_that_sha256sum_checks(tmp_path: Path) -> None:
     models = tmp_path / "models"
-    for told in (card(), card(version="1.1")):
-        promote_model(run_folder(tmp_path / told.version, told), models)
+    for reported in (card(), card(version="1.1")):
+        promote_model(run_folder(tmp_path / reported.version, reported), models)
         check = ["sha256sum", "--check", "--strict", "ship.onnx.sha256"]
         done = subprocess.run(check, cwd=models, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "ship.onnx: OK\n"), done.stderr
@@ -298,9 +298,9 @@ def test_promote_refuses_a_card_without_figures_and_leaves_the_default_alone(
     tmp_path: Path,
 ) -> None:
     models = tmp_path / "models"
-    for name, told in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
+    for name, message in {"none": {}, "earlier": {"fusar": metrics()["sources"]["fusar"]}}.items():
         with pytest.raises(ModelError, match="has no out_of_distribution, pooled, sets"):
-            promote_model(run_folder(tmp_path / name, card(metrics=told)), models)
+            promote_model(run_folder(tmp_path / name, card(metrics=message)), models)
     assert not models.exists()
 
 

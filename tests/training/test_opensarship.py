@@ -63,7 +63,7 @@ def test_slc_is_complex_with_range_on_the_ground(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("polarisation", ["vv", "vh", "hh", "hv"])
-def test_polarisation_is_told_by_the_file_name(tmp_path: Path, polarisation: str) -> None:
+def test_polarisation_is_read_from_the_file_name(tmp_path: Path, polarisation: str) -> None:
     members = {f"Patch/Cargo_x10_y20_{polarisation}.tif": tiff(1, 1, "float32")}
     source = OpenSarShipSource([scene(tmp_path, members)])
     assert source.read(source.index()[0]).polarisations == (polarisation.upper(),)
@@ -73,7 +73,7 @@ def test_polarisation_is_told_by_the_file_name(tmp_path: Path, polarisation: str
     ("product", "planes"),
     [("SSV", ("VV",)), ("SSH", ("HH",)), ("SDV", ("VH", "VV")), ("SDH", ("HH", "HV"))],
 )
-def test_polarisations_are_told_by_the_scene_else(
+def test_polarisations_come_from_the_scene_otherwise(
     tmp_path: Path, product: str, planes: tuple[str, ...]
 ) -> None:
     members = {"Patch/Cargo_x10_y20.tif": tiff(1, len(planes), "float32")}

@@ -59,7 +59,7 @@ def test_gain_of_complex_samples_is_exact() -> None:
     assert gained(chip, 2).amplitude == pytest.approx(np.array([[[0.6, 601.0]]]))
 
 
-def test_looks_keep_the_power_and_tell_the_spacing() -> None:
+def test_looks_keep_the_power_and_give_the_spacing() -> None:
     chip = fusar_like()
     looked = averaged(chip, 2, 1)
     assert looked.amplitude.shape == (1, 256, 512)

@@ -84,10 +84,10 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
     chip = chip_of(side, own, config)
     shutil.copy(chip, other / "kind-0" / "ship.tif")
     assert pretrain(other, config, tmp_path / "runs") == 0
-    told = f"leak: chip {chip.relative_to(own)} of own is in {side}"
+    reported = f"leak: chip {chip.relative_to(own)} of own is in {side}"
     for which in ("sar", str(tmp_path / "runs" / "weights" / "cnn-width-1-sar.safetensors")):
         assert train(own, config, tmp_path / "runs", which) == (1 if refused else 0)
-        assert (told in capsys.readouterr().err) == refused
+        assert (reported in capsys.readouterr().err) == refused
         assert bool(list(tmp_path.glob("runs/ship-*"))) == (not refused)
 
 
@@ -126,9 +126,9 @@ def test_weights_learnt_on_another_input_are_refused(
     own, other = own_chips(tmp_path, 12), other_chips(tmp_path)
     assert pretrain(other, write_config(tmp_path, size=32), tmp_path / "runs") == 0
     assert train(own, write_config(tmp_path, size=48), tmp_path / "runs") == 1
-    told = capsys.readouterr().err
-    assert "weights_invalid" in told
-    assert "another input: size 32, expected size 48; delete it and pretrain again" in told
+    reported = capsys.readouterr().err
+    assert "weights_invalid" in reported
+    assert "another input: size 32, expected size 48; delete it and pretrain again" in reported
 
 
 def test_weights_of_an_older_format_are_refused_with_the_remedy(

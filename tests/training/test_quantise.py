@@ -99,9 +99,9 @@ def logits(path: Path, inputs: NDArray[np.float32] = HELD.inputs) -> NDArray[np.
 
 
 def everything(path: Path, inputs: NDArray[np.float32] = HELD.inputs) -> list[NDArray[np.float32]]:
-    told = ShipClassifier(path, device="cpu", threads=1).run(inputs, maps=True)
-    assert told.activation_map is not None
-    return [told.logits, told.embedding, told.activation_map]
+    reported = ShipClassifier(path, device="cpu", threads=1).run(inputs, maps=True)
+    assert reported.activation_map is not None
+    return [reported.logits, reported.embedding, reported.activation_map]
 
 
 def test_the_file_stands_alone_and_is_small(fp32: Path, int8: Path) -> None:
@@ -113,7 +113,7 @@ def test_the_file_stands_alone_and_is_small(fp32: Path, int8: Path) -> None:
     assert weights[0] < 0.4 * weights[1]
 
 
-def test_its_card_is_the_same_and_tells_what_was_done(fp32: Path, int8: Path) -> None:
+def test_its_card_is_the_same_and_says_what_was_done(fp32: Path, int8: Path) -> None:
     before, after = (ShipClassifier(p, device="cpu").card for p in (fp32, int8))
     assert [p.key for p in onnx.load(int8).metadata_props] == [CARD_KEY]
     record = after.training["quantisation"]
@@ -125,14 +125,14 @@ def test_its_card_is_the_same_and_tells_what_was_done(fp32: Path, int8: Path) ->
     assert set(after.training) - set(before.training) == {"quantisation"}
 
 
-@pytest.mark.parametrize(("version", "told"), [("0.1.0+ab", "0.1.0+ab.int8"), ("1", "1+int8")])
+@pytest.mark.parametrize(("version", "message"), [("0.1.0+ab", "0.1.0+ab.int8"), ("1", "1+int8")])
 def test_the_version_says_int8_in_its_build_part(
-    version: str, told: str, fp32: Path, tmp_path: Path
+    version: str, message: str, fp32: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(fp32, tmp_path / "m.onnx"))
     write_card(tiny_card(trust=ShipClassifier(fp32).card.trust, version=version), model)
     quantise(model, TRAIN.inputs[:3], tmp_path / "q.onnx")
-    assert ShipClassifier(tmp_path / "q.onnx", device="cpu").card.version == told
+    assert ShipClassifier(tmp_path / "q.onnx", device="cpu").card.version == message
 
 
 def test_every_output_is_near_that_of_the_fp32_file(fp32: Path, int8: Path) -> None:
@@ -215,7 +215,7 @@ def one_channel(path: Path) -> int:
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("kernel", "told", "changed"),
+    ("kernel", "reported", "changed"),
     [
         ((3, 3), {"pads": [1, 1, 1, 1]}, True),
         ((3, 3), {}, True),
@@ -226,9 +226,9 @@ def one_channel(path: Path) -> int:
     ],
 )
 def test_taps_of_any_kernel_and_padding(
-    kernel: tuple[int, int], told: dict[str, Any], changed: bool, channels: int
+    kernel: tuple[int, int], reported: dict[str, Any], changed: bool, channels: int
 ) -> None:
-    proto = one_layer(kernel, told, channels)
+    proto = one_layer(kernel, reported, channels)
     rng = np.random.default_rng(1)
     inputs = rng.normal(0, 1, (2, channels, 9, 11)).astype(np.float32)
     before = ort.InferenceSession(proto.SerializeToString()).run(None, {"chips": inputs})[0]
@@ -242,7 +242,7 @@ def test_taps_of_any_kernel_and_padding(
     assert np.allclose(before, after, atol=1e-5)  # alone, the layer is summed up in floats
 
 
-def one_layer(kernel: tuple[int, int], told: dict[str, Any], channels: int) -> onnx.ModelProto:
+def one_layer(kernel: tuple[int, int], reported: dict[str, Any], channels: int) -> onnx.ModelProto:
     """A quantised convolution of few channels, with a zero point that is not 0."""
     rng = np.random.default_rng(0)
     weights = {
@@ -257,7 +257,7 @@ def one_layer(kernel: tuple[int, int], told: dict[str, Any], channels: int) -> o
         helper.make_node("QuantizeLinear", ["chips", "scale", "zero"], ["q"]),
         helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["x"]),
         helper.make_node("DequantizeLinear", ["kernel", "scales", "zeros"], ["w"], axis=0),
-        helper.make_node("Conv", ["x", "w", "bias"], ["y"], kernel_shape=kernel, **told),
+        helper.make_node("Conv", ["x", "w", "bias"], ["y"], kernel_shape=kernel, **reported),
     ]
     chips_in = helper.make_tensor_value_info("chips", TensorProto.FLOAT, ["n", channels, 9, 11])
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5, "h", "w"])
@@ -312,9 +312,9 @@ def test_the_comparison_is_of_what_both_files_answer(fp32: Path, tmp_path: Path)
     found = export_int8(fp32, replace(SIDES, validation=held), tmp_path / "q.onnx", seed=0)
     pair = [ShipClassifier(p, device="cpu") for p in (fp32, tmp_path / "q.onnx")]
     chips = [prepared_of(one) for one in (*TRAIN.inputs, *held.inputs)]
-    told = [ships.predict(chips) for ships in pair]
-    labels = [np.array([CLASSES.index(one.label) for one in side]) for side in told]
-    probs = [np.array([list(one.probabilities.values()) for one in side]) for side in told]
+    reported = [ships.predict(chips) for ships in pair]
+    labels = [np.array([CLASSES.index(one.label) for one in side]) for side in reported]
+    probs = [np.array([list(one.probabilities.values()) for one in side]) for side in reported]
     assert found.agreement == np.mean(labels[0] == labels[1])
     assert found.largest == pytest.approx(np.abs(probs[0] - probs[1]).max(), abs=1e-6)
     assert found.mean == pytest.approx(np.abs(probs[0] - probs[1]).mean(), abs=1e-6)
@@ -387,7 +387,7 @@ def command(model: Path, *words: str) -> int:
     return run.main(["export", str(model), "--int8", "--runs", runs, *words])
 
 
-def test_the_command_writes_beside_the_model_and_tells_both(
+def test_the_command_writes_beside_the_model_and_says_both(
     trained: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -395,9 +395,11 @@ def test_the_command_writes_beside_the_model_and_tells_both(
     ships = ShipClassifier(trained.with_name("ship.int8.onnx"), device="cpu")
     assert ships.card.training["quantisation"]["chips"] == 31  # of 45, those on the training side
     table = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
-    told = {cells[0].strip(): cells[1:] for line in table if (cells := line.strip("│").split("│"))}
-    assert float(told["same label, training and validation"][1]) >= 0.9
-    assert {"bytes", "macro-F1, validation, own", "times as many chips/s"} <= told.keys()
+    reported = {
+        cells[0].strip(): cells[1:] for line in table if (cells := line.strip("│").split("│"))
+    }
+    assert float(reported["same label, training and validation"][1]) >= 0.9
+    assert {"bytes", "macro-F1, validation, own", "times as many chips/s"} <= reported.keys()
     # What evaluate asks of a pair holds: the file is known for this model's.
     assert quantisation.main([str(trained), str(ships.path), "--rounds", "2"]) == 0
     assert "13 QLinearConv" in capsys.readouterr().out
@@ -410,10 +412,10 @@ def test_other_data_than_the_models_is_refused(
     held = {str(p.relative_to(data)): p.read_bytes() for p in data.rglob("*.npy")}
     other = write_folder(tmp_path / "other" / "own", held | chip)
     assert command(trained, "--data", str(other)) == 1
-    told = " ".join(capsys.readouterr().err.split())
-    assert "data_invalid: these are not the chips that tiny" in told
-    assert "found 46 of own" in told
-    assert "expected 45 of own" in told
+    reported = " ".join(capsys.readouterr().err.split())
+    assert "data_invalid: these are not the chips that tiny" in reported
+    assert "found 46 of own" in reported
+    assert "expected 45 of own" in reported
     assert not trained.with_name("ship.int8.onnx").exists()
 
 
@@ -429,17 +431,17 @@ def test_the_sides_are_those_of_training(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "told"),
+    ("missing", "message"),
     [
         ("config", "the config in the card of tiny .* is missing"),
         ("manifest_sha256", r"has no training\.manifest_sha256"),
     ],
 )
-def test_a_card_that_does_not_tell_its_data_is_refused(
-    missing: str, told: str, data: Path, tmp_path: Path
+def test_a_card_that_does_not_say_its_data_is_refused(
+    missing: str, message: str, data: Path, tmp_path: Path
 ) -> None:
     record = {k: v for k, v in training_record(data).items() if k != missing}
-    with pytest.raises(ConfigInvalid, match=told):
+    with pytest.raises(ConfigInvalid, match=message):
         dataset_of_card(tiny_card(training=record), discover([data]), Workspace(tmp_path, QUIET))
 
 

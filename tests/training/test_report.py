@@ -173,11 +173,11 @@ def test_every_tag_of_the_page_is_closed_in_turn(page: Html) -> None:
 
 
 def test_the_sections_stand_in_their_order(page: Html) -> None:
-    found = [told["id"] for tag, told in page.tags if tag == "h2"]
+    found = [reported["id"] for tag, reported in page.tags if tag == "h2"]
     assert found == [
         "run", "matrix", "learning", "fine-tuning", "merging", "calibration", "sweeps", "mistakes",
     ]  # fmt: skip
-    links = [told["href"] for tag, told in page.tags if tag == "a"]
+    links = [reported["href"] for tag, reported in page.tags if tag == "a"]
     assert links == [f"#{anchor}" for anchor in found]
 
 
@@ -185,10 +185,10 @@ def test_the_page_loads_nothing_from_anywhere(folder: Path, page: Html) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert "http:" not in text
     assert "https:" not in text
-    for tag, told in page.tags:
+    for tag, reported in page.tags:
         assert tag not in {"script", "link", "iframe", "object"}
         for name in ("src", "href"):
-            value = told.get(name) or "#"
+            value = reported.get(name) or "#"
             assert value.startswith(("#", "data:image/png;base64,"))
     assert "url(" not in text
     assert sum(tag == "img" for tag, _ in page.tags) > 5
@@ -208,17 +208,17 @@ def test_the_summary_stands_above_the_sections_of_both_files(tmp_path: Path) -> 
     found = write_matrix_report(MatrixResults(record(("cnn",), (0,)), SIDE, ONE_CELL), tmp_path)
     page = Html((tmp_path / "report.html").read_text(encoding="utf-8"))
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    for n, (what, told) in enumerate(found):
-        assert [cell.strip() for cell in page.cells[2 * n : 2 * n + 2]] == [what, told]
-        assert f"| {what} | {told} |" in text.split("## 1.")[0]
+    for n, (what, reported) in enumerate(found):
+        assert [cell.strip() for cell in page.cells[2 * n : 2 * n + 2]] == [what, reported]
+        assert f"| {what} | {reported} |" in text.split("## 1.")[0]
 
 
 def test_what_comes_from_data_is_text_and_never_markup(folder: Path, page: Html) -> None:
     assert HOSTILE in [cell.strip() for cell in page.cells]
     assert not [tag for tag, _ in page.tags if tag == "script"]
-    told = (folder / "report.md").read_text(encoding="utf-8").split("The complete config")[0]
-    assert "<script" not in told
-    assert '&lt;script&gt;alert("1")&lt;/script&gt;\\|x' in told
+    reported = (folder / "report.md").read_text(encoding="utf-8").split("The complete config")[0]
+    assert "<script" not in reported
+    assert '&lt;script&gt;alert("1")&lt;/script&gt;\\|x' in reported
 
 
 def test_a_tag_that_no_report_writes_is_text_even_where_it_was_not_escaped() -> None:
@@ -239,7 +239,7 @@ def test_a_mark_is_coloured_and_has_its_meaning() -> None:
     page = Page("a report")
     page.table("t", ("a",), [(cell("0.5", marks=[RISES]),), ("`+`",)])
     page.legend(RISES)
-    shown = [told for tag, told in Html(page.html()).tags if tag == "code"]
+    shown = [reported for tag, reported in Html(page.html()).tags if tag == "code"]
     assert shown == 2 * [{"class": "mark good", "title": RISES.meaning}]  # the cell, the legend
 
 

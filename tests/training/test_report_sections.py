@@ -113,7 +113,7 @@ def test_merging_compares_base_trainings_on_the_part_class_by_class(answers: Mat
     assert row[5] == difference_cell(expected)
 
 
-def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
+def test_calibration_error_is_reported_before_and_after_the_temperature() -> None:
     answers = MatrixScores.of(made_up_matrix(paths=(("fusar",),)))
     row = tables(lambda page: calibration(page, answers))["Expected calibration error, 95 %"][1]
     line = Line("default", row[0], tuple(row[1].split(" → ")))
@@ -148,10 +148,10 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
         result.logits[3] /= 4  # less sure of chip 3 than of chip 20
     page = Page("a report")
     mistakes(page, MatrixScores.of(made_up_matrix(*cells)))
-    told = page.markdown()
-    assert "vgg16, mix, whose validation loss" in told
-    assert "2 of 28 chips are wrong" in told
-    rows = [line for line in told.splitlines() if line.startswith("| ")][2:]
+    reported = page.markdown()
+    assert "vgg16, mix, whose validation loss" in reported
+    assert "2 of 28 chips are wrong" in reported
+    rows = [line for line in reported.splitlines() if line.startswith("| ")][2:]
     assert rows[0] == (
         "| 1 ![chip 1](figures/mistake-1.png) | Cargo | Fishing | 99% | opensarship | chip 20 |"
     )
@@ -162,12 +162,12 @@ def test_mistakes_are_those_made_with_most_confidence_first() -> None:
 
 
 def test_a_report_to_pass_on_names_mistakes_and_shows_no_chip(answers: MatrixScores) -> None:
-    shown, told = Page("a report"), Page("a report")
+    shown, reported = Page("a report"), Page("a report")
     mistakes(shown, answers)
-    mistakes(told, answers, chips=False)
+    mistakes(reported, answers, chips=False)
     assert shown.pictures
-    assert not told.pictures
-    assert told.markdown() == shown.markdown(figures=False)
+    assert not reported.pictures
+    assert reported.markdown() == shown.markdown(figures=False)
 
 
 def test_a_model_without_a_mistake_has_no_table_of_them() -> None:

@@ -25,13 +25,13 @@ def cells(
     ]
 
 
-def told(*changed: CellResult, **of_matrix: tuple[tuple[str, ...], ...]) -> dict[str, str]:
+def reported(*changed: CellResult, **of_matrix: tuple[tuple[str, ...], ...]) -> dict[str, str]:
     return dict(summary(MatrixScores.of(made_up_matrix(*changed, **of_matrix))))
 
 
 def test_two_sets_and_their_union_make_ten_lines() -> None:
     pretrained = cells("vgg16-pretrained", ("fusar",), RIGHT)
-    assert list(told(*pretrained)) == [
+    assert list(reported(*pretrained)) == [
         "trainings",
         "left out",
         "best on fusar",
@@ -46,7 +46,7 @@ def test_two_sets_and_their_union_make_ten_lines() -> None:
 
 
 def test_trainings_and_cells_are_counted() -> None:
-    found = told()["trainings"]
+    found = reported()["trainings"]
     assert found.startswith("60 (models: 2, paths: 15, seeds: 2); 90 cells")
     swept = MatrixScores.of(made_up_matrix(variants=("plain", "focal"), paths=(("fusar",),)))
     assert dict(summary(swept))["trainings"].startswith("4 of the variant plain (models: 2, paths")
@@ -60,11 +60,11 @@ def test_the_best_model_on_a_set_is_chosen_by_validation_and_scored_on_the_test_
         "(chosen by validation loss)"
     )
     assert dict(summary(answers))["best on fusar"] == expected
-    assert told(paths=(("fusar",),))["best on mix"] == "no path ends on it"
+    assert reported(paths=(("fusar",),))["best on mix"] == "no path ends on it"
 
 
-def test_pretraining_is_told_by_source_and_class() -> None:
-    found = told(
+def test_pretraining_is_reported_by_source_and_class() -> None:
+    found = reported(
         *cells("vgg16", ("fusar",), NO_TANKER),
         *cells("vgg16-pretrained", ("fusar",), RIGHT),
         *cells("vgg16", ("mix", "opensarship"), RIGHT),
@@ -78,14 +78,16 @@ def test_pretraining_is_told_by_source_and_class() -> None:
     )
 
 
-def test_pretraining_that_hurts_is_told() -> None:
-    found = told(*cells("vgg16", ("fusar",), RIGHT), *cells("vgg16-pretrained", ("fusar",), WRONG))
+def test_pretraining_that_hurts_is_reported() -> None:
+    found = reported(
+        *cells("vgg16", ("fusar",), RIGHT), *cells("vgg16-pretrained", ("fusar",), WRONG)
+    )
     assert "clearly higher in 0 and clearly lower in 1 of 1 pairs" in found["pre-training"]
     assert found["pre-training on fusar"].startswith("vgg16 -1.00 (-1.00 to -1.00), clear for")
 
 
 def test_a_matrix_without_such_a_pair_does_not_measure_pretraining() -> None:
-    assert told()["pre-training"] == "not measured: no model was run with and without it"
+    assert reported()["pre-training"] == "not measured: no model was run with and without it"
 
 
 @pytest.mark.parametrize(("other", "clear"), [(WRONG, 2), (RIGHT, 0)])
@@ -100,20 +102,20 @@ def test_the_order_of_fine_tunings_is_compared_pair_by_pair(other: np.ndarray, c
     ]
     # The other model gives the same answers whatever the order.
     changed += [result for path in paths for result in cells("vgg16", path, RIGHT)]
-    found = told(*changed, paths=paths)["order of the two fine-tunings"]
+    found = reported(*changed, paths=paths)["order of the two fine-tunings"]
     # On the union both orders of cnn are partly right: the difference is not clear.
     assert found.startswith(f"matters clearly in {clear} of 6 comparisons")
     assert found.endswith(f"clearly better in {clear} of 4")
 
 
 def test_an_order_without_its_counterpart_is_not_compared() -> None:
-    found = told(paths=(("mix", "fusar", "opensarship"),))
+    found = reported(paths=(("mix", "fusar", "opensarship"),))
     assert found["order of the two fine-tunings"].startswith("not measured: no base was")
 
 
 def test_cells_no_better_than_the_majority_are_those_of_the_comparison() -> None:
     all_cargo = np.zeros(28, dtype=np.int64)
-    found = told(
+    found = reported(
         *cells("cnn", ("fusar",), all_cargo),
         *cells("vgg16", ("fusar",), np.where(FUSAR, RIGHT, all_cargo)),
         paths=(("fusar",),),

@@ -24,8 +24,8 @@ def train(model: ChipNet, trains: str, context: StageContext) -> tuple[Epoch, ..
 
 
 def killed_after(epoch: int, path: Path, trains: str, every_s: float = 0.0) -> None:
-    def stop(told: Epoch) -> None:
-        if told.epoch == epoch:
+    def stop(message: Epoch) -> None:
+        if message.epoch == epoch:
             raise Killed
 
     checkpoint = Checkpoint(path, "stage", every_s)

@@ -108,10 +108,10 @@ def test_evaluating_the_file_finds_what_its_card_says(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["evaluate", str(folder / "ship.onnx"), "--simulated", "--smoke"]
-    told = tmp_path / "told.json"
-    assert run.main([*words, "--runs", str(folder.parent), "--json", str(told)]) == 0
+    reported = tmp_path / "figures.json"
+    assert run.main([*words, "--runs", str(folder.parent), "--json", str(reported)]) == 0
     assert "the card has the same figures" in capsys.readouterr().out
-    found = json.loads(told.read_text())
+    found = json.loads(reported.read_text())
     assert (
         card_differs(
             json.loads((folder / "metrics.json").read_text()),
@@ -154,10 +154,10 @@ def test_without_data_one_line_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(run, "console", Console(stderr=True, width=200))
     assert run.main([]) == 1
-    told = capsys.readouterr().err
-    assert "data_missing" in told
-    assert "FUSAR_Ship1.0.zip" in told
-    assert "--simulated --smoke" in told
+    reported = capsys.readouterr().err
+    assert "data_missing" in reported
+    assert "FUSAR_Ship1.0.zip" in reported
+    assert "--simulated --smoke" in reported
 
 
 def test_an_unknown_config_key_is_refused(tmp_path: Path) -> None:

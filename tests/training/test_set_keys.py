@@ -65,7 +65,7 @@ def test_the_config_of_the_matrix_has_keys_too() -> None:
         ("seed=-1", "'seed': Input should be greater than or equal to 0"),
     ],
 )
-def test_what_cannot_be_set_is_told(assignment: str, message: str) -> None:
+def test_what_cannot_be_set_is_reported(assignment: str, message: str) -> None:
     with pytest.raises(ConfigInvalid, match=message):
         with_keys(RECIPE, [assignment])
 

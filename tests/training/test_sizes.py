@@ -66,7 +66,7 @@ def test_a_table_that_cannot_be_right_is_refused(tmp_path: Path, table: str, mes
         sizes_in(class_folders(tmp_path, table))
 
 
-def test_notes_tell_how_many_ships_have_a_size(tmp_path: Path) -> None:
+def test_notes_say_how_many_ships_have_a_size(tmp_path: Path) -> None:
     folder = class_folders(tmp_path, "chip,length_m,width_m\nCargo/ship.npy,190,32\n")
     assert "lengths.csv gives the size of 1 of 2 ships" in FolderSource(folder).notes()
 

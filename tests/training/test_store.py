@@ -70,10 +70,10 @@ def test_two_commands_at_once_prepare_each_chip_once(tmp_path: Path) -> None:
     said(second, "start")
     time.sleep(0.5)  # whatever the second does about the first one's half-done chips
     go.touch()
-    told = [process.communicate(timeout=60) for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], told
-    assert "".join(out for out, _ in told).count("chip\n") == len(SOURCE.index()) - 1
-    assert all(out.endswith("empty 0\n") for out, _ in told)
+    reported = [process.communicate(timeout=60) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], reported
+    assert "".join(out for out, _ in reported).count("chip\n") == len(SOURCE.index()) - 1
+    assert all(out.endswith("empty 0\n") for out, _ in reported)
     prepared = prepare_all([SOURCE], SOURCE.index(), SPEC, store).inputs
     for row, record in enumerate(SOURCE.index()[::20]):
         assert np.array_equal(prepared[20 * row], prepare(SOURCE.read(record), SPEC).input)

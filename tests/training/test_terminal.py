@@ -39,8 +39,8 @@ def test_the_score_table_shows_names_and_intervals() -> None:
     assert LONG in first_column(text)
     for score in scores.values():
         for figure in ("macro_f1", "balanced_accuracy", "accuracy", "ece"):
-            told = getattr(score.headline, figure)
-            row = f"{told.value:.2f}", f"{told.low:.2f} to {told.high:.2f}"
+            reported = getattr(score.headline, figure)
+            row = f"{reported.value:.2f}", f"{reported.low:.2f} to {reported.high:.2f}"
             assert re.search(rf"│ {figure} +│ {row[0]} +│ {row[1]} +│", text), figure
 
 
@@ -65,5 +65,5 @@ def test_the_table_of_the_int8_file_shows_names_and_figures() -> None:
     figures = {f"macro-F1, validation, {LONG}": (0.512, 0.498), "bytes": (11_000_000.0, 3e6)}
     text = printed(Comparison(figures, 0.991, 0.001, 0.02, 2.9).table())
     assert LONG in first_column(text).replace(" ", "")
-    for told in ("0.512", "0.498", "11,000,000", "0.9910"):
-        assert told in text
+    for reported in ("0.512", "0.498", "11,000,000", "0.9910"):
+        assert reported in text

@@ -159,7 +159,7 @@ def test_common_shapes_of_a_checkpoint_load(key: str | None, before: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"weights": {"a": torch.zeros(1)}, "epoch": 3}, "keys weights, epoch, expected a state"),
         ({}, "an empty mapping, expected a state dict"),
@@ -169,10 +169,10 @@ def test_common_shapes_of_a_checkpoint_load(key: str | None, before: str, tmp_pa
     ],
 )
 def test_other_checkpoints_are_refused_with_the_remedy(
-    content: object, told: str, tmp_path: Path
+    content: object, message: str, tmp_path: Path
 ) -> None:
     torch.save(content, tmp_path / "odd.pth")
-    with pytest.raises(WeightsInvalid, match=told):
+    with pytest.raises(WeightsInvalid, match=message):
         load(tiny(), str(tmp_path / "odd.pth"), config("cnn", 0.25), tmp_path)
 
 
@@ -215,13 +215,13 @@ def test_missing_imagenet_weights_name_the_file_to_fetch(
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "told"),
+    ("name", "width", "message"),
     [("cnn", 1.0, "no ImageNet weights of a cnn"), ("vgg16", 0.5, "need width 1.0, found 0.5")],
 )
 def test_imagenet_weights_that_cannot_be_are_refused(
-    name: str, width: float, told: str, tmp_path: Path
+    name: str, width: float, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigInvalid, match=told):
+    with pytest.raises(ConfigInvalid, match=message):
         read_weights("imagenet", config(name, width), tmp_path)
 
 

@@ -23,7 +23,7 @@ from serving.sessions import ModelRun, ModelSessions
 from shipchip import PreparedChip
 
 _AHEAD_S = 1.0  # work in full batches that are submitted while all slots are busy
-_RATE_MEMORY = 0.8  # weight of earlier measurements in the running average of chips per second
+_MEMORY = 0.9  # weight of earlier measurements in the running average of seconds per chip
 
 
 @dataclass(eq=False)
@@ -97,7 +97,8 @@ class MicroBatcher:
         self._queue: deque[_Waiting] = deque()
         self.open = 0
         self._waiting = 0
-        self._rate = 0.0
+        self._seconds_a_chip = 0.0  # a running average; 0 before the first run
+        self._ended: float | None = None  # when the last run ended, if all slots stayed busy
         self._runs: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -161,18 +162,24 @@ class MicroBatcher:
         self._closing = True
         self._sessions.close()
 
+    @property
+    def _pace(self) -> float:
+        """Chips per second of all slots together; 0 before the first run."""
+        return 1 / self._seconds_a_chip if self._seconds_a_chip else 0.0
+
     def _ahead(self) -> int:
         """The full batches that may be submitted while all slots are busy; at least two."""
-        return max(2, round(self._rate * _AHEAD_S / self._sessions.batch_size))
+        return max(2, round(self._pace * _AHEAD_S / self._sessions.batch_size))
 
     def _most_waiting(self) -> int:
         """The most chips that may wait now; before the first run the pace is unknown."""
-        if not self._rate or math.isinf(self._max_wait_s):
+        if not self._pace or math.isinf(self._max_wait_s):
             return self._max_queue
-        return min(self._max_queue, math.ceil(self._rate * self._max_wait_s))
+        ahead = max(0, -self._free) * self._sessions.batch_size  # these wait, but hold no places
+        return min(self._max_queue, math.ceil(self._pace * self._max_wait_s) - ahead)
 
     def _seconds_to_clear(self) -> int:
-        return max(1, math.ceil(self._waiting / self._rate)) if self._rate else 1
+        return max(1, math.ceil(self._waiting / self._pace)) if self._pace else 1
 
     def _start_runs(self) -> None:
         """Start as many runs as there are free slots and chips, dividing the chips evenly.
@@ -232,8 +239,16 @@ class MicroBatcher:
         self._metrics.ran(len(run.results), run.seconds)
         for s in slices:
             self._metrics.waited(run.began - s.caller.since)
-        rate = len(run.results) / max(run.seconds, 1e-6) * self._sessions.count / slots
-        self._rate = self._rate * _RATE_MEMORY + rate * (1 - _RATE_MEMORY) if self._rate else rate
+        # While all slots are busy, the time between the ends of two runs counts: it includes what
+        # the rest of the service takes from the model. Otherwise only the run itself is known.
+        ended = run.began + run.seconds
+        taken = run.seconds * slots / self._sessions.count
+        if self._ended is not None:
+            taken = max(ended - self._ended, 0)
+        each = taken / len(run.results)
+        before = self._seconds_a_chip
+        self._seconds_a_chip = before * _MEMORY + each * (1 - _MEMORY) if before else each
+        self._ended = ended if self._free < 0 else None
 
 
 def _closing() -> Refused:

@@ -59,8 +59,8 @@ lock: ## pin all dependencies anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: $(PYTHON) -m pip install uv"; exit 1; }
 	$(call pin,serve-cpu,--extra cpu --extra serve)
 	$(call pin,serve-gpu,--extra gpu --extra serve)
-	$(call pin,dev-cpu,--extra cpu --extra serve --extra train --extra scale --extra openvino --extra dev)
-	$(call pin,dev-gpu,--extra gpu --extra serve --extra train --extra scale --extra openvino --extra dev)
+	$(call pin,dev-cpu,--extra cpu --extra serve --extra train --extra scale --extra geo --extra openvino --extra dev)
+	$(call pin,dev-gpu,--extra gpu --extra serve --extra train --extra scale --extra geo --extra openvino --extra dev)
 
 # Without what an earlier build left: setuptools would pack it.
 wheel: $(SERVE)/.installed-$(KIND) ## build a wheel with the default model, into dist/

@@ -22,7 +22,9 @@ from serving.refusals import Refused
 from serving.sessions import ModelRun, ModelSessions
 from shipchip import PreparedChip
 
-_AHEAD_S = 1.0  # work in full batches that are submitted while all slots are busy
+# Full batches that are submitted while all slots are busy, so that the model has work while the
+# event loop is busy with refusals, for seconds at worst.
+_AHEAD = 32
 _MEMORY = 0.9  # weight of earlier measurements in the running average of seconds per chip
 
 
@@ -137,7 +139,7 @@ class MicroBatcher:
         caller = _Waiting(inputs, explain, places, loop.create_future(), time.monotonic())
         caller.missing = len(inputs)
         self._queue.append(caller)
-        if self._free > -self._ahead():
+        if self._free > -_AHEAD:
             # Later in this loop turn, so that other requests that are ready now can join.
             loop.call_soon(self._start_runs)
         try:
@@ -167,10 +169,6 @@ class MicroBatcher:
         """Chips per second of all slots together; 0 before the first run."""
         return 1 / self._seconds_a_chip if self._seconds_a_chip else 0.0
 
-    def _ahead(self) -> int:
-        """The full batches that may be submitted while all slots are busy; at least two."""
-        return max(2, round(self._pace * _AHEAD_S / self._sessions.batch_size))
-
     def _most_waiting(self) -> int:
         """The most chips that may wait now; before the first run the pace is unknown."""
         if not self._pace or math.isinf(self._max_wait_s):
@@ -188,7 +186,7 @@ class MicroBatcher:
         free, full batches are submitted ahead: a slot that becomes free starts one at once, without
         waiting for an event loop that is busy with requests.
         """
-        while self._queue and self._free > -self._ahead():
+        while self._queue and self._free > -_AHEAD:
             ready = sum(len(caller.inputs) - caller.taken for caller in self._queue)
             if self._free <= 0 and ready < self._sessions.batch_size:
                 return

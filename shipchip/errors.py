@@ -156,6 +156,18 @@ class Blank(ChipError):
     code = "blank"
 
 
+class OutsideScene(ChipError):
+    """The position is in none of the scenes, or is no position. Correct it, or add its scene."""
+
+    code = "outside_scene"
+
+
+class OnLand(ChipError):
+    """The position is on land, by the mask or polygons of `--land`. Leave it out."""
+
+    code = "on_land"
+
+
 class PolarisationMissing(ChipError):
     """The chip lacks the requested polarisation, or any that the model accepts. Request one that it
     has, or none.

@@ -22,7 +22,7 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 from pathlib import Path
 from typing import TypeVar
 
-from serving.batch.inputs import ChipEntry, options_of, read_entry
+from serving.batch.inputs import ChipEntry, SceneWindow, options_of, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
 from serving.batch.rows import BatchRow, readable, to_row
 from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
@@ -54,6 +54,8 @@ class Work:
     crops    the folder for chips sorted by label, if they are wanted
     copy     whether chips are copied there rather than linked
     sha256   of the model file, once it was opened: all other processes must find the same
+    carried  names of the columns that entries carry from a list
+    scenes   whether chips are windows of scenes
     """
 
     model: Path
@@ -64,6 +66,8 @@ class Work:
     crops: Path | None = None
     copy: bool = False
     sha256: str | None = None
+    carried: tuple[str, ...] = ()
+    scenes: bool = False
 
     def open(self) -> ShipClassifier:
         """Open the model on one core, or on a GPU; raises a ModelError."""
@@ -84,7 +88,8 @@ class Work:
         for place, (entry, item) in enumerate(zip(chunk.entries, prepared, strict=True)):
             result = item if isinstance(item, ChipFailure) else next(found)
             drawn = self._write_map(chunk.start + place, entry, item, result, ships)
-            rows.append(to_row(entry.name, result, ships.card) | {"map_file": drawn})
+            row = to_row(entry.name, result, ships.card) | {"map_file": drawn}
+            rows.append(row | self._beside(entry, row))
             self._sort_crop(chunk.start + place, entry, result)
         return rows
 
@@ -94,6 +99,20 @@ class Work:
         except ChipError as error:
             return ChipFailure(error.code, str(error))
         return prepare_chip(content, options_of(entry, self.options), spec, self.limits)
+
+    def _beside(self, entry: ChipEntry, row: BatchRow) -> BatchRow:
+        """The columns that only lists and scenes have."""
+        cells = entry.carried or (None,) * len(self.carried)
+        beside: BatchRow = dict(zip(self.carried, cells, strict=True))
+        if row["lon"] is None and entry.position is not None:
+            beside |= {"lon": entry.position[0], "lat": entry.position[1]}
+        if self.scenes:
+            near = entry.where.nearest_m if isinstance(entry.where, SceneWindow) else None
+            length = row["length_m"]
+            beside["nearest_m"] = near if near is None else round(near, 1)
+            known = near is not None and length is not None
+            beside["near_another"] = near <= length if known else None
+        return beside
 
     def _write_map(
         self,

@@ -21,9 +21,16 @@ from serving.batch.inputs import (
     ChipEntry,
     InputError,
     TarStore,
+    identity_of,
     list_entries,
+    names_in,
     read_list,
+    read_table,
+    scene_entries,
     stamp_of,
+    table_of_names,
+    unmarked,
+    with_cells,
 )
 from serving.batch.outputs.formats import PipeClosed, format_of, to_stdout
 from serving.batch.outputs.job import Job, hash_names, hash_stamps, merge
@@ -73,8 +80,9 @@ def run_batch(request: BatchRequest, console: Console) -> int:
     summary = Summary(ships.classes if request.labelled else None)
     with ExitStack() as stack:
         store = stack.enter_context(TarStore(work.limits, named=request.engine == "ray"))
-        entries = entries_of(request, store, console)
-        job = make_job(request, ships, entries)
+        entries, carried = entries_of(request, store, console)
+        job = make_job(request, ships, entries, carried)
+        work = replace(work, carried=carried, scenes=request.scene is not None)
         classify = _with_folders(request, _engine(request, work, ships, stack))
         began = time.perf_counter()
         if request.out is None:
@@ -91,9 +99,25 @@ def run_batch(request: BatchRequest, console: Console) -> int:
     return 1 if summary.tally.failed else 0
 
 
-def entries_of(request: BatchRequest, store: TarStore, console: Console) -> list[ChipEntry]:
-    """The sorted entries. CannotRun if there are none, InputError if they cannot be listed."""
-    sources, listed = list(request.sources), _listed(request.list_name)
+def entries_of(
+    request: BatchRequest, store: TarStore, console: Console
+) -> tuple[list[ChipEntry], tuple[str, ...]]:
+    """The sorted entries, and the names of the columns that they carry from a list.
+
+    CannotRun if there are none, InputError if they cannot be listed.
+    """
+    content = _content(request.list_name)
+    if request.scene is not None:
+        table = read_table(unmarked(content))
+        entries, carried = scene_entries(request.scene, table, request.limits.max_pixels)
+        if not entries:
+            raise CannotRun(f"no positions in {request.list_name}; expected a row per ship")
+        return entries, carried
+    listing = table_of_names(unmarked(content))
+    if listing is not None and request.expand_list:
+        raise CannotRun("--expand-list needs a list of names; this one has columns beside them")
+    sources = list(request.sources)
+    listed = read_list(content) if listing is None else names_in(listing)
     if request.expand_list:
         sources, listed = [*sources, *listed], []
     own = () if request.out is None else own_files(request.out)
@@ -113,7 +137,7 @@ def entries_of(request: BatchRequest, store: TarStore, console: Console) -> list
         raise CannotRun(f"no files in {asked}{other}; expected chips (PNG, JPEG, TIFF or .npy)")
     if outputs:
         console.print(f"left out, because earlier runs wrote it: {outputs}")
-    return entries
+    return (entries, ()) if listing is None else with_cells(entries, listing, listed)
 
 
 def _few(names: Collection[str]) -> str:
@@ -122,16 +146,17 @@ def _few(names: Collection[str]) -> str:
     return readable(" ".join(f"{', '.join(islice(names, 3))}{more}".split()))
 
 
-def _listed(place: str | None) -> list[str]:
+def _content(place: str | None) -> bytes:
+    """What the list holds; b"" without one."""
     if place is None:
-        return []
+        return b""
     if place == "-":
         if sys.stdin is None:
             raise CannotRun("cannot read the list: standard input is closed")
-        return read_list(sys.stdin.buffer)
+        return sys.stdin.buffer.read()
     try:
         with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
-            return read_list(file)
+            return file.read()
     except OSError as error:
         raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
 
@@ -191,7 +216,12 @@ def open_work(request: BatchRequest) -> tuple[Work, ShipClassifier]:
     return replace(work, sha256=ships.sha256), ships
 
 
-def make_job(request: BatchRequest, ships: ShipClassifier, entries: Sequence[ChipEntry]) -> Job:
+def make_job(
+    request: BatchRequest,
+    ships: ShipClassifier,
+    entries: Sequence[ChipEntry],
+    carried: Sequence[str] = (),
+) -> Job:
     """The job of the run, or of one shard: everything that its rows depend on."""
     options = {
         "pixel_spacing": request.options.pixel_spacing_m,
@@ -212,9 +242,9 @@ def make_job(request: BatchRequest, ships: ShipClassifier, entries: Sequence[Chi
         chunk=request.batch_size,
         shard=request.shard,
         entries=len(entries),
-        entries_sha256=hash_names(entry.name for entry in entries),
+        entries_sha256=hash_names(identity_of(entry) for entry in entries),
         version=__version__,
-        columns=columns(ships.classes),
+        columns=columns(ships.classes, carried, scenes=request.scene is not None),
     )
     if request.out is None:
         return job  # standard output is never resumed: no need to look at every chip

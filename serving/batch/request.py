@@ -1,6 +1,7 @@
 """The command line of a batch -> a checked, typed request."""
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Literal, get_args
 from pydantic import ValidationError
 
 from serving.batch.ending import PROG
+from serving.batch.inputs import SceneRequest
+from serving.batch.inputs.scenes import WINDOW_M
 from serving.batch.outputs.formats import TextFormat
 from serving.batch.outputs.job import Shard
 from serving.batch.outputs.place import Existing
@@ -46,6 +49,7 @@ class BatchRequest:
     batch_size   chips per chunk, which is one model run
     workers      processes on this machine
     ray_address  of a Ray cluster; without one, Ray is started on this machine
+    scene        scenes in which the positions in `list_name` are; None for chips
     """
 
     sources: tuple[str, ...]
@@ -68,6 +72,7 @@ class BatchRequest:
     shard: Shard | None
     engine: Literal["local", "ray"]
     ray_address: str | None
+    scene: SceneRequest | None = None
 
     @property
     def picture_folders(self) -> list[Path]:
@@ -96,7 +101,7 @@ def parse_request(argv: Sequence[str], prog: str = PROG) -> BatchRequest:
     settings = _settings(args)
     return BatchRequest(
         sources=tuple(args.sources),
-        list_name=args.list,
+        list_name=args.list if args.positions is None else args.positions,
         expand_list=args.expand_list,
         patterns=tuple(args.glob),
         out=out,
@@ -115,6 +120,20 @@ def parse_request(argv: Sequence[str], prog: str = PROG) -> BatchRequest:
         shard=args.shard,
         engine=args.engine,
         ray_address=args.ray_address,
+        scene=_scene(args),
+    )
+
+
+def _scene(args: argparse.Namespace) -> SceneRequest | None:
+    if not args.scene:
+        return None
+    return SceneRequest(
+        tuple(args.scene),
+        args.window,
+        args.land,
+        columns=args.pixels or args.lon_lat,
+        in_pixels=args.pixels is not None,
+        spacing_m=args.pixel_spacing,
     )
 
 
@@ -139,8 +158,12 @@ def parse_merge(argv: Sequence[str], prog: str) -> MergeRequest:
 
 def _check_options(args: argparse.Namespace, out: Path | None) -> None:
     """Refuse options that do not go together, before anything is opened."""
-    if not args.sources and args.list is None:
+    if args.scene:
+        _check_scene(args)
+    elif not args.sources and args.list is None:
         raise CannotRun("no chips named; give a folder, an archive or --list")
+    elif args.positions or args.land or args.lon_lat or args.pixels:
+        raise CannotRun("--positions, --land, --lon-lat and --pixels need --scene")
     if out is None and (args.resume or args.overwrite or args.shard):
         raise CannotRun("--resume, --overwrite and --shard need a file as --out")
     if args.ray_address and args.engine != "ray":
@@ -151,6 +174,17 @@ def _check_options(args: argparse.Namespace, out: Path | None) -> None:
         raise CannotRun("--plain-csv needs a CSV: --out with the ending .csv, or --out -")
     if args.copy and args.crops_by_label is None:
         raise CannotRun("--copy needs --crops-by-label")
+
+
+def _check_scene(args: argparse.Namespace) -> None:
+    if args.positions is None:
+        raise CannotRun("--scene needs --positions: a CSV or GeoJSON with a row per ship")
+    if args.sources or args.list is not None or args.glob:
+        raise CannotRun("--scene takes its ships from --positions alone; leave out other sources")
+    if args.labelled:
+        raise CannotRun("--labelled needs chips in folders named after classes, not --scene")
+    if args.lon_lat and args.pixels:
+        raise CannotRun("--lon-lat and --pixels exclude each other")
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -181,13 +215,19 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     add("--list", metavar="FILE", help="more chips, a path a line (or NUL apart); - reads them")
     add("--expand-list", action="store_true", help="read folders and archives that --list names")
     add("--glob", action="append", default=[], metavar="PATTERN", help="only these: '*.tif'")
-    add("--out", required=True, metavar="FILE", help=".csv, .jsonl or .parquet; - prints CSV")
+    add(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help=".csv, .jsonl, .parquet, .geojson or .gpkg; - prints CSV",
+    )
     add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
     add("--plain-csv", action="store_true", help="no byte order mark, no apostrophe before = + - @")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue a run that was killed")
     existing.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     _add_chips(parser)
+    _add_scene(parser)
     _add_more(parser)
     _add_machine(parser)
     return parser
@@ -205,6 +245,33 @@ def _add_chips(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="folders are named as classes: print a score table at the end",
     )
+
+
+def _add_scene(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("ships in whole scenes").add_argument
+    add("--scene", action="append", default=[], metavar="FILE", help="a GeoTIFF, SAFE or its zip")
+    add("--positions", metavar="FILE", help="CSV or GeoJSON of ships; - reads standard input")
+    add("--window", type=_metres, default=WINDOW_M, metavar="M", help="side around each: 512 m")
+    add("--land", metavar="FILE", help="GeoTIFF (not 0 on land) or GeoJSON of polygons")
+    add("--lon-lat", type=_pair, metavar="A,B", help="columns with degrees, if not lon and lat")
+    add("--pixels", type=_pair, metavar="A,B", help="columns with pixels, if not x and y")
+
+
+def _metres(text: str) -> float:
+    try:
+        metres = float(text)
+    except ValueError:
+        metres = math.nan
+    if not 100 <= metres <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected 100 to 100000 metres")
+    return metres
+
+
+def _pair(text: str) -> tuple[str, str]:
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected two names of columns, such as x,y")
+    return names[0], names[1]
 
 
 def _add_more(parser: argparse.ArgumentParser) -> None:

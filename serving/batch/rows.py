@@ -89,7 +89,14 @@ _AFTER_CLASSES = (
     Column("lat", "number", "its latitude"),
     Column("map_file", "text", "the name of its picture in the folder of `--maps`"),
 )
-_KINDS = {column.name: column.kind for column in (*_BEFORE_CLASSES, *_AFTER_CLASSES)}
+# After them where chips are windows of scenes.
+SCENE_COLUMNS = (
+    Column("nearest_m", "number", "metres to the nearest other position, if within a kilometre"),
+    Column("near_another", "flag", "another position is within the ship's estimated length"),
+)
+_KINDS = {
+    column.name: column.kind for column in (*_BEFORE_CLASSES, *_AFTER_CLASSES, *SCENE_COLUMNS)
+}
 
 
 def column_list(classes: Sequence[str]) -> tuple[Column, ...]:
@@ -101,9 +108,27 @@ def column_list(classes: Sequence[str]) -> tuple[Column, ...]:
     return (*_BEFORE_CLASSES, *shares, *_AFTER_CLASSES)
 
 
-def columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of all columns, in order."""
-    return tuple(column.name for column in column_list(classes))
+def columns(
+    classes: Sequence[str], carried: Sequence[str] = (), *, scenes: bool = False
+) -> tuple[str, ...]:
+    """The names of all columns, in order; those carried from a list are the last.
+
+    scenes  whether chips are windows of scenes
+
+    Raises OutputError if a carried column has the name of another one.
+    """
+    ours = [*column_list(classes), *(SCENE_COLUMNS if scenes else ())]
+    clash = [name for name in carried if not is_carried(name)]
+    if clash:
+        raise OutputError(
+            f"the list has columns that the output has, too: {', '.join(clash)}; rename them"
+        )
+    return (*(column.name for column in ours), *carried)
+
+
+def is_carried(name: str) -> bool:
+    """Whether a column with this name is none of the output's own."""
+    return name not in _KINDS and not name.startswith("p_")
 
 
 def column_kind(name: str) -> ColumnKind:

@@ -139,10 +139,11 @@ def _of_grid(
 
 
 def _of_function(to_lon_lat: ToLonLat | None, height: int, width: int) -> GroundPlace | None:
-    """Spacing and position at the centre, by differences of one sample."""
-    if to_lon_lat is None:
-        return None
-    column, row = width / 2, height / 2
+    return None if to_lon_lat is None else place_at(to_lon_lat, width / 2, height / 2)
+
+
+def place_at(to_lon_lat: ToLonLat, column: float, row: float) -> GroundPlace | None:
+    """Spacing and position at a place in pixels, by differences of one sample."""
     steps = np.array([[0, -0.5, 0.5, 0, 0], [0, 0, 0, -0.5, 0.5]])
     try:
         lon, lat = to_lon_lat(column + steps[0], row + steps[1])
@@ -166,12 +167,9 @@ def _control_points(
     if crs is None or (unit is None and keys.get(MODEL_TYPE) == PROJECTED):
         return None
     factor = 1.0 if unit is None else unit / axis_unit(crs)
-    away = np.hypot(points[:, 0] - width / 2, points[:, 1] - height / 2)
-    near = points[np.argsort(away, kind="stable")[:_NEAREST_POINTS]]
-    design = np.column_stack([near[:, :2], np.ones(len(near))])
-    if np.linalg.matrix_rank(design) < 3:  # all on one line
+    fit = local_affine(points, width / 2, height / 2)
+    if fit is None:
         return None
-    fit, *_ = np.linalg.lstsq(design, near[:, 3:5])
     to_degrees = transformer(crs)
 
     def lon_lats(column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
@@ -180,3 +178,20 @@ def _control_points(
         return lon, lat
 
     return lon_lats
+
+
+def local_affine(
+    points: NDArray[np.float64], column: float, row: float
+) -> NDArray[np.float64] | None:
+    """(3, 2): what takes (column, row, 1) to (x, y), of the control points nearest to a place.
+
+    points  (N, 5 or more): column, row, anything, x, y
+
+    Least squares; None if the points are on one line.
+    """
+    away = np.hypot(points[:, 0] - column, points[:, 1] - row)
+    near = points[np.argsort(away, kind="stable")[:_NEAREST_POINTS]]
+    design = np.column_stack([near[:, :2], np.ones(len(near))])
+    if np.linalg.matrix_rank(design) < 3:
+        return None
+    return np.asarray(np.linalg.lstsq(design, near[:, 3:5])[0], np.float64)

@@ -3,6 +3,7 @@
     ship.py    what a ship of a class is made of
     scene.py   how a SAR images it
     kinds.py   how a product stores that
+    large_scene.py  forty ships in one scene, for `shipchip classify --scene`
 
 They resemble the real chips that the default model was trained on, but they are not real: what a
 model makes of them says nothing about its accuracy.
@@ -17,6 +18,7 @@ import numpy as np
 
 from shipchip.errors import FolderNotEmpty
 from shipchip.samples.kinds import GAOFEN3, GRD, SIGMA0, SLC
+from shipchip.samples.large_scene import write_large_scene
 from shipchip.samples.ship import draw_ship
 
 # As in the data sets, Cargo is the most common and is seen by all sensors. Fishing is there as
@@ -87,9 +89,18 @@ def main(arguments: list[str] | None = None, prog: str = "shipchip samples") -> 
         description="Write a dozen simulated chips of every kind that is read, in class folders.",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
+    parser.add_argument(
+        "--scene",
+        action="store_true",
+        help="a scene of forty ships, with positions and coast",
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="other chips (default: 0)")
     options = parser.parse_args(arguments)
     try:
+        if options.scene:
+            write_large_scene(options.folder, options.seed)
+            sys.stdout.write(f"scene.tif, ships.csv and land.geojson in {options.folder}\n")
+            return 0
         paths = write_samples(options.folder, options.seed)
     except (FolderNotEmpty, OSError) as error:
         sys.stderr.write(f"shipchip samples: {error}\n")

@@ -51,10 +51,10 @@ _GRD = Sensor(
     smear_share=0.2,
 )
 
-_DN = 500.0  # digital number of sigma0 1, in Sentinel-1's products about
+DN = 500.0  # digital number of sigma0 1, in Sentinel-1's products about
 _SEA_LEVEL, _SEA_SPREAD = 10.0, 0.4  # of 255: median and log-spread in FUSAR-Ship's scenes
 _GRD_LENGTHS, _GRD_SIDES = 4.2, (17, 129)  # OpenSARShip's chips are about four ships wide
-_UTM_50_NORTH = 32650
+UTM_50_NORTH = 32650
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def _gaofen3(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     pose = draw_pose(ship, 0.0, rng)
     amplitude = np.abs(observe(ship, pose, sensor, 512, rng)[0])
     level = _SEA_LEVEL * rng.lognormal(0, _SEA_SPREAD) / _median_rms(amplitude)
-    return _tiff(np.clip(np.rint(level * amplitude), 0, 255).astype(np.uint8))
+    return geotiff(np.clip(np.rint(level * amplitude), 0, 255).astype(np.uint8))
 
 
 def _slc(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """64 x 64 complex samples, 13.93 m in azimuth by 2.33 m in slant range."""
     pose = draw_pose(ship, 90.0, rng)
     file = io.BytesIO()
-    np.save(file, (_DN * observe(ship, pose, sensor, 64, rng)[0]).astype(np.complex64))
+    np.save(file, (DN * observe(ship, pose, sensor, 64, rng)[0]).astype(np.complex64))
     return file.getvalue()
 
 
@@ -96,19 +96,19 @@ def _grd_sigma0(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """sigma0 of VH and VV in a map projection, 10 m."""
     pose = draw_pose(ship, 0.0, rng)
     planes = [
-        _intensity(observe(ship, pose, sensor, _grd_side(ship), rng, cross))
+        intensity(observe(ship, pose, sensor, _grd_side(ship), rng, cross))
         for cross in (True, False)
     ]
     corner = 500_000.0 + 10 * rng.integers(-9999, 9999), 4_000_000.0 + 10 * rng.integers(9999)
-    return _tiff(np.stack(planes).astype(np.float32), corner)
+    return geotiff(np.stack(planes).astype(np.float32), corner)
 
 
 def _grd_png(ship: Ship, sensor: Sensor, rng: np.random.Generator) -> bytes:
     """Amplitude at VV as 16-bit digital numbers, 10 m."""
     pose = draw_pose(ship, 0.0, rng)
-    amplitude = np.sqrt(_intensity(observe(ship, pose, sensor, _grd_side(ship), rng)))
+    amplitude = np.sqrt(intensity(observe(ship, pose, sensor, _grd_side(ship), rng)))
     file = io.BytesIO()
-    levels = np.clip(np.rint(_DN * amplitude), 0, 65535).astype(np.uint16)
+    levels = np.clip(np.rint(DN * amplitude), 0, 65535).astype(np.uint16)
     Image.fromarray(levels).save(file, "PNG")
     return file.getvalue()
 
@@ -126,7 +126,8 @@ def _grd_side(ship: Ship) -> int:
     return min(max(side, low), high)
 
 
-def _intensity(looks: Field) -> Floats:
+def intensity(looks: Field) -> Floats:
+    """The mean of |z|^2 over looks (L, H, W): (H, W)."""
     mean: Floats = np.mean(np.abs(looks) ** 2, axis=0)
     return mean
 
@@ -136,14 +137,14 @@ def _median_rms(amplitude: Floats) -> float:
     return math.sqrt(float(np.median(amplitude**2)) / math.log(2))
 
 
-def _tiff(planes: np.ndarray, corner: tuple[float, float] | None = None) -> bytes:
+def geotiff(planes: np.ndarray, corner: tuple[float, float] | None = None) -> bytes:
     """A TIFF of (H, W) or (P, H, W); with a corner (easting, northing) a GeoTIFF of GRD pixels."""
     file = io.BytesIO()
     tags: list[tuple[int, int, int, tuple[float, ...], bool]] = []
     if corner is not None:
         # Projected model, pixel is area, WGS 84 / UTM zone 50N, metres.
         keys = [1, 1, 0, 4]
-        for key, value in ((1024, 1), (1025, 1), (3072, _UTM_50_NORTH), (3076, 9001)):
+        for key, value in ((1024, 1), (1025, 1), (3072, UTM_50_NORTH), (3076, 9001)):
             keys += [key, 0, 1, value]
         row, column = GRD_SPACING_M
         tags = [

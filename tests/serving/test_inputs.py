@@ -1,6 +1,5 @@
 """Folders, chips and lists as a batch run's inputs: which entries they give, and in what order."""
 
-import io
 import os
 import pickle
 from pathlib import Path
@@ -209,7 +208,7 @@ def test_a_folder_that_cannot_be_listed_is_an_entry_unless_it_is_the_source(
 def test_a_list_has_a_name_a_line_or_a_name_before_each_nul(
     content: bytes, expected: list[str]
 ) -> None:
-    assert read_list(io.BytesIO(content)) == expected
+    assert read_list(content) == expected
 
 
 def test_the_innermost_folder_named_as_a_class_gives_the_class() -> None:

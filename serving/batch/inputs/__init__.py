@@ -5,6 +5,8 @@ listing.py   sources and lists of names -> sorted entries; an entry -> bytes
 folders.py   what a folder holds; which of it earlier runs wrote; globs
 archives.py  zip and tar archives: members as entries, and what damage means
 tars.py      members of a tar; the store for the chips of compressed tars
+tables.py    CSV and GeoJSON lists: names or positions, with columns to carry
+scenes.py    positions in scenes -> entries; a window of a scene -> bytes
 
 with TarStore(limits) as store:
     for entry in list_entries(["chips/"], store=store):
@@ -14,23 +16,43 @@ with TarStore(limits) as store:
 from serving.batch.inputs.entries import (
     ChipEntry,
     InputError,
+    SceneWindow,
+    identity_of,
     label_of,
     options_of,
     sort_key,
     stamp_of,
 )
-from serving.batch.inputs.listing import list_entries, read_entry, read_list
+from serving.batch.inputs.listing import list_entries, read_entry, read_list, unmarked
+from serving.batch.inputs.scenes import SceneRequest, scene_entries
+from serving.batch.inputs.tables import (
+    Table,
+    names_in,
+    read_table,
+    table_of_names,
+    with_cells,
+)
 from serving.batch.inputs.tars import TarStore
 
 __all__ = [
     "ChipEntry",
     "InputError",
+    "SceneRequest",
+    "SceneWindow",
+    "Table",
     "TarStore",
+    "identity_of",
     "label_of",
     "list_entries",
+    "names_in",
     "options_of",
     "read_entry",
     "read_list",
+    "read_table",
+    "scene_entries",
     "sort_key",
     "stamp_of",
+    "table_of_names",
+    "unmarked",
+    "with_cells",
 ]

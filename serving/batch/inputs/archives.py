@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from serving.batch.inputs.entries import ChipEntry, Fault, tidy, without_copies
+from serving.batch.inputs.entries import ChipEntry, Fault, Span, tidy, without_copies
 from serving.batch.inputs.tars import TarStore, read_span, tar_members
 from serving.batch.outputs.pictures import MARKER
 from shipchip.chip import DecodeLimits
@@ -143,11 +143,11 @@ def read_member(entry: ChipEntry, member: str, limits: DecodeLimits) -> bytes:
     where = entry.where
     if isinstance(where, Fault):
         raise where.kind(where.message)
-    place = entry.path if where is None else where.file
+    place = where.file if isinstance(where, Span) else entry.path
     try:
         if not stat.S_ISREG(Path(place).stat().st_mode):
             raise Unreadable(f"{place} is no regular file any more; expected an archive")
-        if where is not None:
+        if isinstance(where, Span):
             return read_span(where, limits)
         return read_zip_member(place, member, limits)
     except _DAMAGED as error:

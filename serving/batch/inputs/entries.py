@@ -3,6 +3,7 @@
 An entry's path also says facts: its OpenSARShip scene, and its class.
 """
 
+import json
 import os
 import re
 import stat
@@ -44,6 +45,22 @@ class Fault(NamedTuple):
     message: str
 
 
+class SceneWindow(NamedTuple):
+    """A window of a scene.
+
+    column, row  of its middle, pixels
+    size         (rows, columns) samples
+    spacing_m    (row, column) metres at its middle
+    nearest_m    metres to the nearest other position, if that is within a kilometre
+    """
+
+    column: float
+    row: float
+    size: tuple[int, int]
+    spacing_m: tuple[float, float]
+    nearest_m: float | None = None
+
+
 Stamp = tuple[int, float]
 
 
@@ -55,18 +72,29 @@ class ChipEntry:
             os.fsdecode returns them
     member  name inside the archive; never used as a path
     where   where the content is, if the name is not enough to find it, or why it cannot be read
-    stamp   of a member, see `stamp_of`
+    stamp   of a member or a scene, see `stamp_of`
+    carried cells of its row in a list, as text, for the output's last columns
+    position (lon, lat) in degrees by the list, for chips that are not georeferenced
     """
 
     path: str
     member: str | None = None
-    where: Span | Fault | None = field(default=None, compare=False)
+    where: Span | SceneWindow | Fault | None = field(default=None, compare=False)
     stamp: Stamp | None = field(default=None, compare=False)
+    carried: tuple[str | None, ...] = field(default=(), compare=False)
+    position: tuple[float, float] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         """The `path` column: the path, followed by the member's name."""
         return self.path if self.member is None else f"{self.path}/{self.member}"
+
+
+def identity_of(entry: ChipEntry) -> str:
+    """Everything that an entry's row depends on but the file itself: its name, window and cells."""
+    where = entry.where if isinstance(entry.where, SceneWindow) else None
+    beside = where, entry.carried, entry.position
+    return json.dumps([entry.name, *beside]) if any(beside) else entry.name
 
 
 def stamp_of(entry: ChipEntry) -> Stamp | None:

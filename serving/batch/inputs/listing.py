@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
 
 from serving.batch.inputs.archives import (
     Keep,
@@ -21,8 +20,16 @@ from serving.batch.inputs.archives import (
     is_archive_name,
     read_member,
 )
-from serving.batch.inputs.entries import ChipEntry, Fault, InputError, sort_key, tidy
+from serving.batch.inputs.entries import (
+    ChipEntry,
+    Fault,
+    InputError,
+    SceneWindow,
+    sort_key,
+    tidy,
+)
 from serving.batch.inputs.folders import OutputFilter, check_listable, matcher, slashed, walk
+from serving.batch.inputs.scenes import read_window
 from serving.batch.inputs.tars import TarStore
 from serving.batch.rows import columns, unguarded
 from shipchip.chip import DecodeLimits
@@ -209,7 +216,9 @@ def _refuse_fault(entry: ChipEntry) -> None:
 
 def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
     """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
-    UnsupportedFormat), and nothing else."""
+    UnsupportedFormat, NoData), and nothing else."""
+    if isinstance(entry.where, SceneWindow):
+        return read_window(entry.path, entry.where)
     if entry.member is not None:
         return read_member(entry, entry.member, limits)
     if isinstance(entry.where, Fault):
@@ -230,7 +239,7 @@ _MARKS = {
 }
 
 
-def read_list(stream: BinaryIO) -> list[str]:
+def read_list(content: bytes) -> list[str]:
     """Names from a list: one per line, or separated by NUL if it contains a NUL.
 
     Blank lines and Windows carriage returns are ignored. A byte order mark decides the encoding
@@ -238,8 +247,7 @@ def read_list(stream: BinaryIO) -> list[str]:
     them. Of a CSV that a batch has written, the column `path` is read. Raises InputError if the
     content contradicts the beginning of the list.
     """
-    content = stream.read()
-    data = _unmarked(content)
+    data = unmarked(content)
     if data.startswith(_OUTPUT):
         return list(_paths(data, marked=data is not content))
     if b"\0" in data:
@@ -248,7 +256,7 @@ def read_list(stream: BinaryIO) -> list[str]:
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 
-def _unmarked(data: bytes) -> bytes:
+def unmarked(data: bytes) -> bytes:
     """A list's content without its byte order mark, in UTF-8 if it has one."""
     mark = next((mark for mark in _MARKS if data.startswith(mark)), None)
     if mark is None:

@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
+from serving.batch.outputs.geojson import read_geojson, write_geojson
+from serving.batch.outputs.geopackage import read_geopackage, write_geopackage
 from serving.batch.rows import (
     MARK,
     BatchRow,
@@ -214,6 +216,8 @@ _FORMATS = {
     ".csv": Format(_write_text("csv"), _read_csv),
     ".jsonl": Format(_write_text("jsonl"), _read_jsonl),
     ".parquet": Format(_write_parquet, _read_parquet),
+    ".geojson": Format(write_geojson, read_geojson),
+    ".gpkg": Format(write_geopackage, read_geopackage),
 }
 _PLAIN_CSV = Format(_write_text("plain-csv"), _read_csv)
 ENDINGS = tuple(_FORMATS)

@@ -97,7 +97,7 @@ def differences(now: Job, before: Job) -> list[str]:
         "chunk": f"the chunk size is {now.chunk}, was {before.chunk}",
         "shard": f"the shard is {_shard_text(now.shard)}, was {_shard_text(before.shard)}",
         "entries": f"there are {now.entries} chips, were {before.entries}",
-        "entries_sha256": "the chips have other names",
+        "entries_sha256": "the chips have other names, positions or columns",
         "chips_sha256": _CHANGED if before.chips_sha256 else _UNKNOWN,
         "version": f"shipchip is {now.version}, was {before.version}",
         "columns": f"the columns are {', '.join(now.columns)}, were {', '.join(before.columns)}",

@@ -1,0 +1,298 @@
+"""Scenes: a window is the chip that is cut by hand, at the place that the scene says."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.control import GroundControlPoint
+from rasterio.windows import Window
+
+from shipchip import Chip, decode
+from shipchip.errors import NoData, NotFound, ShipchipError, TooManyPixels, Unreadable
+from shipchip.scene import Place, open_land, open_scene, window_size
+
+CORNER = (400_000.0, 5_000_000.0)
+UTM = rasterio.crs.CRS.from_epsg(32632)
+GEO = rasterio.crs.CRS.from_epsg(4326)
+
+
+def sea(seed: int = 0, bands: int = 1, size: int = 300) -> NDArray[np.float32]:
+    power = np.random.default_rng(seed).gamma(4, 0.005, (bands, size, size + 20))
+    return power.astype(np.float32)
+
+
+def write(path: Path, samples: NDArray[Any], names: tuple[str, ...] = (), **more: Any) -> Path:
+    settings: dict[str, Any] = {
+        "crs": UTM,
+        "transform": rasterio.Affine(10, 0, CORNER[0], 0, -10, CORNER[1]),
+    }
+    count, height, width = samples.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=samples.dtype,
+        **{name: value for name, value in {**settings, **more}.items() if value is not None},
+    ) as file:
+        file.write(samples)
+        for number, name in enumerate(names, 1):
+            file.set_band_description(number, name)
+    return path
+
+
+def cut_by_hand(scene: Path, column: int, row: int, side: int, out: Path) -> Path:
+    """What gdal_translate -srcwin does."""
+    with rasterio.open(scene) as file:
+        window = Window(column - side // 2, row - side // 2, side, side)
+        profile = file.profile | {
+            "height": side,
+            "width": side,
+            "transform": file.window_transform(window),
+        }
+        with rasterio.open(out, "w", **profile) as chip:
+            chip.write(file.read(window=window))
+            chip.descriptions = file.descriptions
+            chip.scales, chip.offsets = file.scales, file.offsets
+    return out
+
+
+def assert_same(one: Chip, other: Chip) -> None:
+    np.testing.assert_array_equal(one.amplitude, other.amplitude)
+    for name in ("polarisations", "pixel_spacing_m", "encoding", "quantity", "position"):
+        assert getattr(one, name) == getattr(other, name), name
+
+
+KINDS = {
+    "sigma0": (sea(), ("",), {}),
+    "two named bands": (sea(bands=2), ("Sigma0_VH", "Sigma0_VV"), {}),
+    "16-bit amplitude": ((500 * np.sqrt(sea())).astype(np.uint16), ("",), {}),
+    "tiled and compressed": (sea(), ("VV",), {"tiled": True, "compress": "deflate"}),
+    "with a no-data value": (sea(), ("VV",), {"nodata": -9999.0}),
+    "degrees": (
+        sea(),
+        ("VV",),
+        {"crs": GEO, "transform": rasterio.Affine(1e-4, 0, 8.0, 0, -1e-4, 45.0)},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_window_is_the_chip_that_is_cut_by_hand(kind: str, tmp_path: Path) -> None:
+    samples, names, more = KINDS[kind]
+    path = write(tmp_path / "scene.tif", samples, names, **more)
+    by_hand = cut_by_hand(path, 150, 120, 50, tmp_path / "chip.tif")
+    window = open_scene(str(path)).window(Place(150, 120), (50, 50))
+    assert_same(decode(window), decode(by_hand))
+
+
+def test_scales_and_offsets_travel_with_the_window(tmp_path: Path) -> None:
+    path = write(tmp_path / "scene.tif", (sea() * 1e5).astype(np.uint16), ("Sigma0_VV",))
+    with rasterio.open(path, "r+") as file:
+        file.scales = (1e-5,)
+    by_hand = cut_by_hand(path, 150, 120, 50, tmp_path / "chip.tif")
+    window = open_scene(str(path)).window(Place(150, 120), (50, 50))
+    assert_same(decode(window), decode(by_hand))
+
+
+@pytest.mark.parametrize(("lon", "lat"), [(7.735, 45.145), (7.75, 45.13)])
+def test_degrees_are_found_within_a_hundredth_of_a_pixel(
+    lon: float, lat: float, tmp_path: Path
+) -> None:
+    ground = open_scene(str(write(tmp_path / "scene.tif", sea()))).ground
+    assert ground is not None
+    x, y = Transformer.from_crs(4326, 32632, always_xy=True).transform(lon, lat)
+    assert ground.pixel_of(lon, lat) == pytest.approx(
+        ((x - CORNER[0]) / 10, (CORNER[1] - y) / 10), abs=0.01
+    )
+    back = ground.lon_lat_of(*(ground.pixel_of(lon, lat) or (0, 0)))
+    assert back == pytest.approx((lon, lat), abs=1e-7)
+    assert ground.spacing_at(100, 100) == pytest.approx((10, 10), rel=0.01)
+
+
+def points(size: int = 300, step: int = 50) -> list[GroundControlPoint]:
+    """A grid that is turned and bent, as a product in radar geometry."""
+    return [
+        GroundControlPoint(row, column, *_bent(column, row), 0)
+        for row in range(0, size + 1, step)
+        for column in range(0, size + 21, step)
+    ]
+
+
+def _bent(column: float, row: float) -> tuple[float, float]:
+    return (
+        8 + 1.2e-4 * column + 2e-5 * row + 1e-10 * column * row,
+        45 - 9e-5 * row + 1e-5 * column + 2e-10 * row**2,
+    )
+
+
+def test_control_points_are_followed_where_they_bend(tmp_path: Path) -> None:
+    more = {"transform": None, "gcps": points(), "crs": GEO}
+    path = write(tmp_path / "scene.tif", sea(), **more)
+    scene = open_scene(str(path))
+    assert scene.ground is not None
+    for column, row in ((20.5, 30.5), (200.25, 140.75), (310, 290)):
+        found = scene.ground.pixel_of(*_bent(column, row))
+        assert found == pytest.approx((column, row), abs=0.1)
+    chip = decode(scene.window(Place(200, 140), (40, 40)))
+    assert chip.position == pytest.approx(_bent(200, 140), abs=1e-5)
+
+
+def test_a_sentinel_1_product_gives_all_its_polarisations(tmp_path: Path) -> None:
+    product = tmp_path / "S1A_IW_GRDH_1SDV.SAFE"
+    (product / "measurement").mkdir(parents=True)
+    more = {"transform": None, "gcps": points(), "crs": GEO}
+    planes = {}
+    for seed, polarisation in enumerate(("vv", "vh")):
+        planes[polarisation] = (500 * np.sqrt(sea(seed))).astype(np.uint16)
+        name = f"s1a-iw-grd-{polarisation}-20260101t000000-001.tiff"
+        write(product / "measurement" / name, planes[polarisation], **more)
+    packed = tmp_path / "product.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in product.rglob("*.tiff"):
+            archive.write(path, path.relative_to(tmp_path).as_posix())
+    for source in (product, packed):
+        chip = decode(open_scene(str(source)).window(Place(150, 150), (40, 40)))
+        assert chip.polarisations == ("VV", "VH")
+        assert chip.quantity == "amplitude"
+        for plane, name in zip(chip.amplitude, ("vv", "vh"), strict=True):
+            np.testing.assert_array_equal(plane, planes[name][0, 130:170, 130:170])
+
+
+def test_a_window_over_the_edge_has_no_data_there(tmp_path: Path) -> None:
+    scene = open_scene(str(write(tmp_path / "scene.tif", sea(), ("VV",))))
+    chip = decode(scene.window(Place(5, 150), (40, 40)))
+    assert (chip.amplitude[0, :, :15] == 0).all()
+    assert (chip.amplitude[0, :, 15:] > 0).all()
+    with pytest.raises(NoData, match=r"50% of the window is no-data; expected less than half"):
+        scene.window(Place(0, 150), (40, 40))
+
+
+def test_no_data_of_the_scene_counts_too(tmp_path: Path) -> None:
+    samples = sea()
+    samples[:, :, 140:] = -9999
+    scene = open_scene(str(write(tmp_path / "scene.tif", samples, ("VV",), nodata=-9999.0)))
+    with pytest.raises(NoData):
+        scene.window(Place(150, 150), (40, 40))
+    scene.window(Place(120, 150), (40, 40))
+
+
+def _bad(folder: Path) -> dict[str, tuple[str, type[ShipchipError], str]]:
+    (folder / "text.tif").write_text("no TIFF")
+    whole = write(folder / "whole.tif", sea()).read_bytes()
+    (folder / "cut.tif").write_bytes(whole[:100])
+    (folder / "empty.SAFE").mkdir()
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "text")
+    virtual = f'<VRTDataset rasterXSize="9" rasterYSize="9"><!-- {folder} --></VRTDataset>'
+    (folder / "virtual.tif").write_text(virtual)
+    return {
+        "missing": (str(folder / "none.tif"), NotFound, "no scene at"),
+        "a link elsewhere": ("/vsicurl/http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
+        "an address": ("http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
+        "text": (str(folder / "text.tif"), Unreadable, "no GeoTIFF"),
+        "a VRT": (str(folder / "virtual.tif"), Unreadable, "no GeoTIFF"),
+        "a cut file": (str(folder / "cut.tif"), Unreadable, "no GeoTIFF"),
+        "an empty product": (str(folder / "empty.SAFE"), Unreadable, "measurement"),
+        "a zip of text": (str(folder / "other.zip"), Unreadable, "measurement"),
+        "a device": ("/dev/null", Unreadable, "no regular file"),
+    }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "a link elsewhere",
+        "an address",
+        "text",
+        "a VRT",
+        "a cut file",
+        "an empty product",
+        "a zip of text",
+        "a device",
+    ],
+)
+def test_what_is_no_scene_on_this_machine_is_refused(kind: str, tmp_path: Path) -> None:
+    path, error, message = _bad(tmp_path)[kind]
+    with pytest.raises(error, match=message):
+        open_scene(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_nothing_beside_the_scene_is_read(tmp_path: Path) -> None:
+    """World files, .aux.xml and .msk would change what the scene says."""
+    path = write(tmp_path / "scene.tif", sea(), crs=None, transform=None)
+    (tmp_path / "scene.tfw").write_text("10\n0\n0\n-10\n400000\n5000000\n")
+    (tmp_path / "scene.tif.aux.xml").write_text(
+        f"<PAMDataset><SRS>{UTM.to_wkt()}</SRS><GeoTransform>4e5,10,0,5e6,0,-10</GeoTransform>"
+        "</PAMDataset>"
+    )
+    assert open_scene(str(path)).ground is None
+    assert {item.name for item in tmp_path.iterdir()} == {
+        "scene.tif",
+        "scene.tfw",
+        "scene.tif.aux.xml",
+    }
+
+
+def test_a_window_is_so_many_metres_a_side_and_bounded() -> None:
+    assert window_size(500, (10.0, 5.0), 10_000) == (50, 100)
+    with pytest.raises(TooManyPixels, match="give a smaller --window"):
+        window_size(100_000, (10.0, 10.0), 2048**2)
+
+
+RING = [[8.0, 45.0], [8.2, 45.0], [8.2, 45.2], [8.0, 45.2], [8.0, 45.0]]
+LAKE = [[8.05, 45.05], [8.1, 45.05], [8.1, 45.1], [8.05, 45.1], [8.05, 45.05]]
+LANDS: list[dict[str, Any]] = [
+    {"type": "Polygon", "coordinates": [RING, LAKE]},
+    {"type": "MultiPolygon", "coordinates": [[RING, LAKE]]},
+    {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [RING, LAKE]}},
+]
+
+
+@pytest.mark.parametrize("value", LANDS)
+def test_land_is_inside_a_polygon_and_not_in_its_holes(value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "land.geojson"
+    path.write_text(json.dumps(value))
+    land = open_land(str(path))
+    places = [(8.01, 45.01), (8.07, 45.07), (8.15, 45.15), (8.3, 45.1), (8.1, 44.9)]
+    assert [land.holds(*place) for place in places] == [True, False, True, False, False]
+
+
+def test_land_is_where_a_mask_is_not_0(tmp_path: Path) -> None:
+    mask = np.zeros((1, 100, 100), np.uint8)
+    mask[:, :, :50] = 1
+    path = write(tmp_path / "mask.tif", mask)
+    land = open_land(str(path))
+    to_degrees = Transformer.from_crs(32632, 4326, always_xy=True)
+    for column, expected in ((10, True), (49.5, True), (50.5, False), (200, False)):
+        place = to_degrees.transform(CORNER[0] + 10 * column, CORNER[1] - 500)
+        assert land.holds(*place) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "no JSON",
+        '{"type": "Point", "coordinates": [1, 2]}',
+        '{"type": "Polygon", "coordinates": [[[1, 2], [3]]]}',
+        '{"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, 6]]]}',
+        '{"type":"FeatureCollection","features":' + "[" * 50_000,
+    ],
+)
+def test_what_are_no_polygons_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "land.geojson"
+    path.write_text(text)
+    with pytest.raises(Unreadable, match=r"expected Polygon or MultiPolygon"):
+        open_land(str(path))

@@ -152,15 +152,22 @@ class _Bench:
             self.options.device,
         ]
         env = {**os.environ, "SHIPCHIP_MODEL": str(self.options.model.absolute())}
-        began, peak = time.perf_counter(), 0.0
+        began = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            peak = max(peak, _memory(process.pid))
-            time.sleep(0.1 if time.perf_counter() - began > 3 else 0.01)
+        peak = peak_memory(process)
         seconds = time.perf_counter() - began
         if process.returncode != 0:
             raise RuntimeError(f"serving.batch ended with {process.returncode} on {place}")
         return seconds, peak
+
+
+def peak_memory(process: "subprocess.Popen[bytes]") -> float:
+    """The most MiB that a process and its children have until it ends."""
+    began, peak = time.perf_counter(), 0.0
+    while process.poll() is None:
+        peak = max(peak, _memory(process.pid))
+        time.sleep(0.1 if time.perf_counter() - began > 3 else 0.01)
+    return peak
 
 
 def _memory(pid: int) -> float:

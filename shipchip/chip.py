@@ -77,7 +77,8 @@ class DecodeLimits:
         if height * width * max(1, pixel_bytes / 16) > self.max_pixels:
             raise TooManyPixels(
                 f"{height} x {width} pixels of {pixel_bytes} bytes, the limit is "
-                f"{self.max_pixels}: cut the chip out around one ship"
+                f"{self.max_pixels}: cut the chip out around one ship; a whole scene is read by "
+                "shipchip classify --scene"
             )
         if min(height, width) < self.min_side:
             raise TooSmall(f"{height} x {width} pixels; expected at least {self.min_side} a side")

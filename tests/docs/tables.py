@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from serving.batch.rows import column_list
+from serving.batch.rows import SCENE_COLUMNS, column_list
 from serving.refusals import REFUSALS
 from serving.settings import PROJECT, Settings
 from shipchip import ShipClassifier, errors
@@ -103,6 +103,13 @@ def columns() -> str:
     return markdown(("column", "holds", "meaning"), rows)
 
 
+def scene_columns() -> str:
+    """Columns of scenes alone."""
+    return markdown(
+        ("column", "holds", "meaning"), [(f"`{c.name}`", c.kind, c.meaning) for c in SCENE_COLUMNS]
+    )
+
+
 def scores() -> str:
     """Figures of the default model on the test side, from its card."""
     card = ShipClassifier(ROOT / "models" / "ship.onnx").card
@@ -171,6 +178,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "other codes": other_codes,
     "training codes": training_codes,
     "columns": columns,
+    "scene columns": scene_columns,
     "scores": scores,
     **FORMATS,
 }

@@ -33,7 +33,7 @@ def test_every_generated_table_is_in_one_document() -> None:
 @pytest.mark.parametrize("name", sorted(TABLES.keys() - FORMATS.keys() - {"scores"}))
 def test_every_setting_and_every_code_is_explained(name: str) -> None:
     rows = TABLES[name]().splitlines()[2:]
-    assert len(rows) > 5
+    assert len(rows) > 1
     assert all(len(row.strip("| ").split(" | ")[-1]) > 10 for row in rows)
 
 

@@ -4,6 +4,8 @@ import csv
 import json
 import math
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pyproj import Geod, Transformer
 from serving.batch.command import main
 from shipchip.samples.large_scene import FALSE_ALARMS, SHIPS, write_large_scene
 from shipchip.scene import Place, open_scene
+from tests.serving.server import ROOT
 
 COUNT = sum(SHIPS.values())
 TO_METRES = Transformer.from_crs(4326, 32650, always_xy=True)
@@ -283,3 +286,17 @@ def test_other_positions_or_another_scene_are_not_resumed(
     capsys.readouterr()
     assert run(*where, "--resume") == 2
     assert "other names, positions or columns" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_rasterio_a_line_says_what_to_install(folder: Path) -> None:
+    words = ["--scene", "a.tif", "--positions", str(folder / "ships.csv"), "--out", "a.csv"]
+    code = (
+        "import sys; sys.modules['rasterio'] = None; from serving.batch.command import main; "
+        f"sys.exit(main({words!r}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 2
+    assert "pip install 'shipchip[geo]'" in " ".join(found.stderr.split())
+    assert found.stderr.count("\n") == 1

@@ -300,3 +300,16 @@ def test_without_rasterio_a_line_says_what_to_install(folder: Path) -> None:
     assert found.returncode == 2
     assert "pip install 'shipchip[geo]'" in " ".join(found.stderr.split())
     assert found.stderr.count("\n") == 1
+
+
+def test_a_scene_given_twice_is_one_and_degrees_beside_pixels_are_not_carried(
+    folder: Path, tmp_path: Path
+) -> None:
+    table = small(folder, ["x,y,lon,lat,id", "250,100,1,2,a"])
+    out = tmp_path / "a.jsonl"
+    scene = folder / "scene.tif"
+    words = ["--scene", scene, "--scene", scene, "--positions", table, "--pixels", "x,y"]
+    assert run(*words, "--out", out) == 0
+    (row,) = (json.loads(line) for line in out.read_text().splitlines())
+    assert (row["x"], row["id"]) == ("250", "a")
+    assert row["lon"] == pytest.approx(116.02, abs=0.1)

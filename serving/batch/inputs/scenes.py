@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from serving.batch.inputs.entries import ChipEntry, Fault, InputError, SceneWindow, Stamp
 from serving.batch.inputs.tables import DEGREES, PIXELS, Cell, Table, position_in
 from shipchip.errors import ChipError, OnLand, OutsideScene, Unreadable
+
+if TYPE_CHECKING:  # it needs an extra, which is imported only where a scene is given
+    from shipchip.scene import Land, Place, Scene
 
 WINDOW_M = 512.0  # the model sees 384 m; the rest is margin
 
@@ -50,11 +54,13 @@ def scene_entries(
     geo = _geo()
     pair, in_pixels = _position_columns(request, table)
     # The output's own lon and lat are those of the window's centre.
-    own = {k for k in pair if table.columns[k].lower() in DEGREES[0]}
+    own = {k for name in DEGREES[0] if (k := table.index(name)) is not None}
     carried = table.without(own)
     try:
-        scenes = [_Candidate(geo, name, request, in_pixels) for name in request.scenes]
-        land = None if request.land is None else geo.open_land(request.land)
+        scenes = [
+            _Candidate(geo, name, request, in_pixels) for name in dict.fromkeys(request.scenes)
+        ]
+        land: Land | None = None if request.land is None else geo.open_land(request.land)
         found: list[tuple[int, int, ChipEntry]] = []
         for number, (row, kept) in enumerate(zip(table.rows, carried.rows, strict=True), 1):
             allowed = _allowed(table, row, number, scenes, in_pixels)
@@ -89,11 +95,10 @@ def read_window(scene: str, window: SceneWindow) -> bytes:
 class _Candidate:
     """A scene that may hold a position."""
 
-    def __init__(self, geo: Any, path: str, request: SceneRequest, in_pixels: bool) -> None:
+    def __init__(self, geo: ModuleType, path: str, request: SceneRequest, in_pixels: bool) -> None:
         self.path = path
-        self.scene = geo.open_scene(path)
-        self._new_place = geo.Place
-        self._window_size = geo.window_size
+        self.scene: Scene = geo.open_scene(path)
+        self._geo = geo
         self._request, self._in_pixels = request, in_pixels
         status = Path(path).stat()
         self.stamp: Stamp = (status.st_size, status.st_mtime_ns)
@@ -105,22 +110,27 @@ class _Candidate:
         if self.scene.ground is None and request.spacing_m is None:
             raise Unreadable(f"{path} does not say its pixel spacing; give --pixel-spacing")
 
-    def place(self, at: tuple[float, float]) -> Any | None:
+    def place(self, at: tuple[float, float]) -> "Place | None":
         """The place of a position in this scene; None if it is outside."""
-        pixel = at if self._in_pixels else self.scene.ground.pixel_of(*at)
-        place = None if pixel is None else self._new_place(*pixel)
-        return place if place is not None and self.scene.holds(place) else None
+        ground = self.scene.ground
+        pixel = at if self._in_pixels or ground is None else ground.pixel_of(*at)
+        if pixel is None:
+            return None
+        place: Place = self._geo.Place(*pixel)
+        return place if self.scene.holds(place) else None
 
-    def spacing(self, place: Any) -> tuple[float, float]:
+    def spacing(self, place: "Place") -> tuple[float, float]:
         """(row, column) metres at a place."""
-        given = self._request.spacing_m
-        found = given or self.scene.ground.spacing_at(place.column, place.row)
+        ground = self.scene.ground
+        found = self._request.spacing_m
+        if found is None and ground is not None:
+            found = ground.spacing_at(place.column, place.row)
         if found is None:
             raise Unreadable(f"{self.path} does not say its pixel spacing; give --pixel-spacing")
         return found
 
     def where(
-        self, place: Any, land: Any, max_pixels: int
+        self, place: "Place", land: "Land | None", max_pixels: int
     ) -> tuple[SceneWindow | Fault, tuple[float, float] | None]:
         """The window around a place, or why there is none; and the place in degrees."""
         ground = self.scene.ground
@@ -129,11 +139,11 @@ class _Candidate:
             message = "the position is on land, by --land; expected one at sea"
             return Fault(OnLand, message), degrees
         spacing = self.spacing(place)
-        size = self._window_size(self._request.window_m, spacing, max_pixels)
+        size = self._geo.window_size(self._request.window_m, spacing, max_pixels)
         return SceneWindow(place.column, place.row, size, spacing), degrees
 
 
-def _geo() -> Any:
+def _geo() -> ModuleType:
     try:  # an extra
         return import_module("shipchip.scene")
     except ModuleNotFoundError as error:

@@ -56,7 +56,7 @@ def test_utf_16_without_a_mark_is_refused_rather_than_cut_into_letters(
     encoding: str, text: str
 ) -> None:
     """One of the letters would be `/`, and --expand-list would walk the whole disk."""
-    with pytest.raises(InputError, match="without a byte order mark.*write it in UTF-8"):
+    with pytest.raises(InputError, match=r"without a byte order mark.*write it in UTF-8"):
         read_list(io.BytesIO(text.encode(encoding)))
 
 

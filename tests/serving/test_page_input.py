@@ -102,6 +102,18 @@ class TestInTheBrowser:
         assert not tab.run("document.querySelector('#samples').disabled")
         assert fits(tab)
 
+    @pytest.mark.parametrize("spacing", ["10,5", "13,93x3,87", "13.93,3.87"])
+    def test_a_comma_in_the_spacing_is_refused_with_the_way_to_write_it(
+        self, tab: Tab, tmp_path: Path, png: dict[str, bytes], spacing: str
+    ) -> None:
+        (tmp_path / "a.png").write_bytes(png["Cargo"])
+        tab.run(f"document.querySelector('#spacing').value = '{spacing}'")
+        tab.choose("#files", [tmp_path / "a.png"])
+        tab.wait("document.querySelector('#spacing').getAttribute('aria-invalid') === 'true'")
+        (told,) = tab.text("#status")
+        assert "expected 10 or 13.93x3.87, with points and not commas" in told
+        assert tab.text("tbody tr") == []
+
     @pytest.mark.parametrize("width", [360, 1200])
     def test_an_archive_is_not_sent_but_shown_the_way_to_the_command_line(
         self, tab: Tab, tmp_path: Path, png: dict[str, bytes], width: int

@@ -120,6 +120,25 @@ def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_ch
 
 
 @pytest.mark.slow
+def test_kinds_that_were_pretrained_on_are_known_by_their_chips_not_by_their_folders(
+    tmp_path: Path,
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    assert pretrain(other, config, tmp_path / "runs") == 0
+    strangers = write_folder(
+        tmp_path / "ood", {f"kind-1/{n}.tif": tiff(9000 + n) for n in range(3)}
+    )
+    (strangers / "another-name").mkdir()
+    shutil.copy(other / "kind-0" / "5.tif", strangers / "another-name" / "renamed.tif")
+    words = ["--data", str(own), "--config", str(config), "--pretrained", "sar"]
+    words += ["--ood", str(strangers), "--runs", str(tmp_path / "runs")]
+    assert run.main(words) == 0
+    (file,) = tmp_path.glob("runs/ship-*/ship.onnx")
+    training = pipeline.ShipClassifier(file, device="cpu").card.training
+    assert training["ood_learnt"] == ["another-name"]
+
+
+@pytest.mark.slow
 def test_weights_learnt_on_another_input_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +148,17 @@ def test_weights_learnt_on_another_input_are_refused(
     told = capsys.readouterr().err
     assert "weights_invalid" in told
     assert "another input: size 32, expected size 48; delete it and pretrain again" in told
+
+
+@pytest.mark.slow
+def test_weights_learnt_with_another_clutter_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    assert pretrain(other, config, tmp_path / "runs") == 0
+    config.write_text(config.read_text().replace("size = 32", "size = 32, clutter_window_m = 100"))
+    assert train(own, config, tmp_path / "runs") == 1
+    assert "clutter_window_m 384.0, expected clutter_window_m 100.0" in capsys.readouterr().err
 
 
 def test_weights_of_an_older_format_are_refused_with_the_remedy(

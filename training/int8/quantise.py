@@ -229,9 +229,12 @@ def _measure(
     training = ships.card.training
     record = Quantisation.model_validate(training["quantisation"])
     record = record.model_copy(update={"metrics": MEASURED})
+    ood_sha256 = None if others is None else arrays_sha256(others)
+    same = ood_sha256 == training.get("ood_sha256")
     measured = {
         "quantisation": record.plain(),
-        "ood_sha256": None if others is None else arrays_sha256(others),
+        "ood_sha256": ood_sha256,
+        "ood_learnt": training.get("ood_learnt") if same else None,
     }
     changes = {"metrics": metrics.plain(), "training": training | measured}
     write_card(_identified(ships.card.model_copy(update=changes), int8), int8)

@@ -179,7 +179,8 @@ def _metadata(metadata: Mapping[str, str], path: Path) -> _Metadata:
 
 def _input(spec: InputSpec) -> dict[str, float]:
     """The input settings that must be the same as those the features were learnt on."""
-    return spec.model_dump(include={"size", "spacing_m", "db_min", "db_max", "db_scale"})
+    names = {"size", "spacing_m", "db_min", "db_max", "db_scale", "clutter_window_m"}
+    return spec.model_dump(include=names)
 
 
 def _sar(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:

@@ -40,7 +40,7 @@ from training.identity import accepted_makers, identity, locked, made_by, makers
 from training.int8.quantise import export_int8
 from training.network.weights import Weights, read_weights
 from training.plots import draw_answers
-from training.pretrain import check_unseen, learn_features, other_chips
+from training.pretrain import check_unseen, learn_features, other_chips, sums_of
 from training.promote import promote_model
 from training.requests import (
     DataRequest,
@@ -84,7 +84,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
     for stage, why in planned.skipped.items():
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
-    start, features = _features(request, config, items, work)
+    start, features = _features(request, config, items, sources, work)
     pretraining = features.record if features else None
     learnt = ood_kinds_among(features.learnt_on, request.ood) if features else ()
     content = {
@@ -118,16 +118,21 @@ def _train(request: TrainRequest, work: Workspace) -> None:
 
 
 def _features(
-    request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
+    request: TrainRequest,
+    config: RunConfig,
+    items: list[splits.Item],
+    sources: list[Source],
+    work: Workspace,
 ) -> tuple[Start, Weights | None]:
     """What builds a network with its first weights, and the features among these."""
     pretrained = request.pretrained or ("imagenet" if config.takes_features else None)
     if request.pretrain:
         pretrained = "sar"
-        learn_unseen_features(other_chips(request.pretrain, config), config, items, request, work)
+        other = other_chips(request.pretrain, config)
+        learn_unseen_features(other, config, items, sources, request, work)
     features = read_weights(pretrained, config, request.weights) if pretrained else None
     if features:
-        check_unseen(features.learnt_on, items, config)
+        check_unseen(features.learnt_on, items, sources, config)
     start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
     return start, features
@@ -137,11 +142,12 @@ def learn_unseen_features(
     other: Source,
     config: RunConfig,
     items: list[splits.Item],
+    sources: list[Source],
     request: TrainingRequest,
     work: Workspace,
 ) -> None:
     """Learn features on other chips; Leak if the run measures a network on one of them."""
-    check_unseen({chip.sha256 for chip in other.index()}, items, config)
+    check_unseen(sums_of(other), items, sources, config)
     learn_features(other, config, request.weights, work)
 
 

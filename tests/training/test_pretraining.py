@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
@@ -89,6 +91,25 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
         assert train(own, config, tmp_path / "runs", which) == (1 if refused else 0)
         assert (told in capsys.readouterr().err) == refused
         assert bool(list(tmp_path.glob("runs/ship-*"))) == (not refused)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [True, False], ids=["--pretrain", "--pretrained"])
+def test_a_test_chip_is_known_among_them_in_another_file_format(
+    at_once: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    chip, runs = chip_of("test", own, config), tmp_path / "runs"
+    np.save(other / "kind-0" / "ship.npy", tifffile.imread(chip))
+    if at_once:
+        words = ["--data", str(own), "--config", str(config), "--pretrain", str(other)]
+        assert run.main([*words, "--runs", str(runs)]) == 1
+    else:
+        assert pretrain(other, config, runs) == 0
+        assert train(own, config, runs) == 1
+    told = f"leak: chip {chip.relative_to(own)} of own is in test"
+    assert told in capsys.readouterr().err
+    assert not list(runs.glob("ship-*"))
 
 
 def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(

@@ -14,7 +14,7 @@ from shipchip.atomic import write_text
 from shipchip.card import ModelCard
 from shipchip.classifier import ShipClassifier
 from training.card.record import dataset_of_card, figures_of_card, training_of_card
-from training.card.schema import FeaturesRecord, TrainingRecord
+from training.card.schema import TrainingRecord
 from training.config import RunConfig
 from training.data import splits
 from training.data.checks import notes, verify
@@ -26,6 +26,7 @@ from training.data.dataset import (
     index,
     load_dataset,
     load_ood_chips,
+    ood_kinds_among,
 )
 from training.data.record import Source
 from training.errors import DataInvalid
@@ -36,8 +37,8 @@ from training.fit.processes import join_team
 from training.fit.stage_plan import plan_stages
 from training.identity import accepted_makers, identity, locked, made_by, makers_of
 from training.int8.quantise import export_int8
-from training.network.weights import read_weights
-from training.pretrain import check_unseen, learn_features, other_chips
+from training.network.weights import Weights, read_weights
+from training.pretrain import check_unseen, learn_features, other_chips, sums_of
 from training.promote import promote_model
 from training.requests import (
     DataRequest,
@@ -80,7 +81,9 @@ def _train(request: TrainRequest, work: Workspace) -> None:
     for stage, why in planned.skipped.items():
         console.print(f"stage {stage} skipped: {why}", highlight=False, soft_wrap=True)
     ood = load_ood_chips(request.ood, config.input, work) if request.ood else None
-    start, pretraining = _features(request, config, items, work)
+    start, features = _features(request, config, items, sources, work)
+    pretraining = features.record if features else None
+    learnt = ood_kinds_among(features.learnt_on, request.ood) if features else ()
     content = {
         "name": name,
         "config": config.model_dump(mode="json"),
@@ -95,7 +98,7 @@ def _train(request: TrainRequest, work: Workspace) -> None:
         makers = team.agree(
             lambda: accepted_makers(makers_of(place), now, place, request.accept_changes)
         )
-        record = training_record(items, config, planned, pretraining, makers, ood)
+        record = training_record(items, config, planned, pretraining, makers, ood, learnt)
         if finished:
             team.agree(lambda: _complete(folder, dataset, record, ood, console))
             return
@@ -112,30 +115,36 @@ def _train(request: TrainRequest, work: Workspace) -> None:
 
 
 def _features(
-    request: TrainRequest, config: RunConfig, items: list[splits.Item], work: Workspace
-) -> tuple[Start, FeaturesRecord | None]:
-    """What builds a network with its first weights, and the card's record of its features."""
+    request: TrainRequest,
+    config: RunConfig,
+    items: list[splits.Item],
+    sources: list[Source],
+    work: Workspace,
+) -> tuple[Start, Weights | None]:
+    """What builds a network with its first weights, and the features among these."""
     pretrained = request.pretrained or ("imagenet" if config.takes_features else None)
     if request.pretrain:
         pretrained = "sar"
-        learn_unseen_features(other_chips(request.pretrain, config), config, items, request, work)
+        other = other_chips(request.pretrain, config)
+        learn_unseen_features(other, config, items, sources, request, work)
     features = read_weights(pretrained, config, request.weights) if pretrained else None
     if features:
-        check_unseen(features.learnt_on, items, config)
+        check_unseen(features.learnt_on, items, sources, config)
     start = partial(initial_network, weights=features)
     start(config)  # weights that do not fit are refused here, before anything is written
-    return start, features.record if features else None
+    return start, features
 
 
 def learn_unseen_features(
     other: Source,
     config: RunConfig,
     items: list[splits.Item],
+    sources: list[Source],
     request: TrainingRequest,
     work: Workspace,
 ) -> None:
     """Learn features on other chips; Leak if the run measures a network on one of them."""
-    check_unseen({chip.sha256 for chip in other.index()}, items, config)
+    check_unseen(sums_of(other), items, sources, config)
     learn_features(other, config, request.weights, work)
 
 

@@ -4,7 +4,7 @@ Under radar, vehicles, aircraft and sea resemble ships more than photographs do,
 download. A finished pretraining is never run again; a killed one resumes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from training.card.schema import FeaturesRecord
 from training.config import RunConfig
+from training.data.checks import pixel_sums
 from training.data.class_folders import FolderSource
 from training.data.dataset import Workspace, prepare_with_progress
 from training.data.record import Source, drop_repeats
@@ -34,15 +35,28 @@ def other_chips(path: Path, config: RunConfig) -> FolderSource:
     return FolderSource(path, None, extent_m=spec.size * spec.spacing_m)
 
 
-def check_unseen(learnt_on: Collection[str], items: list[Item], config: RunConfig) -> None:
+def sums_of(source: Source) -> set[str]:
+    """SHA-256 of all chips of a source: of their files, and of their samples."""
+    records = drop_repeats(source.index())
+    return {record.sha256 for record in records}.union(pixel_sums([source], records))
+
+
+def check_unseen(
+    learnt_on: Collection[str], items: list[Item], sources: Sequence[Source], config: RunConfig
+) -> None:
     """Raises Leak if features are learnt from a chip that later measures a network.
 
-    learnt_on  sha256 of the chips that features are or were pretrained on
+    learnt_on  what `sums_of` gives of the chips that features are or were pretrained on
     items      of the run: its test and validation chips measure; with folds its training chips do
                too, because each fits trust in the fold that holds it out
+    sources    which they are read from: a copy in another file format is the same chip
     """
-    for item in items:
-        if item.record.sha256 in learnt_on and (config.folds or item.split != "train"):
+    if not learnt_on:
+        return
+    measuring = [item for item in items if config.folds or item.split != "train"]
+    pixels = pixel_sums(sources, [item.record for item in measuring])
+    for item, content in zip(measuring, pixels, strict=True):
+        if item.record.sha256 in learnt_on or content in learnt_on:
             why = f"of {item.record.source} is in {item.split}"
             if item.split == "train":
                 why += f", and each of {config.folds} folds measures trust on training chips"
@@ -102,7 +116,7 @@ def learn_features(
         model=config.model.model_dump(mode="json"),
         git_commit=CODE,
     )
-    sums = {chip.sha256 for chip in records}
+    sums = sums_of(source)
     work.team.agree(lambda: save_features(model, path, record, config.input, sums))
     if work.team.writes:
         checkpoint.clear()

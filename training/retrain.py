@@ -266,11 +266,13 @@ def training_record(
     pretraining: FeaturesRecord | None,
     makers: list[Maker],
     ood: Mapping[str, NDArray[np.float32]] | None,
+    ood_learnt: tuple[str, ...] = (),
 ) -> TrainingRecord:
     """The training record of a card: on what data, how, by which code.
 
-    makers   the code and machines that trained the run, in order
-    ood      as `finish_run` takes it
+    makers      the code and machines that trained the run, in order
+    ood         as `finish_run` takes it
+    ood_learnt  kinds of it with a chip that the features were pretrained on
     """
     return TrainingRecord(
         record=RECORD,
@@ -284,6 +286,7 @@ def training_record(
         protocol=planned.protocol(config),
         pretraining=pretraining,
         ood_sha256=None if ood is None else arrays_sha256(ood),
+        ood_learnt=None if ood is None else ood_learnt,
     )
 
 

@@ -4,9 +4,22 @@
 const READ_BY_BATCH = /\.(zip|tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz)$/i;
 const ARCHIVE = /\.(zip|tar|tar\.\w+|tgz|tbz2|txz|rar|7z)$/i;
 
+// Files that other programs leave beside chips: the rule of is_sidecar in shipchip/files.py.
+const SIDECAR = new RegExp([
+  "^__macosx/|/__macosx/",
+  "(^|/)\\._[^/]*$",
+  "(^|/)(\\.ds_store|thumbs\\.db|ehthumbs\\.db|desktop\\.ini)$",
+  "[^/]\\.(aux\\.xml|ovr|msk|(tf|tif|jg|jpg|jpeg|pg|png)wx?|wld|prj|sha256|md5)$",
+].join("|"), "i");
+
+export const isSidecar = (path) => SIDECAR.test(path);
+
+// A file that was chosen itself is sent, whatever its name.
+const isSidecarInFolder = (path) => path.includes("/") && isSidecar(path);
+
 const inOrder = (files) => files.sort((a, b) => (a.path < b.path ? -1 : 1));
 
-/** All files of a drop, in the order of their paths. */
+/** All files of a drop but sidecars in folders, in the order of their paths. */
 export async function dropped({ items, files }) {
   const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (entries.length === 0) return [...files].map((file) => ({ file, path: file.name }));
@@ -16,11 +29,12 @@ export async function dropped({ items, files }) {
 async function filesOf(entries) {
   const found = [];
   for (const entry of entries) {
+    const path = entry.fullPath.replace(/^\//, "");
     if (entry.isDirectory) {
       found.push(...await filesOf(await children(entry)));
-    } else {
+    } else if (!isSidecarInFolder(path)) {
       const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
-      found.push({ file, path: entry.fullPath.replace(/^\//, "") });
+      found.push({ file, path });
     }
   }
   return inOrder(found);
@@ -36,11 +50,11 @@ async function children(folder) {
   }
 }
 
-/** What an input holds; emptied, so that the same choice is a change again. */
+/** What an input holds but sidecars in a folder; emptied, so that the same choice is a change again. */
 export function chosen(input) {
   const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
   input.value = "";
-  return inOrder(files);
+  return inOrder(files.filter(({ path }) => !isSidecarInFolder(path)));
 }
 
 /** [chips, advice]: what can be sent, and a sentence on each archive, which cannot. */

@@ -79,6 +79,18 @@ def test_make_installs_the_locked_version_with_the_pip_that_python_bundles(
     assert version_of_b(tmp_path / ".venv" / "dev") == "b-1.0.dist-info"
 
 
+def test_make_dev_makes_the_environment_and_nothing_else(published: Path, tmp_path: Path) -> None:
+    """README and the model's page send people to it, who want no tests."""
+    for name in ("Makefile", "pyproject.toml", "locks/install.sh", "locks/dev-cpu.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    done = run(published, tmp_path, "make", "--dry-run", "KIND=cpu", "dev")
+    made = done.stdout.splitlines()
+    assert "sh locks/install.sh locks/dev-cpu.txt .venv/dev/bin/python -m pip" in made
+    assert made[-1] == "touch .venv/dev/.installed-cpu"
+    assert not [line for line in made if "pytest" in line or "mypy" in line or "ruff" in line]
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
     """An environment without pip, as the image has one."""

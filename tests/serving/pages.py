@@ -1,6 +1,8 @@
 """What tests of the page /demo share: the page, open in a browser, and when it has its answers."""
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.serving.browser import PROGRAM, Browser, Tab
+from tests.serving.server import ROOT
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 
@@ -73,3 +76,15 @@ def answering(tab: Tab, changes: Sequence[dict[str, Any]]) -> None:
         "body.results = body.results.map((result, i) => ({...result, ...changes[i]}));"
         "return new Response(JSON.stringify(body), {status: answer.status}); }; })()"
     )
+
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
+
+
+def in_node(folder: Path, module: str, expression: str) -> bytes:
+    """What an expression of a module of the page writes, without a browser."""
+    copy = folder / f"{module}.mjs"
+    copy.write_bytes((ROOT / "serving" / "page" / f"{module}.js").read_bytes())
+    script = f"import * as page from {json.dumps(str(copy))}; process.stdout.write({expression})"
+    command = ["node", "--input-type=module", "--eval", script]
+    return subprocess.run(command, capture_output=True, check=True).stdout

@@ -292,19 +292,20 @@ def test_pictures_alone_are_nothing_to_classify(
     assert f"no files in {folder} but what earlier runs wrote ({folder})" in said
 
 
+@pytest.mark.parametrize("option", ["--maps", "--crops-by-label"])
 def test_a_folder_of_pictures_is_used_again_and_one_of_chips_never(
-    with_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    with_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     out = tmp_path / "out.csv"
     (tmp_path / "empty").mkdir()
-    for maps in (with_pictures / "maps", tmp_path / "empty"):
-        options = ["--maps", str(maps), "--overwrite"]
+    own = with_pictures / {"--maps": "maps", "--crops-by-label": "sorted"}[option]
+    for folder in (own, tmp_path / "empty"):
+        options = [option, str(folder), "--overwrite"]
         assert main([str(with_pictures), "--out", str(out), *options]) == 0
-        assert len(list(maps.glob("*.png"))) == CHIPS
+        assert len(list(folder.rglob("*.png"))) == CHIPS
     kept = with_pictures / "Cargo"
     kept.mkdir()
     (kept / "a.png").write_bytes((with_pictures / "00.png").read_bytes())
-    options = ["--overwrite", "--maps", str(kept)]
-    said = refusal(capsys, with_pictures, "--out", out, *options)
+    said = refusal(capsys, with_pictures, "--out", out, "--overwrite", option, kept)
     assert f"{kept} holds files that no batch wrote, such as a.png" in said
     assert [path.name for path in kept.iterdir()] == ["a.png"]

@@ -49,6 +49,16 @@ def test_a_list_that_is_not_what_its_mark_says_is_refused(content: bytes) -> Non
         read_list(content)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["/data/a.png\r\n/data/b.png\r\n", "/data/船.png\n"])
+def test_utf_16_without_a_mark_is_refused_rather_than_cut_into_letters(
+    encoding: str, text: str
+) -> None:
+    """One of the letters would be `/`, and --expand-list would walk the whole disk."""
+    with pytest.raises(InputError, match=r"without a byte order mark.*write it in UTF-8"):
+        read_list(text.encode(encoding))
+
+
 def test_only_a_mark_is_a_list_of_nothing() -> None:
     assert read_list(codecs.BOM_UTF16_LE) == []
 

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import shutil
-import subprocess
 import zipfile
 import zlib
 from dataclasses import fields, replace
@@ -19,8 +17,7 @@ from serving.chips import ChipFailure
 from serving.schema import chip_result
 from shipchip import Prediction, ShipClassifier, decode
 from tests.serving.browser import Tab
-from tests.serving.pages import HOSTILE, finished, fits, in_browser
-from tests.serving.server import ROOT
+from tests.serving.pages import HOSTILE, finished, fits, in_browser, in_node, needs_node
 from tests.tiny_model import draw_chip
 from training.data.class_folders import FolderSource
 
@@ -126,18 +123,6 @@ class TestInTheBrowser:
         stored = tab.downloads / "corrected.zip"
         assert FolderSource.recognises(stored)
         assert [record.label for record in FolderSource(stored).index()] == ["Tanker"]
-
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
-
-
-def in_node(folder: Path, module: str, expression: str) -> bytes:
-    """What an expression of a module of the page writes, without a browser."""
-    copy = folder / f"{module}.mjs"
-    copy.write_bytes((ROOT / "serving" / "page" / f"{module}.js").read_bytes())
-    script = f"import * as page from {json.dumps(str(copy))}; process.stdout.write({expression})"
-    command = ["node", "--input-type=module", "--eval", script]
-    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 @needs_node

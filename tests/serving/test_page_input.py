@@ -1,5 +1,6 @@
 """/demo: what goes in. The quantity, simulated samples, and archives, which go elsewhere."""
 
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from shipchip.chip import Quantity
+from shipchip.files import is_sidecar
 from shipchip.samples import draw_sample, sample_paths
 from tests.serving.browser import Tab
-from tests.serving.pages import finished, fits, in_browser
+from tests.serving.pages import finished, fits, in_browser, in_node, needs_node
+from tests.shipchip.test_sidecars import CHIPS, SIDECARS
 from tests.tiny_model import draw_chip
 
 
@@ -33,8 +36,27 @@ def test_no_other_sample_is_there(client: httpx.Client, path: str) -> None:
     assert client.get(f"/demo/samples/{path}").status_code == 404
 
 
+@needs_node
+def test_sidecars_are_told_by_the_rule_of_the_library(tmp_path: Path) -> None:
+    paths = [path for path in [*SIDECARS, *CHIPS] if not path.endswith("/")]  # folders are walked
+    found = in_node(tmp_path, "files", f"JSON.stringify({json.dumps(paths)}.map(page.isSidecar))")
+    assert json.loads(found) == [is_sidecar(path) for path in paths]
+
+
 class TestInTheBrowser:
     pytestmark = in_browser
+
+    def test_sidecars_in_a_folder_are_not_sent(
+        self, tab: Tab, tmp_path: Path, png: dict[str, bytes]
+    ) -> None:
+        (tmp_path / "scene" / "__MACOSX").mkdir(parents=True)
+        for name in ("a.png", "._a.png", "a.png.ovr", ".DS_Store", "__MACOSX/a.png"):
+            (tmp_path / "scene" / name).write_bytes(png["Cargo"])
+        for send, where in ((tab.drop, "#drop"), (tab.choose, "#folder")):
+            send(where, [tmp_path / "scene"])
+            finished(tab, 1)
+            assert tab.text("tbody .c-file") == ["scene/a.png"]
+            tab.open(tab.run("location.href"))
 
     def test_every_quantity_that_the_service_takes_can_be_chosen(self, tab: Tab) -> None:
         values = tab.run("[...document.querySelectorAll('#quantity option')].map((o) => o.value)")
@@ -79,6 +101,18 @@ class TestInTheBrowser:
         assert "simulated" in " ".join(tab.text("#drop .quiet"))
         assert not tab.run("document.querySelector('#samples').disabled")
         assert fits(tab)
+
+    @pytest.mark.parametrize("spacing", ["10,5", "13,93x3,87", "13.93,3.87"])
+    def test_a_comma_in_the_spacing_is_refused_with_the_way_to_write_it(
+        self, tab: Tab, tmp_path: Path, png: dict[str, bytes], spacing: str
+    ) -> None:
+        (tmp_path / "a.png").write_bytes(png["Cargo"])
+        tab.run(f"document.querySelector('#spacing').value = '{spacing}'")
+        tab.choose("#files", [tmp_path / "a.png"])
+        tab.wait("document.querySelector('#spacing').getAttribute('aria-invalid') === 'true'")
+        (told,) = tab.text("#status")
+        assert "expected 10 or 13.93x3.87, with points and not commas" in told
+        assert tab.text("tbody tr") == []
 
     @pytest.mark.parametrize("width", [360, 1200])
     def test_an_archive_is_not_sent_but_shown_the_way_to_the_command_line(

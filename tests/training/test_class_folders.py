@@ -143,10 +143,17 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     ]
 
 
-def test_resource_forks_of_macos_are_no_chips(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [write_zip, write_folder])
+def test_sidecars_are_neither_chips_nor_left_out_chips(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    """As in batch runs: what `classify` skips is not learnt from."""
     forks = {"__MACOSX/Cargo/._a.tif": b"fork", "Tanker/._c.tif": b"fork"}
-    path = write_zip(tmp_path / "own.zip", OWN | forks)
-    assert [r.key for r in FolderSource(path).index()] == list(OWN)
+    others = {f"Cargo/{name}": b"x" for name in (".DS_Store", "Thumbs.db", "a.tif.ovr", "a.tfw")}
+    path = write(tmp_path / ("own.zip" if write is write_zip else "own"), OWN | forks | others)
+    source = FolderSource(path)
+    assert [r.key for r in source.index()] == list(OWN)
+    assert not [note for note in source.notes() if "left out" in note]
 
 
 def test_backslashes_in_a_zip_are_slashes(tmp_path: Path) -> None:

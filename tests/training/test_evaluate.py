@@ -16,7 +16,7 @@ from tests.training.archives import tiff, write_folder, write_zip
 from tests.training.test_figures import drawn, metrics, npy
 from training import run
 from training.card.record import seen_in_pretraining
-from training.card.schema import FeaturesRecord, Interval, ModelFigures
+from training.card.schema import FeaturesRecord, Interval, ModelFigures, TrainingRecord
 from training.config import RunConfig
 from training.data.dataset import Workspace, all_records, index, load_ood_chips
 from training.data.discover import discover
@@ -255,13 +255,19 @@ def test_ood_chips_given_are_measured_and_those_not_given_are_not(
 
 
 def test_kinds_that_the_features_were_learnt_on_are_reported() -> None:
-    record = FeaturesRecord(source="other_sar", chips=9, classes=("cars/T62", "planes/A220"))
-    reported = seen_in_pretraining(record, ["cars", "sea"])
+    classes = ("cars/T62", "planes/A220")
+    features = FeaturesRecord(source="other_sar", chips=9, classes=classes)
+    known = TrainingRecord(pretraining=features, ood_sha256="a", ood_learnt=("vehicles",))
+    reported = seen_in_pretraining(known, ["cars", "sea", "vehicles"], "a")
     assert "9 chips of other_sar" in reported
-    assert reported.endswith(": cars")
-    assert seen_in_pretraining(record, ["sea"]) == ""
-    assert seen_in_pretraining(FeaturesRecord(source="imagenet"), ["cars"]) == ""
-    assert seen_in_pretraining(None, ["cars"]) == ""
+    assert reported.endswith("these kinds were seen before, though not as ships: vehicles")
+    assert seen_in_pretraining(known, ["cars", "sea"], "a") == ""
+    unknown = "in folders of these names, so these kinds may have been seen before: cars"
+    for training in (known, known.model_copy(update={"ood_learnt": None})):
+        assert seen_in_pretraining(training, ["cars", "sea"], "b").endswith(unknown)
+        assert seen_in_pretraining(training, ["sea"], "b") == ""
+    for other in (FeaturesRecord(source="imagenet"), None):
+        assert seen_in_pretraining(TrainingRecord(pretraining=other), ["cars"], "a") == ""
 
 
 # The int8 file

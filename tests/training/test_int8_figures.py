@@ -132,4 +132,6 @@ def test_chips_that_show_no_ship_are_asked_about_at_export_too(
     words = ["--int8", "--ood", str(others), "--out", str(out)]
     assert command("export", fp32, data, *words) == 0
     assert card_of(out).metrics["out_of_distribution"]["all"]["chips"] == 5
+    assert card_of(out).training["ood_sha256"] != card_of(int8).training["ood_sha256"] is None
+    assert card_of(out).version != card_of(int8).version, "they differ in their figures"
     assert command("evaluate", out, data, "--ood", str(others)) == 0

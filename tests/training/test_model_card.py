@@ -153,7 +153,9 @@ def test_a_floor_stands_beside_each_ece() -> None:
 
 
 def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
-    assert "so these kinds were seen before, though not as ships: sea" in page(card())
+    assert "so these kinds may have been seen before: sea" in page(card())
+    reported = card(training=card().training | {"ood_learnt": ["sea"]})
+    assert "so these kinds were seen before, though not as ships: sea" in page(reported)
     plain = card(training=card().training | {"pretraining": None})
     assert "seen before" not in page(plain)
     without = card(metrics=metrics() | {"out_of_distribution": None})

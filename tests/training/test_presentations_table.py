@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.table import Table
 
 from shipchip.classifier import ShipClassifier
 from training.data.presentation import CHANGES, NONE
@@ -59,4 +60,5 @@ def test_every_change_of_every_source_is_measured(tmp_path: Path, tiny_model_fil
         assert list(lines) == [NONE, *CHANGES]
         assert lines[NONE].same_label == 1.0
         assert lines[worst_change(lines)].macro_f1 == min(one.macro_f1 for one in lines.values())
-    assert presentations_table(found).row_count == len(sources) * (len(CHANGES) + 1)
+    tables = [part for part in presentations_table(found).renderables if isinstance(part, Table)]
+    assert [table.row_count for table in tables] == [len(CHANGES) + 1] * len(sources)

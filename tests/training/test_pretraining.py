@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
@@ -91,6 +93,25 @@ def test_weights_learnt_from_chips_that_measure_a_network_are_refused(
         assert bool(list(tmp_path.glob("runs/ship-*"))) == (not refused)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [True, False], ids=["--pretrain", "--pretrained"])
+def test_a_test_chip_is_known_among_them_in_another_file_format(
+    at_once: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    chip, runs = chip_of("test", own, config), tmp_path / "runs"
+    np.save(other / "kind-0" / "ship.npy", tifffile.imread(chip))
+    if at_once:
+        words = ["--data", str(own), "--config", str(config), "--pretrain", str(other)]
+        assert run.main([*words, "--runs", str(runs)]) == 1
+    else:
+        assert pretrain(other, config, runs) == 0
+        assert train(own, config, runs) == 1
+    reported = f"leak: chip {chip.relative_to(own)} of own is in test"
+    assert reported in capsys.readouterr().err
+    assert not list(runs.glob("ship-*"))
+
+
 def test_chips_of_the_training_side_are_not_pretrained_on_where_there_are_folds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +141,25 @@ def test_the_card_names_what_features_were_learnt_from_without_a_sum_of_every_ch
 
 
 @pytest.mark.slow
+def test_kinds_that_were_pretrained_on_are_known_by_their_chips_not_by_their_folders(
+    tmp_path: Path,
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    assert pretrain(other, config, tmp_path / "runs") == 0
+    strangers = write_folder(
+        tmp_path / "ood", {f"kind-1/{n}.tif": tiff(9000 + n) for n in range(3)}
+    )
+    (strangers / "another-name").mkdir()
+    shutil.copy(other / "kind-0" / "5.tif", strangers / "another-name" / "renamed.tif")
+    words = ["--data", str(own), "--config", str(config), "--pretrained", "sar"]
+    words += ["--ood", str(strangers), "--runs", str(tmp_path / "runs")]
+    assert run.main(words) == 0
+    (file,) = tmp_path.glob("runs/ship-*/ship.onnx")
+    training = pipeline.ShipClassifier(file, device="cpu").card.training
+    assert training["ood_learnt"] == ["another-name"]
+
+
+@pytest.mark.slow
 def test_weights_learnt_on_another_input_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +169,17 @@ def test_weights_learnt_on_another_input_are_refused(
     reported = capsys.readouterr().err
     assert "weights_invalid" in reported
     assert "another input: size 32, expected size 48; delete it and pretrain again" in reported
+
+
+@pytest.mark.slow
+def test_weights_learnt_with_another_clutter_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
+    assert pretrain(other, config, tmp_path / "runs") == 0
+    config.write_text(config.read_text().replace("size = 32", "size = 32, clutter_window_m = 100"))
+    assert train(own, config, tmp_path / "runs") == 1
+    assert "clutter_window_m 384.0, expected clutter_window_m 100.0" in capsys.readouterr().err
 
 
 def test_weights_of_an_older_format_are_refused_with_the_remedy(

@@ -4,12 +4,13 @@ import io
 import re
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from tests.training.test_figures import measured
-from training.card.schema import Interval
+from training.card.schema import ChangeFigures, Interval
+from training.data.presentation import CHANGES, NONE
 from training.evaluation import targets
+from training.evaluation.presentations import presentations_table
 from training.evaluation.tables import counts_table, evaluation_table, scores_table
 from training.int8.quantise import Comparison
 
@@ -17,7 +18,7 @@ LONG = "opensarship_slc_of_the_year_2016_and_after"
 SIDES = {"train": 1000, "validation": 100, "test": 200}
 
 
-def printed(table: Table) -> str:
+def printed(table: RenderableType) -> str:
     """What is printed at 80 columns, cells that go over several lines put together."""
     out = io.StringIO()
     Console(file=out, width=80).print(table)
@@ -67,3 +68,24 @@ def test_the_table_of_the_int8_file_shows_names_and_figures() -> None:
     assert LONG in first_column(text).replace(" ", "")
     for reported in ("0.512", "0.498", "11,000,000", "0.9910"):
         assert reported in text
+
+
+def test_a_presentation_is_one_line_with_all_its_figures() -> None:
+    by_class = {"Cargo": 0.91, "Fishing": 0.82, "Tanker": 1.0}
+    figures = ChangeFigures(
+        macro_f1=0.87,
+        recall=by_class,
+        coverage=by_class,
+        set_size=1.7,
+        same_label=0.934,
+        sure=993,
+        sure_changed=112,
+        length_kept=1.0,
+    )
+    changes = dict.fromkeys((NONE, *CHANGES), figures)
+    text = printed(presentations_table({LONG: changes, "fusar": changes}))
+    assert f"{LONG} (Cargo, Fishing, Tanker)" in " ".join(text.split())
+    for change in changes:
+        rest = "0.87 0.91 0.82 1.00 0.934 112/993 91 82 100 1.70 100%"
+        lines = [" ".join(line.split()) for line in text.splitlines()]
+        assert sum(line in (f"{change} {rest}", f"{change}* {rest}") for line in lines) == 2

@@ -175,7 +175,7 @@ def _out_of_distribution(metrics: ModelFigures, training: TrainingRecord) -> Ite
     if given is None:
         yield "No such chips were given in training, so how well the file refuses them is unknown."
         return
-    note = seen_in_pretraining(training.pretraining, given.kinds)
+    note = seen_in_pretraining(training, given.kinds, training.ood_sha256)
     yield (
         "AUROC: the chance that such a chip gets a higher `ood_score` than a ship. Refused: "
         "`in_distribution` is false. They are prepared like an upload without a pixel spacing"

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from shipchip.card import ModelCard
 from shipchip.errors import ModelError
-from training.card.schema import FeaturesRecord, ModelFigures, TrainingRecord
+from training.card.schema import ModelFigures, TrainingRecord
 from training.config import RunConfig, validated
 from training.data import splits
 from training.data.dataset import Dataset, Workspace, distinct_records, index, load_dataset
@@ -110,18 +110,26 @@ def figures_of_card(card: ModelCard) -> ModelFigures:
         ) from error
 
 
-def seen_in_pretraining(record: FeaturesRecord | None, kinds: Collection[str]) -> str:
-    """A sentence naming the kinds that the features were pretrained on; "" if there are none."""
+def seen_in_pretraining(
+    training: TrainingRecord, kinds: Collection[str], ood_sha256: str | None
+) -> str:
+    """A sentence naming the kinds that the features were pretrained on; "" if there are none.
+
+    Chips are compared where the card knows these; otherwise, only names of folders can be.
+
+    kinds, ood_sha256  of the chips that show no ship
+    """
+    record = training.pretraining
     if record is None:
         return ""
-    trained = {part for label in record.classes for part in label.split("/")}
-    known = sorted(trained & set(kinds))
-    if not known:
-        return ""
-    return (
-        f"the features were pretrained on {record.chips} chips of {record.source}, so these "
-        f"kinds were seen before, though not as ships: {', '.join(known)}"
-    )
+    learnt = f"the features were pretrained on {record.chips} chips of {record.source}"
+    if training.ood_learnt is not None and ood_sha256 == training.ood_sha256:
+        known = sorted(set(kinds) & set(training.ood_learnt))
+        which = "some of them, so these kinds were seen before, though not as ships"
+    else:
+        known = sorted(set(kinds) & {part for label in record.classes for part in label.split("/")})
+        which = "in folders of these names, so these kinds may have been seen before"
+    return f"{learnt}, {which}: {', '.join(known)}" if known else ""
 
 
 def _in_words(counts: Mapping[str, Mapping[str, Mapping[str, int]]] | None) -> str:

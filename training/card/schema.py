@@ -339,6 +339,7 @@ class TrainingRecord(OpenRecord):
     config          of the run, as JSON of the version that trained it; see record.config_of_card
     made_by         the code and machines that trained the run, in order
     ood_sha256      of the chips that show no ship, on which it was measured
+    ood_learnt      kinds of these with a chip that the features were pretrained on; None if unknown
     held_out        class -> held-out ships
     """
 
@@ -353,5 +354,6 @@ class TrainingRecord(OpenRecord):
     protocol: str = "unknown"
     pretraining: FeaturesRecord | None = None
     ood_sha256: str | None = None
+    ood_learnt: tuple[str, ...] | None = None
     held_out: dict[str, HeldOutCount] | None = None
     quantisation: Quantisation | None = None

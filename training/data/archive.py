@@ -16,6 +16,7 @@ from typing import Protocol
 
 import rarfile  # type: ignore[import-untyped]
 
+from shipchip.files import is_sidecar
 from training.errors import DataInvalid, DataMissing
 
 DATASET_ARCHIVE_SUFFIXES = (".zip", ".rar")
@@ -197,14 +198,15 @@ class Archive:
 
     @cached_property
     def names(self) -> list[str]:
-        """Sorted names of all files, without those that macOS adds to a zip."""
-        return sorted(name for name in self._members.files if not _of_macos(name))
+        """Sorted names of all files, without what other programs leave beside chips."""
+        return sorted(name for name in self._members.files if not is_sidecar(name))
 
     @cached_property
     def folders(self) -> set[str]:
         """Names of all folders, empty ones included."""
         parents = (str(p) for name in self.names for p in PurePosixPath(name).parents)
-        given = (f.rstrip("/") for f in self._members.folders if not _of_macos(f))
+        folders = (folder.rstrip("/") for folder in self._members.folders)
+        given = (folder for folder in folders if not is_sidecar(f"{folder}/"))
         return {*parents, *given} - {"", "."}
 
     @cached_property
@@ -293,9 +295,3 @@ def children(folder: Path) -> list[Path]:
         return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     except OSError as error:
         raise DataInvalid(f"{folder} cannot be listed ({error}); check its permissions") from error
-
-
-def _of_macos(name: str) -> bool:
-    """Whether a member is a resource fork: `._chip.tif` is not a chip, despite its ending."""
-    parts = name.split("/")
-    return "__MACOSX" in parts or parts[-1].startswith("._")

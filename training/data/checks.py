@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shipchip.errors import ShipchipError
+from shipchip.errors import ChipError, ShipchipError
 from training.data.record import CLASSES, Record, Source, drop_repeats
 from training.data.store import PreparedChips
+from training.errors import DataInvalid
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,24 @@ def notes(sources: Sequence[Source], kept: Sequence[Record] | None = None) -> li
 NEAR = 0.95
 _THUMBNAIL = 16  # pixels a side of what is compared first
 _ROWS = 512  # chips compared with all others at a time
+
+
+def pixel_sums(sources: Sequence[Source], records: Iterable[Record]) -> Iterator[str]:
+    """SHA-256 of each chip's decoded samples, which is that of a copy in another file format, too.
+
+    Unlike prepared chips, they do not depend on what a source knows of the pixel spacing. Raises
+    DataInvalid, which names the chip, if one cannot be read.
+    """
+    by_name = {source.name: source for source in sources}
+    for record in records:
+        try:
+            amplitude = by_name[record.source].read(record).amplitude
+        except ChipError as error:
+            raise DataInvalid(
+                f"{record.source} {record.key} cannot be read: {error.code}: {error}; remove it or "
+                "fetch the archive again"
+            ) from error
+        yield hashlib.sha256(f"{amplitude.shape}".encode() + amplitude.tobytes()).hexdigest()
 
 
 def drop_equal_pixels(chips: PreparedChips) -> list[Record]:

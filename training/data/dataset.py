@@ -1,6 +1,6 @@
 """The chips of a run, without duplicates, split and prepared; the test side is sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -165,18 +165,37 @@ def load_ood_chips(
     return found
 
 
+def ood_kinds_among(sums: Collection[str], paths: Sequence[Path]) -> tuple[str, ...]:
+    """The kinds of `load_ood_chips` with a file whose SHA-256 is in `sums`, whatever the folders
+    are called there."""
+    if not sums:
+        return ()
+    found = {
+        kind
+        for path in paths
+        for record, kind in zip(*_ood_records(path)[1:], strict=True)
+        if record.sha256 in sums
+    }
+    return tuple(sorted(found))
+
+
 def _ood_chips_of(path: Path, spec: InputSpec, work: Workspace) -> dict[str, NDArray[np.float32]]:
+    source, records, kinds = _ood_records(path)
+    chips = prepare_with_progress([source], records, spec, None, work)
+    rows = np.array(kinds)
+    return {kind: chips.inputs[rows == kind] for kind in sorted(set(kinds))}
+
+
+def _ood_records(path: Path) -> tuple[Source, list[Record], list[str]]:
+    """The source of a path, its records without repeats, and the kind of each."""
     if scenes := _scenes(path):
         others = OpenSarShipSource(scenes, of_other_types=True)
         records = drop_repeats(others.index())
-        chips = prepare_with_progress([others], records, spec, None, work)
-        return {OTHER_SHIPS: chips.inputs}
+        return others, records, [OTHER_SHIPS] * len(records)
     source = FolderSource(path, None)
     records = drop_repeats(source.index())
-    chips = prepare_with_progress([source], records, spec, None, work)
     wrapper = source.archive.wrapper
-    kinds = np.array([ood_kind(record.label.removeprefix(wrapper)) for record in records])
-    return {kind: chips.inputs[kinds == kind] for kind in sorted(set(kinds.tolist()))}
+    return source, records, [ood_kind(r.label.removeprefix(wrapper)) for r in records]
 
 
 def _scenes(path: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from training.evaluation.final_test import lost_by, measure_file, measure_file_p
 from training.evaluation.presentations import presentations_table
 from training.evaluation.tables import evaluation_table, verdict_line
 from training.evaluation.targets import TargetRecord, rows
+from training.identity import arrays_sha256
 from training.int8.comparison import (
     THREADS,
     check_related,
@@ -75,7 +76,8 @@ def evaluate_file(
     metrics = measure_file(ships, dataset.test, others, config.seed)
     presented = measure_file_presented(ships, dataset.test, dataset.sources)
     metrics = metrics.model_copy(update={"presentations": presented})
-    note = seen_in_pretraining(training_of_card(ships.card).pretraining, others or {})
+    told = arrays_sha256(others) if others else None
+    note = seen_in_pretraining(training_of_card(ships.card), others or {}, told)
     speed, int8_figures = _timed(ships, int8_ships, dataset, config.seed)
     size = model.stat().st_size
     return Evaluation(

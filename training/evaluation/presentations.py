@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group
 from rich.table import Table
 
 from shipchip.card import InputSpec, SizeSpec
@@ -113,20 +114,50 @@ CHANGE_HEADS = (
     "set size",
     "length kept",
 )
+_SHORT_HEADS = (
+    "macro\nF1",
+    "recall",
+    "same\nlabel",
+    "sure\nchanged",
+    "sets\nhold %",
+    "set\nsize",
+    "length\nkept",
+)
 
 
-def presentations_table(found: Presentations) -> Table:
-    """Every change of every source, the worst one marked."""
-    caption = (
-        "changes of the stored chip that leave the ship as it is; sure: in distribution, with one "
-        "class in the set"
+_LEGEND = (
+    "changes of the stored chip that leave the ship as it is, * the worst; recall and sets by "
+    "class; sure: in distribution, with one class in the set"
+)
+
+
+def presentations_table(found: Presentations) -> Group:
+    """A table of every source: a line a change, which fits into 80 columns, the worst marked."""
+    return Group(*(_source_table(source, lines) for source, lines in found.items()), _LEGEND)
+
+
+def _source_table(source: str, lines: Mapping[str, ChangeFigures]) -> Table:
+    worst = worst_change(lines)
+    classes = ", ".join(lines[worst].recall)
+    table = Table(
+        title=f"{source} ({classes}), presented otherwise",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    table = Table(title="the same ships, presented otherwise", caption=caption, box=None)
-    for head in ("source", "change", *CHANGE_HEADS):
+    for head in ("change", *_SHORT_HEADS):
         table.add_column(head, overflow="fold")
-    for source, lines in found.items():
-        worst = worst_change(lines)
-        for number, (change, figures) in enumerate(lines.items()):
-            name = f"{change} (worst)" if change == worst else change
-            table.add_row("" if number else source, name, *change_cells(figures))
+    for change, figures in lines.items():
+        kept = figures.length_kept
+        table.add_row(
+            f"{change}*" if change == worst else change,
+            f"{figures.macro_f1:.2f}",
+            " ".join(f"{value:.2f}" for value in figures.recall.values()),
+            f"{figures.same_label:.3f}",
+            f"{figures.sure_changed}/{figures.sure}",
+            " ".join(f"{100 * value:.0f}" for value in figures.coverage.values()),
+            f"{figures.set_size:.2f}",
+            "-" if kept is None else f"{kept:.0%}",
+        )
     return table

@@ -33,7 +33,8 @@ from training.data.store import PreparedChips
 from training.errors import ConfigInvalid, DataInvalid, ExportMismatch
 from training.evaluation.figures import BATCH
 from training.evaluation.final_test import measure_file
-from training.export import write_card
+from training.export import identified, write_card
+from training.identity import arrays_sha256
 from training.int8.comparison import THREADS, Comparison, compare_int8
 from training.int8.layout import lay_out_convolutions
 
@@ -81,9 +82,11 @@ def quantise(model: Path, chips: NDArray[np.float32], out: Path) -> None:
             calibrate_method=CALIBRATION,
         )
         proto = onnx.load(int8)
-    _read_unrounded(proto.graph, set(body))
-    lay_out_convolutions(proto.graph)
-    helper.set_model_props(proto, {CARD_KEY: _card(ships, len(chips)).to_json()})
+        _read_unrounded(proto.graph, set(body))
+        lay_out_convolutions(proto.graph)
+        onnx.save(proto, int8)
+        card = _identified(_card(ships, len(chips)), int8)
+    helper.set_model_props(proto, {CARD_KEY: card.to_json()})
     onnx.checker.check_model(proto, full_check=True)
     write_bytes(out, proto.SerializeToString())
 
@@ -168,14 +171,14 @@ def _card(ships: ShipClassifier, chips: int) -> ModelCard:
         of=ships.sha256,
         trust="fitted on the fp32 file's answers",
     )
-    build = "." if "+" in card.version else "+"
-    return card.model_copy(
-        update={
-            "version": f"{card.version}{build}int8",
-            "metrics": {},
-            "training": card.training | {"quantisation": record.plain()},
-        }
-    )
+    training = card.training | {"quantisation": record.plain()}
+    return card.model_copy(update={"metrics": {}, "training": training})
+
+
+def _identified(card: ModelCard, path: Path) -> ModelCard:
+    """`training.export.identified`, and a version that says int8."""
+    named = identified(card, path)
+    return named.model_copy(update={"version": f"{named.version}.int8"})
 
 
 def export_int8(
@@ -226,8 +229,12 @@ def _measure(
     training = ships.card.training
     record = Quantisation.model_validate(training["quantisation"])
     record = record.model_copy(update={"metrics": MEASURED})
-    changes = {
-        "metrics": metrics.plain(),
-        "training": training | {"quantisation": record.plain()},
+    ood_sha256 = None if others is None else arrays_sha256(others)
+    same = ood_sha256 == training.get("ood_sha256")
+    measured = {
+        "quantisation": record.plain(),
+        "ood_sha256": ood_sha256,
+        "ood_learnt": training.get("ood_learnt") if same else None,
     }
-    write_card(ships.card.model_copy(update=changes), int8)
+    changes = {"metrics": metrics.plain(), "training": training | measured}
+    write_card(_identified(ships.card.model_copy(update=changes), int8), int8)

@@ -114,7 +114,7 @@ def _matrix(request: MatrixRequest, work: Workspace) -> None:
     for name in filter(is_pretrained, config.models):
         run = config.run.model_copy(update={"model": config.model_of(name)})
         if other := request.pretraining_chips(run):
-            learn_unseen_features(other, run, items, request, work)
+            learn_unseen_features(other, run, items, sources, request, work)
     place = MatrixFolder(
         folder=request.folder,
         weights=request.weights,

@@ -4,7 +4,7 @@ A cell's file is written atomically and marks it as finished: a run that resumes
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from shipchip.atomic import write_text
 from training.card.schema import JsonRecord
 from training.data import splits
-from training.data.record import CLASSES
+from training.data.record import CLASSES, Source
 from training.data.splits import Item
 from training.errors import ConfigInvalid, DataInvalid
 from training.fit.processes import ALONE, Team
@@ -164,7 +164,9 @@ def check_sets(config: MatrixConfig, items: list[Item]) -> None:
                 )
 
 
-def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) -> dict[str, Weights]:
+def read_starts(
+    config: MatrixConfig, items: list[Item], sources: Sequence[Source], place: MatrixFolder
+) -> dict[str, Weights]:
     """The weights that each pre-trained model starts from, read once for all its cells.
 
     Raises WeightsMissing, WeightsInvalid or Leak now, not after an hour.
@@ -174,7 +176,7 @@ def read_starts(config: MatrixConfig, items: list[Item], place: MatrixFolder) ->
         if is_pretrained(name):
             run_config = config.run.model_copy(update={"model": config.model_of(name)})
             starts[name] = read_weights(place.pretrained, run_config, place.weights)
-            check_unseen(starts[name].learnt_on, items, run_config)
+            check_unseen(starts[name].learnt_on, items, sources, run_config)
             initial_network(run_config, starts[name])
     return starts
 

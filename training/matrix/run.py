@@ -58,7 +58,7 @@ def run_matrix(
     folder, RunChanged if other code began it, RunBusy if another process is at work in it.
     """
     check_sets(config, items)
-    starts = read_starts(config, items, place)
+    starts = read_starts(config, items, dataset.sources, place)
     with locked(place.folder, place.team):
         everything = place.team.agree(lambda: claim_folder(config, items, place, starts))
         _run_cells(config, dataset, place, starts)

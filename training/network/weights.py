@@ -31,7 +31,8 @@ class Weights:
     sha256     of the file; part of the identity of what starts from it
     tensors    by ChipNet's names
     record     their record for a card
-    learnt_on  sha256 of the chips that they were learnt from, if the file is ours
+    learnt_on  sha256 of the chips that they were learnt from, see training.pretrain.sums_of; empty
+               if the file is not ours
     """
 
     path: Path
@@ -135,7 +136,7 @@ def save_features(
 
     record  how they came about, for cards
     spec    the input they were learnt on
-    chips   sha256 of the chips they were learnt from
+    chips   sha256 of the chips they were learnt from, see training.pretrain.sums_of
     """
     state = {n: v for n, v in copy_state(model).items() if not n.startswith("head.")}
     metadata = {"record": record.plain(), "input": _input(spec), "chips": sorted(chips)}
@@ -179,7 +180,8 @@ def _metadata(metadata: Mapping[str, str], path: Path) -> _Metadata:
 
 def _input(spec: InputSpec) -> dict[str, float]:
     """The input settings that must be the same as those the features were learnt on."""
-    return spec.model_dump(include={"size", "spacing_m", "db_min", "db_max", "db_scale"})
+    names = {"size", "spacing_m", "db_min", "db_max", "db_scale", "clutter_window_m"}
+    return spec.model_dump(include=names)
 
 
 def _sar(file: WeightFile, tensors: dict[str, Tensor], config: RunConfig) -> Weights:

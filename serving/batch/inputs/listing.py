@@ -245,15 +245,25 @@ def read_list(content: bytes) -> list[str]:
     Blank lines and Windows carriage returns are ignored. A byte order mark decides the encoding
     (UTF-8, UTF-16 or UTF-32); otherwise bytes that are not UTF-8 are kept as os.fsdecode returns
     them. Of a CSV that a batch has written, the column `path` is read. Raises InputError if the
-    content contradicts the beginning of the list.
+    content contradicts the beginning of the list, and for UTF-16 without a byte order mark.
     """
     data = unmarked(content)
     if data.startswith(_OUTPUT):
         return list(_paths(data, marked=data is not content))
     if b"\0" in data:
-        return [os.fsdecode(name) for name in _split(data, b"\0") if name]
+        return _between_nuls(data)
     lines = (line.removesuffix(b"\r") for line in _split(data, b"\n"))
     return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def _between_nuls(data: bytes) -> list[str]:
+    names = [os.fsdecode(name) for name in _split(data, b"\0") if name]
+    if not {"\n", "\r"}.isdisjoint(names):  # every second byte of UTF-16 is NUL, and `/` a name
+        raise InputError(
+            "the list looks like UTF-16 or UTF-32 without a byte order mark: a line end stands "
+            "alone between NULs; write it in UTF-8"
+        )
+    return names
 
 
 def unmarked(data: bytes) -> bytes:

@@ -22,7 +22,6 @@ EXTRAS = {
     "cpu": ("onnxruntime",),
     "serve": ("attrs", "bentoml", "click", "prometheus_client", "starlette"),
     "train": (
-        "defusedxml",
         "markdown_it",
         "matplotlib",
         "onnx",

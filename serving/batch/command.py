@@ -18,6 +18,7 @@ from rich.console import Console
 from serving.batch.chunks import Chunk, Work, WorkerDied, classify_in_processes
 from serving.batch.ending import CANNOT_RUN, PROG, name_of, status_of
 from serving.batch.inputs import (
+    AIS_COLUMNS,
     ChipEntry,
     InputError,
     TarStore,
@@ -30,6 +31,7 @@ from serving.batch.inputs import (
     stamp_of,
     table_of_names,
     unmarked,
+    with_ais,
     with_cells,
 )
 from serving.batch.outputs.formats import PipeClosed, format_of, to_stdout
@@ -107,6 +109,7 @@ def entries_of(
     CannotRun if there are none, InputError if they cannot be listed.
     """
     content = _content(request.list_name)
+    carried: tuple[str, ...] = ()
     if request.scene is not None:
         table = read_table(unmarked(content))
         entries, carried = scene_entries(request.scene, table, request.limits.max_pixels)
@@ -137,7 +140,12 @@ def entries_of(
         raise CannotRun(f"no files in {asked}{other}; expected chips (PNG, JPEG, TIFF or .npy)")
     if outputs:
         console.print(f"left out, because earlier runs wrote it: {outputs}")
-    return (entries, ()) if listing is None else with_cells(entries, listing, listed)
+    if listing is not None:
+        entries, carried = with_cells(entries, listing, listed)
+    if request.ais:
+        entries = with_ais(entries, request.limits, store, console.print)
+        carried = (*carried, *AIS_COLUMNS)
+    return entries, carried
 
 
 def _few(names: Collection[str]) -> str:

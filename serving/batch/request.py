@@ -43,6 +43,7 @@ class BatchRequest:
     existing     what to do if the output exists
     options      what the caller knows about the chips
     labelled     whether folders are named after classes
+    ais          whether Ship.xml of OpenSARShip scenes gives columns
     maps         the folder for activation maps, if they are wanted
     crops        the folder for chips sorted by label, if they are wanted
     copy         whether chips are copied there rather than linked
@@ -61,6 +62,7 @@ class BatchRequest:
     existing: Existing
     options: ChipOptions
     labelled: bool
+    ais: bool
     maps: Path | None
     crops: Path | None
     copy: bool
@@ -109,6 +111,7 @@ def parse_request(argv: Sequence[str], prog: str = PROG) -> BatchRequest:
         existing=_existing(args),
         options=ChipOptions(args.polarisation, args.pixel_spacing, args.quantity),
         labelled=args.labelled,
+        ais=args.ais,
         maps=args.maps,
         crops=args.crops_by_label,
         copy=args.copy,
@@ -181,6 +184,8 @@ def _check_scene(args: argparse.Namespace) -> None:
         raise CannotRun("--scene needs --positions: a CSV or GeoJSON with a row per ship")
     if args.sources or args.list is not None or args.glob:
         raise CannotRun("--scene takes its ships from --positions alone; leave out other sources")
+    if args.ais:
+        raise CannotRun("--ais is for chips of OpenSARShip scenes, not for --scene")
     if args.labelled:
         raise CannotRun("--labelled needs chips in folders named after classes, not --scene")
     if args.lon_lat and args.pixels:
@@ -240,6 +245,7 @@ def _add_chips(parser: argparse.ArgumentParser) -> None:
     quantities = get_args(Quantity)
     what = f"of the samples: {', '.join(quantities)}"
     add("--quantity", choices=quantities, default="auto", metavar="KIND", help=what)
+    add("--ais", action="store_true", help="columns from Ship.xml of OpenSARShip scenes")
     add(
         "--labelled",
         action="store_true",

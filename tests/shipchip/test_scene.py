@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
 from shipchip import Chip, decode
-from shipchip.errors import NoData, NotFound, ShipchipError, TooManyPixels, Unreadable
+from shipchip.errors import Corrupt, NoData, NotFound, ShipchipError, TooManyPixels, Unreadable
 from shipchip.scene import Place, open_land, open_scene, window_size
 
 CORNER = (400_000.0, 5_000_000.0)
@@ -176,6 +177,24 @@ def test_a_window_over_the_edge_has_no_data_there(tmp_path: Path) -> None:
     assert (chip.amplitude[0, :, 15:] > 0).all()
     with pytest.raises(NoData, match=r"50% of the window is no-data; expected less than half"):
         scene.window(Place(0, 150), (40, 40))
+
+
+def test_a_scene_that_ends_early_fails_where_it_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"  # tifffile writes the directory first
+    tifffile.imwrite(path, sea()[0], tile=(64, 64), photometric="minisblack", metadata=None)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    scene = open_scene(str(path))
+    decode(scene.window(Place(60, 60), (40, 40)))
+    with pytest.raises(Corrupt, match="cannot be read there"):
+        scene.window(Place(250, 250), (40, 40))
+
+
+def test_a_system_that_cannot_be_transformed_is_refused(tmp_path: Path) -> None:
+    local = rasterio.crs.CRS.from_wkt('LOCAL_CS["a harbour",UNIT["metre",1]]')
+    path = write(tmp_path / "scene.tif", sea(), crs=local)
+    with pytest.raises(Unreadable, match="cannot be transformed to degrees"):
+        open_scene(str(path))
 
 
 def test_no_data_of_the_scene_counts_too(tmp_path: Path) -> None:

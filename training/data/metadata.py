@@ -14,19 +14,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from xml.etree.ElementTree import Element
-
-from defusedxml import DefusedXmlException, ElementTree
 
 from shipchip.chip import Chip
+from shipchip.ship_list import DoctypeFound, parse_ship_list
 from training.data.record import mmsi_group
 from training.data.sizes import SizeM, size_of
 from training.errors import DataInvalid
-
-# The end tag of GRD lists in version 2, which is not valid XML.
-_BAD_END, _END = "<\\ShipList>", "</ShipList>"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);)")
 
 
 @dataclass(frozen=True)
@@ -60,54 +53,21 @@ def parse_ships(xml: bytes, where: str) -> ShipList:
     Raises DataInvalid if it declares entities or a document type, which no Ship.xml does.
     """
     try:
-        root, mended = _root(xml)
-    except DefusedXmlException as error:
+        listed, mended = parse_ship_list(xml)
+    except DoctypeFound as error:
         raise DataInvalid(
-            f"{where}: Ship.xml declares a document type or entities ({error!r}), which none of "
+            f"{where}: Ship.xml declares a document type or entities ({error}), which none of "
             "OpenSARShip does; fetch the archive again"
         ) from error
-    except (ElementTree.ParseError, ValueError) as error:
+    except ValueError as error:
         return ShipList(fault=f"cannot be parsed ({error})")
     ships = {}
-    for node in root.iter("ship"):
-        x, y = (_number(node.findtext(f".//Center_{axis}")) for axis in "xy")
-        if x is None or y is None:
-            continue
-        incidence = _number(node.findtext(".//Incidence"))
+    for place, ship in listed.items():
+        incidence = ship.incidence_degrees
         known = incidence is not None and 10 < incidence < 80
-        group = mmsi_group(node.findtext(".//MMSI"))
-        by_ais = node.find("AISShipInformation")
-        size = (
-            None if by_ais is None else size_of(by_ais.findtext("Length"), by_ais.findtext("Width"))
-        )
-        ships[int(x), int(y)] = Ship(group, incidence if known else None, size)
+        size = size_of(ship.length, ship.width)
+        ships[place] = Ship(mmsi_group(ship.mmsi), incidence if known else None, size)
     return ShipList(ships, mended)
-
-
-def _root(xml: bytes) -> tuple[Element, bool]:
-    """The root element, and whether it took mending to get it."""
-    try:
-        return ElementTree.fromstring(xml, forbid_dtd=True), False
-    except DefusedXmlException:
-        raise
-    except (ElementTree.ParseError, ValueError):  # ValueError: an encoding expat does not read
-        return ElementTree.fromstring(_mend(xml), forbid_dtd=True), True
-
-
-def _mend(xml: bytes) -> str:
-    """The end tag of version 2 put right; bare ampersands, control and non-UTF-8 bytes of ship
-    names made harmless."""
-    text = xml.decode("utf-8", "replace").replace(_BAD_END, _END)
-    return _BARE_AMPERSAND.sub("&amp;", _CONTROL.sub("", text))
-
-
-def _number(text: str | None) -> float | None:
-    """A finite number, or None."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 _ID = re.compile(r"Ship_C\d+S\d+N\d+", re.IGNORECASE)

@@ -6,6 +6,7 @@ folders.py   what a folder holds; which of it earlier runs wrote; globs
 archives.py  zip and tar archives: members as entries, and what damage means
 tars.py      members of a tar; the store for the chips of compressed tars
 tables.py    CSV and GeoJSON lists: names or positions, with columns to carry
+ais.py       MMSI, size and position of the ships of OpenSARShip scenes
 scenes.py    positions in scenes -> entries; a window of a scene -> bytes
 
 with TarStore(limits) as store:
@@ -13,6 +14,8 @@ with TarStore(limits) as store:
         chip = decode(read_entry(entry, limits), ...)  # here or in any other process
 """
 
+from serving.batch.inputs.ais import COLUMNS as AIS_COLUMNS
+from serving.batch.inputs.ais import with_ais
 from serving.batch.inputs.entries import (
     ChipEntry,
     InputError,
@@ -35,6 +38,7 @@ from serving.batch.inputs.tables import (
 from serving.batch.inputs.tars import TarStore
 
 __all__ = [
+    "AIS_COLUMNS",
     "ChipEntry",
     "InputError",
     "SceneRequest",
@@ -54,5 +58,6 @@ __all__ = [
     "stamp_of",
     "table_of_names",
     "unmarked",
+    "with_ais",
     "with_cells",
 ]

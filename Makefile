@@ -44,9 +44,13 @@ lint: $(DEV)/.installed-$(KIND) ## ruff and mypy only
 coverage: $(DEV)/.installed-$(KIND) ## lines of shipchip and serving that tests run: 90 %, or it fails
 	$(DEV)/bin/pytest tests/shipchip tests/serving --cov --cov-report=term --cov-fail-under=90
 
-bench: $(DEV)/.installed-$(KIND) ## speed of the service and of batch runs, on a quiet machine
-	$(DEV)/bin/python -m benchmarks.serving
-	$(DEV)/bin/python -m benchmarks.batch
+bench: $(DEV)/.installed-$(KIND) ## all figures of speed beside their bars, on a quiet machine
+	$(DEV)/bin/python -m benchmarks.serving --seconds 4 --rounds 2
+	for chips in 32 8 1; do $(DEV)/bin/python -m benchmarks.overload --seconds 15 --chips $$chips || exit; done
+	$(DEV)/bin/python -m benchmarks.batch --chips 2000 --without many ray
+	$(DEV)/bin/python -m benchmarks.runtimes
+	$(DEV)/bin/python -m benchmarks.training --model vgg16 --width 1 --chips 128
+	$(DEV)/bin/python -m benchmarks.scenes
 
 gpu-check: ## check a GPU where torch with CUDA is installed (GPU_CHECK=options)
 	$(PYTHON) -m benchmarks.gpu $(GPU_CHECK)

@@ -21,6 +21,8 @@ message says what was found, what was expected and what to do.
     │   ├── NotBackscatter               not_backscatter
     │   ├── NoData                       no_data
     │   ├── Blank                        blank
+    │   ├── OutsideScene                 outside_scene
+    │   ├── OnLand                       on_land
     │   ├── PolarisationMissing          polarisation_missing
     │   └── BadPixelSpacing              bad_pixel_spacing
     ├── ModelError                       (a model file that cannot be used)

@@ -2,7 +2,7 @@
 
 It shares the machine with the server that it measures, so it does as little as it can: requests are
 built beforehand, and of an answer it reads the status and where it ends. Each connection sends its
-next request when the last is answered. It prints a JSON object, see `Told`.
+next request when the last is answered. It prints a JSON object, see `Load`.
 """
 
 import asyncio

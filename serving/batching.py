@@ -174,7 +174,7 @@ class MicroBatcher:
         if not self._pace or math.isinf(self._max_wait_s):
             return self._max_queue
         ahead = max(0, -self._free) * self._sessions.batch_size  # these wait, but hold no places
-        return min(self._max_queue, math.ceil(self._pace * self._max_wait_s) - ahead)
+        return max(0, min(self._max_queue, math.ceil(self._pace * self._max_wait_s) - ahead))
 
     def _seconds_to_clear(self) -> int:
         return max(1, math.ceil(self._waiting / self._pace)) if self._pace else 1

@@ -62,7 +62,7 @@ def prepare_chip(
     except ChipError as error:
         return ChipFailure(error.code, str(error))
     # A bug that one chip triggers must not cost the answers of the chips beside it. It is logged
-    # with its traceback, and its code is not one of shipchip's, so nobody takes it for bad input.
+    # with its traceback, and its code is not one of shipchip's, so it is not taken for bad input.
     except Exception:
         log.exception("a chip met a fault of the program")
         return ChipFailure("internal_error", "the program failed on this chip; see its log")

@@ -33,7 +33,7 @@ _PLANES = {"SV": ("VV",), "SH": ("HH",), "DV": ("VH", "VV"), "DH": ("HH", "HV")}
 
 
 @dataclass(frozen=True)
-class Scene:
+class SceneName:
     """The facts in a scene's name.
 
     planes     polarisations of a chip's planes, in order
@@ -62,13 +62,13 @@ class ChipName:
     place: tuple[int, int]
 
 
-def scene_of(name: str) -> Scene | None:
+def scene_of(name: str) -> SceneName | None:
     """The scene by the name of its archive or folder; None if it is not the name of a scene."""
     match = _SCENE.search(name)
     if match is None:
         return None
     product: Literal["GRD", "SLC"] = "SLC" if match[1] == "SLC" else "GRD"
-    return Scene(product, _PLANES[match[2]], match[3])
+    return SceneName(product, _PLANES[match[2]], match[3])
 
 
 def chip_of(name: str) -> ChipName | None:

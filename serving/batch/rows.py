@@ -118,7 +118,12 @@ def columns(
     Raises OutputError if a carried column has the name of another one.
     """
     ours = [*column_list(classes), *(SCENE_COLUMNS if scenes else ())]
-    clash = [name for name in carried if not is_carried(name) or carried.count(name) > 1]
+    lowered = [name.lower() for name in carried]  # SQL tells no case apart
+    clash = [
+        name
+        for name, low in zip(carried, lowered, strict=True)
+        if not is_carried(low) or lowered.count(low) > 1
+    ]
     if clash:
         raise OutputError(
             f"the list has columns that the output has, too: {', '.join(clash)}; rename them"

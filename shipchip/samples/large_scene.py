@@ -29,7 +29,7 @@ _CORNER = (412_340.0, 4_316_780.0)  # easting and northing of the north-western 
 
 
 @dataclass(frozen=True)
-class ListedShip:
+class PlacedShip:
     """A ship of the scene.
 
     column, row  of its middle in pixels, from the outer corner of the first sample
@@ -50,7 +50,7 @@ class LargeScene:
     """The scene's GeoTIFF, its ships, and the coast as GeoJSON."""
 
     content: bytes
-    ships: list[ListedShip]
+    ships: list[PlacedShip]
     land: str
 
 
@@ -66,10 +66,10 @@ def draw_large_scene(seed: int = 0) -> LargeScene:
         tile, middle, length = _tile(str(label), rng)
         power[top : top + _TILE, _COAST + left : _COAST + left + _TILE] = tile
         place = _COAST + left + middle[1], top + middle[0]
-        ships.append(_listed(number, *place, str(label), length))
+        ships.append(_placed(number, *place, str(label), length))
     for number in range(len(labels) + 1, len(labels) + 1 + FALSE_ALARMS):
         place = rng.uniform(40, _COAST - 40), rng.uniform(40, _ROWS * _TILE - 40)
-        ships.append(_listed(number, *place, "", 0.0))
+        ships.append(_placed(number, *place, "", 0.0))
     levels = np.clip(np.rint(DN * np.sqrt(power)), 1, 65535).astype(np.uint16)
     return LargeScene(geotiff(levels, _CORNER), ships, _coast())
 
@@ -108,9 +108,9 @@ def _tile(label: str, rng: np.random.Generator) -> tuple[Floats, tuple[float, fl
     return whole[top : top + _TILE, left : left + _TILE], middle, ship.length_m
 
 
-def _listed(number: int, column: float, row: float, label: str, length_m: float) -> ListedShip:
+def _placed(number: int, column: float, row: float, label: str, length_m: float) -> PlacedShip:
     lon, lat = _degrees(column, row)
-    return ListedShip(number, column, row, lon, lat, label, length_m)
+    return PlacedShip(number, column, row, lon, lat, label, length_m)
 
 
 def _degrees(column: float, row: float) -> tuple[float, float]:

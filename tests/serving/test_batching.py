@@ -218,7 +218,7 @@ def test_chips_whose_request_is_over_are_not_run_and_free_their_places(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await ask(batcher, *[chip(0.1)] * 10)
-        with batcher.admit(10):  # they fit: nobody waits any more
+        with batcher.admit(10):  # they fit: the queue is empty
             pass
         other = asyncio.create_task(ask(batcher, chip(0.5)))
         await asyncio.sleep(0)

@@ -34,7 +34,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def own(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A service that nobody else asks."""
+    """A service without other clients."""
     with serving(model, tmp_path_factory.mktemp("own") / "log.txt") as client:
         yield client
 

@@ -233,7 +233,7 @@ def test_busy_answers_are_asked_again_after_the_time_that_they_tell(
     assert len(waits) == 3
     assert 1 <= waits[0] < 5
     assert waits[1] < 5
-    assert waits[2] < 1.5  # it told 0; untold it would be 2
+    assert waits[2] < 1.5  # the answer said 0; by default it is 2
 
 
 def test_a_connection_that_breaks_off_is_tried_again(front: Front, png: dict[str, bytes]) -> None:

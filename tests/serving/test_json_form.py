@@ -43,14 +43,14 @@ def test_the_results_are_those_of_the_multipart_form(
     named = [("船.png", png["Cargo"]), ("cut", png["Cargo"][:200]), ("", b""), ("t", png["Tanker"])]
     asked = {"files": [encoded(content, name) for name, content in named], **options}
     upload = [("files", (name or "", content)) for name, content in named]
-    twin = client.post(PATH, json=asked)
+    as_json = client.post(PATH, json=asked)
     form = client.post("/v1/classify", files=[u for u in upload if u[1][0]], data=fields)
-    assert twin.status_code == form.status_code
-    results = twin.json()["results"]
+    assert as_json.status_code == form.status_code
+    results = as_json.json()["results"]
     assert [r["filename"] for r in results] == [name for name, _ in named]
     assert results.pop(2)["error"]["code"] in ("empty", "polarisation_missing")
     assert results == form.json()["results"]
-    assert twin.json()["model"] == form.json()["model"]
+    assert as_json.json()["model"] == form.json()["model"]
 
 
 def test_422_with_results_when_not_one_chip_could_be_classified(client: httpx.Client) -> None:

@@ -82,10 +82,10 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_both_forms_take_the_same_fields(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    form, twin = schemas["ClassifyForm"], schemas["Base64Form"]
-    assert set(form["properties"]) == set(twin["properties"])
-    assert form["required"] == twin["required"] == ["files"]
-    assert twin["additionalProperties"] is False
+    form, as_json = schemas["ClassifyForm"], schemas["Base64Form"]
+    assert set(form["properties"]) == set(as_json["properties"])
+    assert form["required"] == as_json["required"] == ["files"]
+    assert as_json["additionalProperties"] is False
 
 
 def test_get_model_answers_as_documented(client: httpx.Client, document: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ SIZES = {
     "length_m": 182.4, "length_low_m": 159.6, "length_high_m": 204.2,
     "width_m": 28.1, "width_low_m": 21.8, "width_high_m": 36.3,
 }  # fmt: skip
-TOLD = ["length 182 m (160-204)", "width 28 m (22-36)"]
+SHOWN = ["length 182 m (160-204)", "width 28 m (22-36)"]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_size_is_reported_with_its_interval_and_marked_where_it_is_not_validat
     tab.choose("#files", three)
     finished(tab, 3)
     rows = [tab.text(f"tbody tr:nth-child({i}) .size") for i in (1, 2, 3)]
-    assert rows == [TOLD, TOLD, []]
+    assert rows == [SHOWN, SHOWN, []]
     marks = [tab.text(f"tbody tr:nth-child({i}) .unvalidated") for i in (1, 2, 3)]
     assert marks == [[], ["⚠ size not validated"], []]
     assert fits(tab)

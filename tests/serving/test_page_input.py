@@ -37,7 +37,7 @@ def test_no_other_sample_is_there(client: httpx.Client, path: str) -> None:
 
 
 @needs_node
-def test_sidecars_are_told_by_the_rule_of_the_library(tmp_path: Path) -> None:
+def test_sidecars_follow_the_rule_of_the_library(tmp_path: Path) -> None:
     paths = [path for path in [*SIDECARS, *CHIPS] if not path.endswith("/")]  # folders are walked
     found = in_node(tmp_path, "files", f"JSON.stringify({json.dumps(paths)}.map(page.isSidecar))")
     assert json.loads(found) == [is_sidecar(path) for path in paths]
@@ -110,8 +110,8 @@ class TestInTheBrowser:
         tab.run(f"document.querySelector('#spacing').value = '{spacing}'")
         tab.choose("#files", [tmp_path / "a.png"])
         tab.wait("document.querySelector('#spacing').getAttribute('aria-invalid') === 'true'")
-        (told,) = tab.text("#status")
-        assert "expected 10 or 13.93x3.87, with points and not commas" in told
+        (shown,) = tab.text("#status")
+        assert "expected 10 or 13.93x3.87, with points and not commas" in shown
         assert tab.text("tbody tr") == []
 
     @pytest.mark.parametrize("width", [360, 1200])

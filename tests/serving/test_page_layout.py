@@ -125,6 +125,6 @@ def test_figures_and_limits_are_those_of_the_card(browser: Browser, tmp_path: Pa
             "right or wrong.",
         ]
         assert len(lines) == 3
-        # A link sends no key, so the page gives what it was told with one.
+        # A link sends no key, so the page gives what came with one.
         tab.open(tab.run("document.querySelector('#card').href"))
         assert json.loads(tab.text("body")[0])["card"]["metrics"] == card.metrics

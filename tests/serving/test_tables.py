@@ -68,6 +68,33 @@ def test_every_format_carries_them_through_shards(
     assert merged.read_bytes() == whole.read_bytes()
 
 
+def test_what_is_no_json_stays_text_in_geojson(
+    chips: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    out = tmp_path / "out.geojson"
+    cells = ["NaN", "-Infinity", "1e3", "007", "0.5", "true"]
+    rows = [f"path,{','.join('abcdef')}", f"{chips}/0.npy,{','.join(cells)}"]
+    assert classify(chips, rows, out, model=tiny_model_file) == 0
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    (feature,) = json.loads(out.read_text(), parse_constant=refuse)["features"]
+    found = [feature["properties"][name] for name in "abcdef"]
+    assert found == ["NaN", "-Infinity", "1e3", "007", 0.5, "true"]
+
+
+def test_columns_called_as_a_geopackage_s_own_are_carried(
+    chips: Path, tmp_path: Path, tiny_model_file: Path
+) -> None:
+    out = tmp_path / "out.gpkg"
+    rows = ["path,fid,Geom,lon,lat", f"{chips}/0.npy,7,old,8.5,54.25"]
+    assert classify(chips, rows, out, model=tiny_model_file) == 0
+    assert classify(chips, rows, out, "--resume", model=tiny_model_file) == 0
+    frame = geopandas.read_file(out, layer="ships")
+    assert (frame["fid"][0], frame["Geom"][0], frame.geometry[0].x) == ("7", "old", 8.5)
+
+
 def test_a_failed_chip_keeps_its_cells(chips: Path, tmp_path: Path, tiny_model_file: Path) -> None:
     out = tmp_path / "out.csv"
     rows = ["path,id", f"{chips}/none.npy,a", f"{chips}/0.npy,b"]
@@ -120,6 +147,7 @@ def test_other_cells_are_not_resumed(
     [
         (["path,label", "{}/0.npy,a"], "label; rename them"),
         (["path,p_cargo", "{}/0.npy,a"], "p_cargo; rename them"),
+        (["path,Verdict", "{}/0.npy,a"], "Verdict; rename them"),
         (["path,file", "{}/0.npy,a"], "expected one of path, file, filename, chip"),
         (["path,id", "{}/0.npy,a", "{}/0.npy,b"], "again with other values"),
         (["path,id", ",a"], "row 2 of the list names no chip"),

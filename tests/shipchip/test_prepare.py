@@ -28,7 +28,7 @@ def chip_of(
 def bar(
     height: int, width: int, rows: int, columns: int, sea: float = 1.0, ship: float = 10.0
 ) -> np.ndarray:
-    """Flat sea with a bright bar of rows x columns at the middle: 20 dB above it, if not told."""
+    """Flat sea with a bright bar of rows x columns at the middle: 20 dB above it, by default."""
     image = np.full((height, width), sea)
     top, left = (height - rows) // 2, (width - columns) // 2
     image[top : top + rows, left : left + columns] = ship

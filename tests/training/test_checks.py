@@ -1,4 +1,4 @@
-"""What a user is told of the data: chips that cannot be read, repeats, missing classes."""
+"""What the checks of the data report: chips that cannot be read, repeats, missing classes."""
 
 from pathlib import Path
 

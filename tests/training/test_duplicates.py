@@ -84,8 +84,8 @@ def test_the_ships_of_equal_chips_are_one(tmp_path: Path) -> None:
     table = "".join(f"{name},{ship}\n" for name, ship in ships.items())
     (chips / "groups.csv").write_text(f"path,group\n{table}")
     group = {item["key"]: item["group"] for item in data(tmp_path, chips)}
-    twin, other = group.get("Cargo/3.tif"), group["Cargo/other.tif"]
-    assert (twin or group["Cargo/copy.png"]) == other
+    same, other = group.get("Cargo/3.tif"), group["Cargo/other.tif"]
+    assert (same or group["Cargo/copy.png"]) == other
 
 
 def test_chips_that_nearly_look_alike_are_reported(

@@ -1,4 +1,4 @@
-"""Each source has an expert, and the gate finds it without being told."""
+"""Each source has an expert, and the gate finds it by the chip alone."""
 
 import numpy as np
 import pytest

@@ -146,13 +146,11 @@ def test_kinds_that_were_pretrained_on_are_known_by_their_chips_not_by_their_fol
 ) -> None:
     own, other, config = own_chips(tmp_path, 12), other_chips(tmp_path), write_config(tmp_path)
     assert pretrain(other, config, tmp_path / "runs") == 0
-    strangers = write_folder(
-        tmp_path / "ood", {f"kind-1/{n}.tif": tiff(9000 + n) for n in range(3)}
-    )
-    (strangers / "another-name").mkdir()
-    shutil.copy(other / "kind-0" / "5.tif", strangers / "another-name" / "renamed.tif")
+    others = write_folder(tmp_path / "ood", {f"kind-1/{n}.tif": tiff(9000 + n) for n in range(3)})
+    (others / "another-name").mkdir()
+    shutil.copy(other / "kind-0" / "5.tif", others / "another-name" / "renamed.tif")
     words = ["--data", str(own), "--config", str(config), "--pretrained", "sar"]
-    words += ["--ood", str(strangers), "--runs", str(tmp_path / "runs")]
+    words += ["--ood", str(others), "--runs", str(tmp_path / "runs")]
     assert run.main(words) == 0
     (file,) = tmp_path.glob("runs/ship-*/ship.onnx")
     training = pipeline.ShipClassifier(file, device="cpu").card.training

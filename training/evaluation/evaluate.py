@@ -76,8 +76,8 @@ def evaluate_file(
     metrics = measure_file(ships, dataset.test, others, config.seed)
     presented = measure_file_presented(ships, dataset.test, dataset.sources)
     metrics = metrics.model_copy(update={"presentations": presented})
-    told = arrays_sha256(others) if others else None
-    note = seen_in_pretraining(training_of_card(ships.card), others or {}, told)
+    given = arrays_sha256(others) if others else None
+    note = seen_in_pretraining(training_of_card(ships.card), others or {}, given)
     speed, int8_figures = _timed(ships, int8_ships, dataset, config.seed)
     size = model.stat().st_size
     return Evaluation(

@@ -156,7 +156,7 @@ class _Group:
             write_cell(written, place.result(cell))
             (place.of(cell) / "checkpoint").unlink(missing_ok=True)
 
-        place.team.agree(write)  # nobody reads the weights before they are there
+        place.team.agree(write)  # no process reads the weights before they are there
         kept = result.history[result.chosen]
         self.progress.say(
             f"{cell.place}: validation NLL {kept.nll:.3f}, macro-F1 {kept.macro_f1:.3f}, "

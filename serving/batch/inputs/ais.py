@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from serving.batch.inputs.archives import all_members
 from serving.batch.inputs.entries import ChipEntry, InputError
@@ -34,13 +34,18 @@ def with_ais(
     InputError for a list that declares a document type.
     """
     lists: dict[_Place, _Ships] = {}
+    archives: dict[str, dict[str | None, ChipEntry]] = {}
     found = []
     for entry in entries:
         ship = None
         place, name = _list_of(entry)
         if place is not None:
             if place not in lists:
-                lists[place] = _read(place, limits, store, without)
+                file, member = place
+                if member is not None and file not in archives:
+                    archives[file] = _lists_in(file, store)
+                listed = ChipEntry(file) if member is None else archives[file].get(member)
+                lists[place] = _read(place, listed, limits, without)
             chip = chip_of(name)
             ship = lists[place].get(chip.place) if chip else None
         cells: tuple[str | None, ...] = (None,) * len(COLUMNS)
@@ -63,21 +68,24 @@ def _list_of(entry: ChipEntry) -> tuple[_Place | None, str]:
     return place, path
 
 
+def _lists_in(archive: str, store: TarStore) -> dict[str | None, ChipEntry]:
+    """The lists of all scenes in an archive: it is read once."""
+    members = all_members(archive, lambda name: PurePosixPath(name).name == _LIST, store)
+    return {one.member: one for one in members}
+
+
 def _read(
-    place: _Place, limits: DecodeLimits, store: TarStore, without: Callable[[str], object]
+    place: _Place,
+    entry: ChipEntry | None,
+    limits: DecodeLimits,
+    without: Callable[[str], object],
 ) -> _Ships:
     file, member = place
     shown = file if member is None else f"{file}/{member}"
+    if entry is None or (member is None and not Path(file).exists()):
+        without(f"no {shown}: its chips have no AIS cells")
+        return {}
     try:
-        entry: ChipEntry | None = ChipEntry(file)
-        if member is not None:
-            members = all_members(file, lambda name: name == member, store)
-            entry = next((one for one in members if one.member == member), None)
-        elif not Path(file).exists():
-            entry = None
-        if entry is None:
-            without(f"no {shown}: its chips have no AIS cells")
-            return {}
         ships, _ = parse_ship_list(read_entry(entry, limits))
         return ships
     except DoctypeFound as error:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from serving.chips import ChipOptions
 from shipchip.errors import ChipError
-from shipchip.opensarship import CHIP_FOLDER, Scene, chip_of, scene_of
+from shipchip.opensarship import CHIP_FOLDER, SceneName, chip_of, scene_of
 
 
 class InputError(Exception):
@@ -168,7 +168,7 @@ def options_of(entry: ChipEntry, options: ChipOptions) -> ChipOptions:
     return options
 
 
-def _scene(entry: ChipEntry) -> Scene | None:
+def _scene(entry: ChipEntry) -> SceneName | None:
     """The scene whose `Patch/` contains an entry, also if the run was started inside the scene."""
     parts = _parts(entry, str(Path(entry.path).absolute()))
     if CHIP_FOLDER not in parts[:-1]:

@@ -4,6 +4,7 @@ A line per feature, so that reading and writing keep one row in memory.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +18,8 @@ def write_geojson(file: BinaryIO, names: Sequence[str], rows: Iterable[BatchRow]
     """All rows; equal rows give equal bytes."""
     file.write(_HEAD)
     for number, row in enumerate(rows):
-        line = json.dumps(_feature(row, names), ensure_ascii=False, separators=(",", ":"))
+        feature = _feature(row, names)
+        line = json.dumps(feature, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         file.write((b",\n" if number else b"") + line.encode())
     file.write(_TAIL)
 
@@ -58,8 +60,10 @@ def _property(name: str, value: Any) -> Any:
         number = json.loads(value)
     except ValueError:
         return value
-    plain = isinstance(number, int | float) and not isinstance(number, bool)
-    return number if plain and json.dumps(number) == value else value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return value
+    # NaN and Infinity, which Python reads and writes, are no JSON.
+    return number if math.isfinite(number) and json.dumps(number) == value else value
 
 
 def _row(feature: dict[str, Any], names: Sequence[str]) -> BatchRow:

@@ -67,8 +67,9 @@ def _write(base: sqlite3.Connection, names: Sequence[str], rows: Iterable[BatchR
         "INSERT INTO gpkg_spatial_ref_sys VALUES ('WGS 84', 4326, 'EPSG', 4326, ?, NULL)",
         (_WGS_84,),
     )
+    key, geometry = _own_names(names)
     columns = "".join(f", {_quoted(name)} {_TYPES[column_kind(name)]}" for name in names)
-    base.execute(f"CREATE TABLE {LAYER} (fid INTEGER PRIMARY KEY, geom POINT{columns})")
+    base.execute(f"CREATE TABLE {LAYER} ({key} INTEGER PRIMARY KEY, {geometry} POINT{columns})")
     marks = ", ".join("?" * (len(names) + 2))
     box: list[float] = []
     for number, row in enumerate(rows, 1):
@@ -82,7 +83,7 @@ def _write(base: sqlite3.Connection, names: Sequence[str], rows: Iterable[BatchR
         (LAYER, LAYER, _NO_DATE, *(box or (None,) * 4)),
     )
     base.execute(
-        "INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'POINT', 4326, 0, 0)", (LAYER,)
+        "INSERT INTO gpkg_geometry_columns VALUES (?, ?, 'POINT', 4326, 0, 0)", (LAYER, geometry)
     )
 
 
@@ -91,14 +92,26 @@ def read_geopackage(path: Path, names: Sequence[str]) -> Iterator[BatchRow]:
     try:
         address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         with closing(sqlite3.connect(address, uri=True)) as base:
-            found = base.execute(f"SELECT * FROM {LAYER} ORDER BY fid")
+            own = _own_names(names)
+            found = base.execute(f"SELECT * FROM {LAYER} ORDER BY rowid")
             columns = [column[0] for column in found.description]
-            if columns != ["fid", "geom", *names]:
+            if columns != [*own, *names]:
                 raise OutputError(f"{path}: other columns; expected {', '.join(names)}")
             for _, _, *values in found:
                 yield _row(names, values)
     except sqlite3.Error as error:
         raise OutputError(f"{path}: damaged ({error}); write the file again") from error
+
+
+def _own_names(names: Sequence[str]) -> tuple[str, str]:
+    """The key's and the geometry's column: fid and geom, unless a list brought these names along,
+    as layers that QGIS has exported do."""
+    taken = {name.lower() for name in names}
+    key, geometry = (
+        next(name for name in (own, f"ship_{own}", f"shipchip_{own}") if name not in taken)
+        for own in ("fid", "geom")
+    )
+    return key, geometry
 
 
 def _row(names: Sequence[str], values: Sequence[Any]) -> BatchRow:

@@ -191,7 +191,7 @@ def _read_job(path: Path) -> Job:
         return Job.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise OutputError(
-            f"cannot resume: no job of this version at {path}, so nobody can tell which run the "
+            f"cannot resume: no job of this version at {path}, so it is unknown which run the "
             f"rows beside it are of; {_ANEW}"
         ) from error
 

@@ -6,7 +6,7 @@ not (their rows say why), 2 could not run (one line says why), 130 interrupted (
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
@@ -18,29 +18,20 @@ from rich.console import Console
 from serving.batch.chunks import Chunk, Work, WorkerDied, classify_in_processes
 from serving.batch.ending import CANNOT_RUN, PROG, name_of, status_of
 from serving.batch.inputs import (
-    AIS_COLUMNS,
     ChipEntry,
     InputError,
     TarStore,
     identity_of,
-    list_entries,
-    names_in,
-    read_list,
-    read_table,
-    scene_entries,
     stamp_of,
-    table_of_names,
-    unmarked,
-    with_ais,
-    with_cells,
 )
 from serving.batch.outputs.formats import PipeClosed, format_of, to_stdout
 from serving.batch.outputs.job import Job, hash_names, hash_stamps, merge
 from serving.batch.outputs.pictures import check_folder, make_folder
-from serving.batch.outputs.place import check_place, own_files
+from serving.batch.outputs.place import check_place
 from serving.batch.outputs.staging import Staging
 from serving.batch.request import BatchRequest, CannotRun, parse_merge, parse_request
 from serving.batch.rows import BatchRow, OutputError, columns, readable
+from serving.batch.sources import entries_of
 from serving.batch.summary import Summary, pace, progress
 from shipchip import ModelError, ShipClassifier, __version__
 
@@ -99,74 +90,6 @@ def run_batch(request: BatchRequest, console: Console) -> int:
     if summary.scores is not None:
         console.print(summary.scores.table())
     return 1 if summary.tally.failed else 0
-
-
-def entries_of(
-    request: BatchRequest, store: TarStore, console: Console
-) -> tuple[list[ChipEntry], tuple[str, ...]]:
-    """The sorted entries, and the names of the columns that they carry from a list.
-
-    CannotRun if there are none, InputError if they cannot be listed.
-    """
-    content = _content(request.list_name)
-    carried: tuple[str, ...] = ()
-    if request.scene is not None:
-        table = read_table(unmarked(content))
-        entries, carried = scene_entries(request.scene, table, request.limits.max_pixels)
-        if not entries:
-            raise CannotRun(f"no positions in {request.list_name}; expected a row per ship")
-        return entries, carried
-    listing = table_of_names(unmarked(content))
-    if listing is not None and request.expand_list:
-        raise CannotRun("--expand-list needs a list of names; this one has columns beside them")
-    sources = list(request.sources)
-    listed = read_list(content) if listing is None else names_in(listing)
-    if request.expand_list:
-        sources, listed = [*sources, *listed], []
-    own = () if request.out is None else own_files(request.out)
-    left_out: list[str] = []
-    entries = list_entries(
-        sources,
-        listed=listed,
-        patterns=request.patterns,
-        without=[*request.picture_folders, *own],
-        left_out=left_out.append,
-        store=store,
-    )
-    outputs = _few(dict.fromkeys(left_out))
-    if not entries:
-        other = f" but what earlier runs wrote ({outputs})" if outputs else ""
-        asked = _few([*sources, *listed])
-        raise CannotRun(f"no files in {asked}{other}; expected chips (PNG, JPEG, TIFF or .npy)")
-    if outputs:
-        console.print(f"left out, because earlier runs wrote it: {outputs}")
-    if listing is not None:
-        entries, carried = with_cells(entries, listing, listed)
-    if request.ais:
-        entries = with_ais(entries, request.limits, store, console.print)
-        carried = (*carried, *AIS_COLUMNS)
-    return entries, carried
-
-
-def _few(names: Collection[str]) -> str:
-    """The first names in one line."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return readable(" ".join(f"{', '.join(islice(names, 3))}{more}".split()))
-
-
-def _content(place: str | None) -> bytes:
-    """What the list holds; b"" without one."""
-    if place is None:
-        return b""
-    if place == "-":
-        if sys.stdin is None:
-            raise CannotRun("cannot read the list: standard input is closed")
-        return sys.stdin.buffer.read()
-    try:
-        with open(place, "rb") as file:  # noqa: PTH123 (a name that need not be UTF-8)
-            return file.read()
-    except OSError as error:
-        raise CannotRun(f"cannot read the list {place}: {error.strerror}") from error
 
 
 def _stream(

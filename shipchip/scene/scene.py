@@ -3,39 +3,36 @@
 GDAL reads GeoTIFF here and nothing else: no other driver, no file beside the scene, no network.
 """
 
-import re
-import stat
 import warnings
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-import tifffile
-from numpy.typing import NDArray
 from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
-from rasterio.windows import Window
 
-from shipchip.decode.metadata import SNAP_METADATA, read_bands
-from shipchip.errors import ChipError, Corrupt, NoData, NotFound, TooManyPixels, Unreadable
+from shipchip.decode.bands import Band
+from shipchip.decode.raster import Raster
+from shipchip.decode.tiff import grey_raster
+from shipchip.errors import ChipError, Corrupt, NoData, TooManyPixels, Unreadable
 from shipchip.scene.ground import Ground, ground_of
+from shipchip.scene.header import Header, read_header
+from shipchip.scene.product import Measurement, content_of, measurements, stamps_of
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no overviews, masks or world files beside it
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_CACHEMAX": 64,  # MiB
+    "GDAL_TIFF_INTERNAL_MASK": "YES",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "none",
     "GDAL_HTTP_MAX_RETRY": 0,
 }
-_MEASUREMENT = re.compile(r"(?:^|/)measurement/[^/]+\.tiff?$", re.IGNORECASE)
-_POLARISATION = re.compile(r"(?:^|[-_.])(vv|vh|hh|hv)(?=[-_.])", re.IGNORECASE)
 _NEAREST_POINTS = 25  # control points that a window takes along
 _OPEN = 8  # scenes that a process keeps open
 
@@ -66,29 +63,31 @@ class Scene:
     def __init__(self, path: Path) -> None:
         self.path = path
         with _gdal():
-            self._datasets = [_open(name) for name in _files(path)]
-            first = self._datasets[0]
-            self.height, self.width = int(first.height), int(first.width)
-            if {(one.height, one.width) for one in self._datasets} != {(self.height, self.width)}:
+            self._images = [_Image(measurement) for measurement in measurements(path)]
+            first = self._images[0].header
+            self.height, self.width = first.height, first.width
+            sizes = {(one.header.height, one.header.width) for one in self._images}
+            if sizes != {(self.height, self.width)}:
                 raise Unreadable(
                     f"{path} has measurements of several sizes, as an SLC product has; expected "
                     "one grid for all polarisations, as in a GRD product"
                 )
-            self.ground: Ground | None = ground_of(first)
-            self._names = [_band_names(one) for one in self._datasets]
+            self._dataset = self._images[0].dataset
+            self.ground: Ground | None = ground_of(self._dataset)
 
     def holds(self, place: Place) -> bool:
         """Whether a place is inside the scene."""
         return 0 <= place.column < self.width and 0 <= place.row < self.height
 
-    def sample(self, place: Place) -> float:
-        """The sample of the first band at a place inside the scene."""
-        at = Window(int(place.column), int(place.row), 1, 1)
+    def sample(self, place: Place) -> float | None:
+        """The sample of the first band at a place inside the scene; None if there is no data."""
+        column, row = int(place.column), int(place.row)
         with _gdal():
-            try:
-                return float(self._datasets[0].read(1, window=at)[0, 0])
-            except RasterioError as error:
-                raise Corrupt(f"{self.path} cannot be read there: {error}") from error
+            raster = self._images[0].read((row, row + 1), (column, column + 1))
+        sample = raster.planes[0, 0, 0]
+        if (raster.valid is not None and not raster.valid[0, 0, 0]) or np.isnan(sample):
+            return None
+        return float(abs(sample))
 
     def window(self, place: Place, size: tuple[int, int]) -> bytes:
         """A GeoTIFF of (rows, columns) samples around a place, all bands of the scene.
@@ -100,64 +99,65 @@ class Scene:
         top, left = round(place.row - rows / 2), round(place.column - columns / 2)
         with _gdal():
             try:
-                bands = [self._read(one, top, left, size) for one in self._datasets]
-                samples = np.concatenate(bands)
-                return self._file(samples, top, left)
+                whole = _joined([self._padded(one, top, left, size) for one in self._images])
+                _check_data(whole)
+                return self._file(whole, top, left)
             except ChipError:
                 raise
             except (RasterioError, ValueError) as error:
                 raise Corrupt(f"the scene cannot be read there: {error}") from error
 
-    def _read(self, dataset: Any, top: int, left: int, size: tuple[int, int]) -> NDArray[Any]:
+    def _padded(self, image: "_Image", top: int, left: int, size: tuple[int, int]) -> Raster:
+        """The samples of a window; outside the scene they are no-data, or 0."""
         rows, columns = size
         inside = (
-            slice(max(top, 0), min(top + rows, self.height)),
-            slice(max(left, 0), min(left + columns, self.width)),
+            (max(top, 0), min(top + rows, self.height)),
+            (max(left, 0), min(left + columns, self.width)),
         )
-        height, width = (max(part.stop - part.start, 0) for part in inside)
-        missing = rows * columns - height * width
-        nodata = dataset.nodata
-        read = dataset.read(window=Window(inside[1].start, inside[0].start, width, height))
-        whole = np.full((len(read), rows, columns), 0 if nodata is None else nodata, read.dtype)
-        start = inside[0].start - top, inside[1].start - left
-        whole[:, start[0] : start[0] + height, start[1] : start[1] + width] = read
-        none = np.isnan(read) if nodata is not None and np.isnan(nodata) else read == (nodata or 0)
-        missing += int(none.all(axis=0).sum())
-        if 2 * missing >= rows * columns:
-            share = missing / rows / columns
-            raise NoData(f"{share:.0%} of the window is no-data; expected less than half")
-        return whole
+        raster = image.read(*inside)
+        if raster.planes.shape[1:] == size:
+            return raster
+        fill = image.header.missing or 0
+        around = [
+            (start - edge, edge + whole - end)
+            for (start, end), edge, whole in zip(inside, (top, left), size, strict=True)
+        ]
+        planes = np.pad(raster.planes, [(0, 0), *around], constant_values=fill)
+        valid = raster.valid
+        if valid is not None:
+            valid = np.pad(valid, [(0, 0), *around], constant_values=False)
+        return replace(raster, planes=planes, valid=valid)
 
-    def _file(self, samples: NDArray[Any], top: int, left: int) -> bytes:
-        first = self._datasets[0]
-        count, height, width = samples.shape
+    def _file(self, raster: Raster, top: int, left: int) -> bytes:
+        """A GeoTIFF of samples and of what the scene says about them."""
+        bands = raster.bands or ()
+        count, height, width = raster.planes.shape
+        missing = {image.header.missing for image in self._images}
+        nodata = missing.pop() if len(missing) == 1 else None
         with MemoryFile() as memory:
             with memory.open(
                 driver="GTiff",
                 height=height,
                 width=width,
                 count=count,
-                dtype=samples.dtype,
-                nodata=first.nodata,
+                dtype=raster.planes.dtype,
+                nodata=nodata,
                 photometric="MINISBLACK",
                 **self._georeference(top, left, height, width),
             ) as file:
-                file.write(samples)
-                band = 0
-                for dataset, names in zip(self._datasets, self._names, strict=True):
-                    for number, name in enumerate(names):
-                        band += 1
-                        if name:
-                            file.set_band_description(band, name)
-                        if dataset.units[number]:
-                            file.set_band_unit(band, dataset.units[number])
-                file.scales = [scale for one in self._datasets for scale in one.scales]
-                file.offsets = [offset for one in self._datasets for offset in one.offsets]
+                file.write(raster.planes)
+                for number, band in enumerate(bands, 1):
+                    file.set_band_description(number, band.name)
+                    file.set_band_unit(number, "dB" if band.logarithmic else band.unit)
+                file.scales = [band.scale for band in bands]
+                file.offsets = [band.offset for band in bands]
+                if raster.valid is not None and any(image.more_masks for image in self._images):
+                    file.write_mask(raster.valid.all(axis=0))
             return bytes(memory.getbuffer())
 
     def _georeference(self, top: int, left: int, height: int, width: int) -> dict[str, Any]:
         """What rasterio writes a window's place from."""
-        first = self._datasets[0]
+        first = self._dataset
         points, crs = first.gcps
         if points and crs is not None:
             middle = top + height / 2, left + width / 2
@@ -173,12 +173,87 @@ class Scene:
         return {"crs": first.crs, "transform": first.transform * shift}
 
 
-@lru_cache(maxsize=_OPEN)
+class _Image:
+    """One TIFF of a scene, open.
+
+    header      what it says about its samples, by the code that reads chips
+    dataset     rasterio's
+    more_masks  whether its no-data value does not say where there is data
+    """
+
+    def __init__(self, measurement: Measurement) -> None:
+        with content_of(measurement) as file:
+            self.header = _with_name(read_header(file), measurement)
+        try:
+            self.dataset = rasterio.open(measurement.gdal_path, driver="GTiff")
+        except RasterioError as error:
+            raise Unreadable(f"{measurement} is no GeoTIFF that can be read: {error}") from error
+        found = self.dataset.height, self.dataset.width, self.dataset.count
+        header = self.header
+        if found != (header.height, header.width, len(header.bands)):
+            raise Corrupt(f"{measurement}: GDAL reads {found} (height, width, bands)")
+        alpha = len(header.bands) > 1 and bool(header.layout.extrasamples)
+        own = any(band.nodata is not None for band in header.bands)
+        self.more_masks = header.masked or alpha or own
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Raster:
+        """The samples between these rows and columns, as a chip's reader gives them."""
+        header = self.header
+        if rows[1] <= rows[0] or columns[1] <= columns[0]:
+            raise NoData("the window is outside the scene")
+        try:
+            samples = self.dataset.read(window=(rows, columns))
+            mask = None
+            if header.masked:
+                mask = self.dataset.read_masks(1, window=(rows, columns)) != 0
+        except (RasterioError, ValueError) as error:
+            raise Corrupt(f"the scene cannot be read there: {error}") from error
+        return grey_raster(samples, header.bands, header.missing, mask, header.layout)
+
+
+def _with_name(header: Header, measurement: Measurement) -> Header:
+    """The header with the polarisation of the file's name, if its only band has no name."""
+    bands = header.bands
+    if len(bands) == 1 and not bands[0].name and measurement.polarisation:
+        return replace(header, bands=(replace(bands[0], name=measurement.polarisation),))
+    return header
+
+
+def _joined(rasters: Sequence[Raster]) -> Raster:
+    """The planes of all images as one raster."""
+    first = rasters[0]
+    if len(rasters) == 1:
+        return first
+    bands: list[Band] = [band for raster in rasters for band in raster.bands or ()]
+    valid = None
+    if any(raster.valid is not None for raster in rasters):
+        every = (
+            np.ones(one.planes.shape, bool) if one.valid is None else one.valid for one in rasters
+        )
+        valid = np.concatenate(list(every))
+    planes = np.concatenate([raster.planes for raster in rasters])
+    return replace(first, planes=planes, valid=valid, bands=tuple(bands))
+
+
+def _check_data(raster: Raster) -> None:
+    """NoData if half of a window is: where the scene says so, or is 0 and does not say."""
+    there = raster.planes != 0 if raster.valid is None else raster.valid
+    missing = 1 - float(there.any(axis=0).mean())
+    if missing >= 0.5:
+        raise NoData(f"{missing:.0%} of the window is no-data; expected less than half")
+
+
 def open_scene(path: str) -> Scene:
     """A GeoTIFF, or a folder or zip with the measurement files of a Sentinel-1 GRD product.
 
-    Raises NotFound or Unreadable, which say what was found and expected. The last few stay open.
+    Raises NotFound, Unreadable and other ChipErrors, which say what was found and expected. The
+    last few stay open, as long as they are not written anew.
     """
+    return _opened(path, stamps_of(Path(path)))
+
+
+@lru_cache(maxsize=_OPEN)
+def _opened(path: str, _: object) -> Scene:
     return Scene(Path(path))
 
 
@@ -191,55 +266,3 @@ def window_size(metres: float, spacing_m: tuple[float, float], max_pixels: int) 
             "give a smaller --window"
         )
     return rows, columns
-
-
-def _files(path: Path) -> list[str]:
-    """What GDAL opens: the scene itself, or a product's measurements, VV before VH."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise NotFound(
-            f"no scene at {path}; expected a GeoTIFF, or a SAFE folder or zip, on this machine"
-        ) from error
-    if stat.S_ISDIR(mode):
-        found = [str(one) for one in path.rglob("*") if _MEASUREMENT.search(one.as_posix())]
-    elif not stat.S_ISREG(mode):
-        raise Unreadable(f"{path} is no regular file; expected a GeoTIFF")
-    elif zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if _MEASUREMENT.search(name)]
-        found = [f"/vsizip/{{{path.resolve()}}}/{name}" for name in names]
-    else:
-        return [str(path.resolve())]
-    if not found:
-        raise Unreadable(f"{path} has no measurement/*.tiff; expected a Sentinel-1 GRD product")
-    return sorted(found, key=lambda name: (_polarisation(name) or "") + name, reverse=True)
-
-
-def _open(name: str) -> Any:
-    try:
-        dataset = rasterio.open(name, driver="GTiff")
-    except RasterioError as error:
-        raise Unreadable(f"{name} is no GeoTIFF that can be read: {error}") from error
-    if len(set(dataset.dtypes)) > 1:
-        raise Unreadable(f"{name} has bands of several types; expected one")
-    return dataset
-
-
-def _band_names(dataset: Any) -> list[str]:
-    """The bands' names: GDAL's descriptions, those of SNAP, or of a measurement file's name."""
-    names = [name or "" for name in dataset.descriptions]
-    if not any(names) and not dataset.name.startswith("/vsi"):
-        with tifffile.TiffFile(dataset.name) as file:
-            tag = file.pages.first.tags.get(SNAP_METADATA)
-            if tag is not None:
-                bands = read_bands({SNAP_METADATA: tag.value}, len(names))
-                return [band.name for band in bands]
-    if len(names) == 1 and not names[0]:
-        return [_polarisation(dataset.name) or ""]
-    return names
-
-
-def _polarisation(name: str) -> str | None:
-    found = _POLARISATION.search(name.rpartition("/")[2])
-    return found[1].upper() if found else None

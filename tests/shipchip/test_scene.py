@@ -15,7 +15,15 @@ from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
 from shipchip import Chip, decode
-from shipchip.errors import Corrupt, NoData, NotFound, ShipchipError, TooManyPixels, Unreadable
+from shipchip.errors import (
+    NoData,
+    NotFound,
+    ShipchipError,
+    TooManyPixels,
+    Truncated,
+    Unreadable,
+    UnsupportedFormat,
+)
 from shipchip.scene import Place, open_land, open_scene, window_size
 
 CORNER = (400_000.0, 5_000_000.0)
@@ -179,15 +187,13 @@ def test_a_window_over_the_edge_has_no_data_there(tmp_path: Path) -> None:
         scene.window(Place(0, 150), (40, 40))
 
 
-def test_a_scene_that_ends_early_fails_where_it_is_cut(tmp_path: Path) -> None:
+def test_a_scene_that_ends_early_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"  # tifffile writes the directory first
     tifffile.imwrite(path, sea()[0], tile=(64, 64), photometric="minisblack", metadata=None)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    scene = open_scene(str(path))
-    decode(scene.window(Place(60, 60), (40, 40)))
-    with pytest.raises(Corrupt, match="cannot be read there"):
-        scene.window(Place(250, 250), (40, 40))
+    with pytest.raises(Truncated, match="pixel data ends at byte"):
+        open_scene(str(path))
 
 
 def test_a_system_that_cannot_be_transformed_is_refused(tmp_path: Path) -> None:
@@ -224,9 +230,9 @@ def _bad(folder: Path) -> dict[str, tuple[str, type[ShipchipError], str]]:
         "missing": (str(folder / "none.tif"), NotFound, "no scene at"),
         "a link elsewhere": ("/vsicurl/http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
         "an address": ("http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
-        "text": (str(folder / "text.tif"), Unreadable, "no GeoTIFF"),
-        "a VRT": (str(folder / "virtual.tif"), Unreadable, "no GeoTIFF"),
-        "a cut file": (str(folder / "cut.tif"), Unreadable, "no GeoTIFF"),
+        "text": (str(folder / "text.tif"), UnsupportedFormat, "expected a TIFF"),
+        "a VRT": (str(folder / "virtual.tif"), UnsupportedFormat, "expected a TIFF"),
+        "a cut file": (str(folder / "cut.tif"), Truncated, "ends within"),
         "an empty product": (str(folder / "empty.SAFE"), Unreadable, "measurement"),
         "a zip of text": (str(folder / "other.zip"), Unreadable, "measurement"),
         "a device": ("/dev/null", Unreadable, "no regular file"),
@@ -302,6 +308,24 @@ def test_land_is_where_a_mask_is_not_0(tmp_path: Path) -> None:
         assert land.holds(*place) is expected
 
 
+def test_where_a_mask_has_no_data_is_no_land(tmp_path: Path) -> None:
+    mask = np.full((1, 10, 10), 9, np.float32)
+    mask[0, 0, :2] = -1, np.nan
+    grid = {"crs": GEO, "transform": rasterio.Affine(0.1, 0, 8, 0, -0.1, 45)}
+    land = open_land(str(write(tmp_path / "mask.tif", mask, nodata=-1, **grid)))
+    assert [land.holds(lon, 44.95) for lon in (8.05, 8.15, 8.25)] == [False, False, True]
+
+
+@pytest.mark.parametrize("west", [359.99, 179.99])
+def test_a_grid_in_degrees_may_begin_at_0_or_reach_over_180(west: float, tmp_path: Path) -> None:
+    grid = {"crs": GEO, "transform": rasterio.Affine(1e-4, 0, west, 0, -1e-4, 45)}
+    ground = open_scene(str(write(tmp_path / "scene.tif", sea(), **grid))).ground
+    assert ground is not None
+    for lon in (west + 0.02, west + 0.02 - 360):
+        assert ground.pixel_of(lon, 44.99) == pytest.approx((200, 100), abs=1e-6)
+    assert (ground.pixel_of(west - 0.001, 44.99) or (0, 0))[0] == pytest.approx(-10, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -312,6 +336,7 @@ def test_land_is_where_a_mask_is_not_0(tmp_path: Path) -> None:
         '{"type": "Polygon", "coordinates": [[[1, 2], [3]]]}',
         '{"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, 6]]]}',
         '{"type":"FeatureCollection","features":' + "[" * 50_000,
+        '{"type":"FeatureCollection","features":[],"crs":{"properties":{"name":"EPSG:32632"}}}',
     ],
 )
 def test_what_are_no_polygons_is_refused(text: str, tmp_path: Path) -> None:

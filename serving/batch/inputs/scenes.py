@@ -85,9 +85,14 @@ def scene_entries(
     return _with_neighbours(entries), carried.columns
 
 
-def read_window(scene: str, window: SceneWindow) -> bytes:
-    """A window as a GeoTIFF. Raises ChipError: NoData, Corrupt, Unreadable or NotFound."""
+def read_window(scene: str, window: SceneWindow, stamp: Stamp | None) -> bytes:
+    """A window as a GeoTIFF; `stamp` is that of the scene when its positions were listed.
+
+    Raises ChipError: NoData, Corrupt, NotFound, or Unreadable, also for a scene that was replaced.
+    """
     geo = _geo()
+    if geo.stamps_of(Path(scene)) != stamp:
+        raise Unreadable(f"{scene} was replaced after its positions were listed; run it again")
     content: bytes = geo.open_scene(scene).window(geo.Place(window.column, window.row), window.size)
     return content
 
@@ -100,8 +105,7 @@ class _Candidate:
         self.scene: Scene = geo.open_scene(path)
         self._geo = geo
         self._request, self._in_pixels = request, in_pixels
-        status = Path(path).stat()
-        self.stamp: Stamp = (status.st_size, status.st_mtime_ns)
+        self.stamp: Stamp = geo.stamps_of(Path(path))
         if self.scene.ground is None and not in_pixels:
             raise Unreadable(
                 f"{path} is not georeferenced, so positions in degrees cannot be found in it; give "
@@ -205,10 +209,13 @@ def _with_neighbours(entries: list[ChipEntry]) -> list[ChipEntry]:
     """The entries with the distance to the nearest other position of the same scene."""
     cells: defaultdict[tuple[str, int, int], list[tuple[int, float, float]]] = defaultdict(list)
     places = []
+    spacing: dict[str, tuple[float, float]] = {}
     for number, entry in enumerate(entries):
         where = entry.where
         if isinstance(where, SceneWindow):
-            x, y = where.column * where.spacing_m[1], where.row * where.spacing_m[0]
+            # One spacing for a scene: that of a grid in degrees changes with the latitude.
+            rows, columns = spacing.setdefault(entry.path, where.spacing_m)
+            x, y = where.column * columns, where.row * rows
             places.append((number, entry.path, x, y))
             cells[entry.path, int(x // _NEAR_M), int(y // _NEAR_M)].append((number, x, y))
     for number, path, x, y in places:

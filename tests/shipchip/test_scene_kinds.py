@@ -1,0 +1,114 @@
+"""A window of a scene of any kind is the part of the chip that the whole file would be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shipchip import Chip, decode
+from shipchip.errors import ChipError, Corrupt, ShipchipError, TooLarge, UnsupportedFormat
+from shipchip.scene import Place, open_scene
+from tests.shipchip.scenes import CORNER, KINDS, SHIPS, UTM_32, control_points, levels, tiff, write
+
+SIDE = 45
+
+
+def part(chip: Chip, column: float, row: float) -> Chip:
+    """The samples around a place, without their position."""
+    top, left = round(row - SIDE / 2), round(column - SIDE / 2)
+    inside = np.s_[:, top : top + SIDE, left : left + SIDE]
+    valid = None if chip.valid is None or chip.valid[inside].all() else chip.valid[inside]
+    return replace(chip, amplitude=chip.amplitude[inside], valid=valid, position=None)
+
+
+def read(path: Path, column: float, row: float) -> Chip:
+    return decode(open_scene(str(path)).window(Place(column, row), (SIDE, SIDE)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_window_is_part_of_the_whole(kind: str, tmp_path: Path) -> None:
+    path = KINDS[kind](tmp_path / "scene.tif")
+    try:
+        whole = decode(path)
+    except ChipError as error:
+        with pytest.raises(type(error)):
+            read(path, *SHIPS[0])
+        return
+    for place in SHIPS:
+        chip, expected = read(path, *place), part(whole, *place)
+        np.testing.assert_array_equal(chip.amplitude, expected.amplitude)
+        assert (chip.valid is None) == (expected.valid is None)
+        if chip.valid is not None:
+            np.testing.assert_array_equal(chip.valid, expected.valid)
+        for name in ("polarisations", "encoding", "quantity", "clipped", "pixel_spacing_from"):
+            assert getattr(chip, name) == getattr(expected, name), name
+        assert (chip.position is None) == (whole.position is None)
+        if chip.pixel_spacing_m is not None:  # it changes across a scene
+            assert chip.pixel_spacing_m == pytest.approx(expected.pixel_spacing_m, rel=0.01)
+
+
+def test_borders_without_data_are_in_windows(tmp_path: Path) -> None:
+    """So the test above does compare them."""
+    found = {}
+    for kind in ("mask", "alpha band", "no-data value", "SNAP's no-data value"):
+        chip = read(KINDS[kind](tmp_path / f"{kind}.tif"), *SHIPS[0])
+        assert chip.valid is not None
+        found[kind] = float(chip.valid.mean())
+    assert set(found.values()) == {(SIDE - 17) / SIDE}
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "lerc"])
+def test_what_is_refused_in_a_chip_is_refused_in_a_scene(compression: str, tmp_path: Path) -> None:
+    samples = (levels() // 100).astype(np.uint8)
+    path = write(tmp_path / "a.tif", samples, compress=compression, crs=UTM_32, transform=CORNER)
+    for reader in (decode, lambda path: open_scene(str(path))):
+        with pytest.raises(UnsupportedFormat, match="compression"):
+            reader(path)
+
+
+def test_a_strip_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    """Of 150 MiB, compressed to some kilobytes: any window would inflate all of it."""
+    samples = np.ones((7680, 10_240), np.uint16)
+    path = tiff(tmp_path / "scene.tif", samples, compression="zlib", rowsperstrip=7680)
+    with pytest.raises(TooLarge, match="gdal_translate -of COG"):
+        open_scene(str(path))
+
+
+def test_a_scene_that_is_written_anew_is_opened_anew(tmp_path: Path) -> None:
+    path = write(tmp_path / "scene.tif", levels(), crs=UTM_32, transform=CORNER)
+    before = read(path, *SHIPS[0])
+    write(path, levels(8)[:, ::-1].copy(), crs=UTM_32, transform=CORNER, compress="lzw")
+    assert not np.array_equal(read(path, *SHIPS[0]).amplitude, before.amplitude)
+
+
+def test_damage_in_a_tile_costs_the_windows_on_it_alone(tmp_path: Path) -> None:
+    tiled = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    path = write(tmp_path / "scene.tif", levels(), **tiled)
+    content = path.read_bytes()
+    path.write_bytes(content[:-3000] + bytes(3000))
+    read(path, *SHIPS[0])
+    with pytest.raises(Corrupt, match="cannot be read there"):
+        read(path, 390, 270)
+
+
+def test_hostile_bytes_give_errors_of_shipchip_and_nothing_else(tmp_path: Path) -> None:
+    """Each byte of the directory, and some of the samples, set to something else."""
+    place = {"gcps": control_points()[:9], "crs": "EPSG:4326"}
+    content = write(tmp_path / "a.tif", levels()[:64, :64], compress="lzw", **place).read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number, at in enumerate([*range(1, 800), *rng.integers(800, len(content), 50)]):
+        hostile = bytearray(content)
+        hostile[at] = rng.choice([0, 1, 0x7F, 0xFF, rng.integers(256)])
+        path = tmp_path / f"{number}.tif"
+        path.write_bytes(hostile)
+        try:
+            scene = open_scene(str(path))
+            decode(scene.window(Place(30, 30), (SIDE, SIDE)))
+            if scene.ground is not None:
+                scene.ground.pixel_of(8.001, 53.999)
+                scene.ground.lon_lat_of(30, 30)
+        except ShipchipError:
+            refused += 1
+    assert refused > 100

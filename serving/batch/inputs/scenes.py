@@ -209,13 +209,10 @@ def _with_neighbours(entries: list[ChipEntry]) -> list[ChipEntry]:
     """The entries with the distance to the nearest other position of the same scene."""
     cells: defaultdict[tuple[str, int, int], list[tuple[int, float, float]]] = defaultdict(list)
     places = []
-    spacing: dict[str, tuple[float, float]] = {}
     for number, entry in enumerate(entries):
         where = entry.where
         if isinstance(where, SceneWindow):
-            # One spacing for a scene: that of a grid in degrees changes with the latitude.
-            rows, columns = spacing.setdefault(entry.path, where.spacing_m)
-            x, y = where.column * columns, where.row * rows
+            x, y = where.column * where.spacing_m[1], where.row * where.spacing_m[0]
             places.append((number, entry.path, x, y))
             cells[entry.path, int(x // _NEAR_M), int(y // _NEAR_M)].append((number, x, y))
     for number, path, x, y in places:

@@ -117,7 +117,7 @@ class Scene:
         raster = image.read(*inside)
         if raster.planes.shape[1:] == size:
             return raster
-        fill = image.header.missing or 0
+        fill = image.nodata or 0
         around = [
             (start - edge, edge + whole - end)
             for (start, end), edge, whole in zip(inside, (top, left), size, strict=True)
@@ -132,8 +132,8 @@ class Scene:
         """A GeoTIFF of samples and of what the scene says about them."""
         bands = raster.bands or ()
         count, height, width = raster.planes.shape
-        missing = {image.header.missing for image in self._images}
-        nodata = missing.pop() if len(missing) == 1 else None
+        stated = {image.nodata for image in self._images}
+        nodata = stated.pop() if len(stated) == 1 else None
         with MemoryFile() as memory:
             with memory.open(
                 driver="GTiff",
@@ -151,8 +151,10 @@ class Scene:
                     file.set_band_unit(number, "dB" if band.logarithmic else band.unit)
                 file.scales = [band.scale for band in bands]
                 file.offsets = [band.offset for band in bands]
-                if raster.valid is not None and any(image.more_masks for image in self._images):
-                    file.write_mask(raster.valid.all(axis=0))
+                if raster.valid is not None and any(image.masked for image in self._images):
+                    # One mask for all bands. The no-data value says the rest of each band.
+                    there = raster.valid.any(axis=0) if nodata is not None else raster.valid.all(0)
+                    file.write_mask(there)
             return bytes(memory.getbuffer())
 
     def _georeference(self, top: int, left: int, height: int, width: int) -> dict[str, Any]:
@@ -176,9 +178,10 @@ class Scene:
 class _Image:
     """One TIFF of a scene, open.
 
-    header      what it says about its samples, by the code that reads chips
-    dataset     rasterio's
-    more_masks  whether its no-data value does not say where there is data
+    header   what it says about its samples, by the code that reads chips
+    dataset  rasterio's
+    nodata   the no-data value of every band, if they all have the same
+    masked   whether that does not say where there is data
     """
 
     def __init__(self, measurement: Measurement) -> None:
@@ -193,8 +196,10 @@ class _Image:
         if found != (header.height, header.width, len(header.bands)):
             raise Corrupt(f"{measurement}: GDAL reads {found} (height, width, bands)")
         alpha = len(header.bands) > 1 and bool(header.layout.extrasamples)
-        own = any(band.nodata is not None for band in header.bands)
-        self.more_masks = header.masked or alpha or own
+        stated = {header.missing if one.nodata is None else one.nodata for one in header.bands}
+        several = len(stated) > 1 or (header.missing is not None and header.missing not in stated)
+        self.nodata = None if several else stated.pop()
+        self.masked = header.masked or alpha or several
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Raster:
         """The samples between these rows and columns, as a chip's reader gives them."""

@@ -101,11 +101,27 @@ def tiff(path: Path, samples: np.ndarray, **options: Any) -> Path:
     return path
 
 
-def snap(path: Path, samples: np.ndarray, fields: str) -> Path:
-    """A GeoTIFF as SNAP writes it: what it says about its band is in a tag of its own."""
-    band = f"<Spectral_Band_Info><BAND_NAME>Sigma0_VV</BAND_NAME>{fields}</Spectral_Band_Info>"
-    xml = f"<Dimap_Document>{band}</Dimap_Document>"
-    return tiff(path, samples, extratags=[*GEO_KEYS, (65000, "s", 0, xml, True)])
+def snap(path: Path, samples: np.ndarray, *fields: str) -> Path:
+    """A GeoTIFF as SNAP writes it: what it says about each band is in a tag of its own."""
+    bands = "".join(
+        f"<Spectral_Band_Info><BAND_NAME>Sigma0_{name}</BAND_NAME>{field}</Spectral_Band_Info>"
+        for name, field in zip(("VV", "VH"), fields, strict=False)
+    )
+    xml = f"<Dimap_Document>{bands}</Dimap_Document>"
+    layout = {"planarconfig": "separate"} if len(fields) > 1 else {}
+    return tiff(path, samples, extratags=[*GEO_KEYS, (65000, "s", 0, xml, True)], **layout)
+
+
+def no_data(value: float) -> str:
+    """What SNAP writes about a band's no-data value."""
+    return f"<NO_DATA_VALUE_USED>true</NO_DATA_VALUE_USED><NO_DATA_VALUE>{value}</NO_DATA_VALUE>"
+
+
+def holed(samples: np.ndarray, value: float = 0) -> np.ndarray:
+    """The samples with a tenth of them without data, as noise removal leaves VH."""
+    return np.where(np.random.default_rng(5).random(SHAPE) < 0.1, value, samples).astype(
+        samples.dtype
+    )
 
 
 def _without_border(samples: np.ndarray, value: float) -> np.ndarray:
@@ -183,9 +199,18 @@ KINDS: dict[str, Callable[[Path], Path]] = {
         path, (sigma0() * 1e3).astype(np.uint16), "<SCALING_FACTOR>0.001</SCALING_FACTOR>"
     ),
     "SNAP's no-data value": lambda path: snap(
+        path, _without_border(sigma0(), -9999), no_data(-9999)
+    ),
+    "no-data value in one band": lambda path: snap(
+        path, np.stack([sigma0(), holed(sigma0(4))]), no_data(0), no_data(0)
+    ),
+    "mask beside a no-data value": lambda path: write(
         path,
-        _without_border(sigma0(), -9999),
-        "<NO_DATA_VALUE_USED>true</NO_DATA_VALUE_USED><NO_DATA_VALUE>-9999</NO_DATA_VALUE>",
+        np.stack([sigma0(), holed(sigma0(4), -1)]),
+        mask=_without_border(np.full(SHAPE, 255, np.uint8), 0),
+        nodata=-1,
+        crs=UTM_32,
+        transform=CORNER,
     ),
     "SNAP's logarithm": lambda path: snap(path, sigma0(), "<LOG10_SCALED>true</LOG10_SCALED>"),
 }

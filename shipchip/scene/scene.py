@@ -72,8 +72,12 @@ class Scene:
                     f"{path} has measurements of several sizes, as an SLC product has; expected "
                     "one grid for all polarisations, as in a GRD product"
                 )
-            self._dataset = self._images[0].dataset
-            self.ground: Ground | None = ground_of(self._dataset)
+            dataset = self._images[0].dataset
+            self.ground: Ground | None = ground_of(dataset)
+            self._points = dataset.gcps
+            places = [(point.row, point.col) for point in self._points[0]]
+            self._point_places = np.array(places, np.float64).reshape(-1, 2)
+            self._crs, self._transform = dataset.crs, dataset.transform
 
     def holds(self, place: Place) -> bool:
         """Whether a place is inside the scene."""
@@ -146,11 +150,7 @@ class Scene:
                 **self._georeference(top, left, height, width),
             ) as file:
                 file.write(raster.planes)
-                for number, band in enumerate(bands, 1):
-                    file.set_band_description(number, band.name)
-                    file.set_band_unit(number, "dB" if band.logarithmic else band.unit)
-                file.scales = [band.scale for band in bands]
-                file.offsets = [band.offset for band in bands]
+                _describe(file, bands)
                 if raster.valid is not None and any(image.masked for image in self._images):
                     # One mask for all bands. The no-data value says the rest of each band.
                     there = raster.valid.any(axis=0) if nodata is not None else raster.valid.all(0)
@@ -159,20 +159,29 @@ class Scene:
 
     def _georeference(self, top: int, left: int, height: int, width: int) -> dict[str, Any]:
         """What rasterio writes a window's place from."""
-        first = self._dataset
-        points, crs = first.gcps
+        points, crs = self._points
         if points and crs is not None:
-            middle = top + height / 2, left + width / 2
-            near = sorted(points, key=lambda p: np.hypot(p.row - middle[0], p.col - middle[1]))
-            moved = [
-                GroundControlPoint(p.row - top, p.col - left, p.x, p.y, p.z)
-                for p in near[:_NEAREST_POINTS]
-            ]
+            away = np.hypot(*(self._point_places - (top + height / 2, left + width / 2)).T)
+            near = [points[k] for k in np.argsort(away, kind="stable")[:_NEAREST_POINTS]]
+            moved = [GroundControlPoint(p.row - top, p.col - left, p.x, p.y, p.z) for p in near]
             return {"gcps": moved, "crs": crs}
-        if first.crs is None or first.transform.is_identity:
+        if self._crs is None or self._transform.is_identity:
             return {}
         shift = rasterio.Affine.translation(left, top)
-        return {"crs": first.crs, "transform": first.transform * shift}
+        return {"crs": self._crs, "transform": self._transform * shift}
+
+
+def _describe(file: Any, bands: Sequence[Band]) -> None:
+    """Write what is said about bands, as far as anything is: each call of GDAL takes time."""
+    for number, band in enumerate(bands, 1):
+        unit = "dB" if band.logarithmic else band.unit
+        if band.name:
+            file.set_band_description(number, band.name)
+        if unit:
+            file.set_band_unit(number, unit)
+    if any(band.scaled for band in bands):
+        file.scales = [band.scale for band in bands]
+        file.offsets = [band.offset for band in bands]
 
 
 class _Image:
@@ -198,8 +207,11 @@ class _Image:
         alpha = len(header.bands) > 1 and bool(header.layout.extrasamples)
         stated = {header.missing if one.nodata is None else one.nodata for one in header.bands}
         several = len(stated) > 1 or (header.missing is not None and header.missing not in stated)
-        self.nodata = None if several else stated.pop()
-        self.masked = header.masked or alpha or several
+        nodata = None if several else stated.pop()
+        kind = self.dataset.dtypes[0]
+        unsaid = several or (nodata is not None and kind.startswith("complex"))
+        self.nodata = nodata if not unsaid and _can_hold(kind, nodata) else None
+        self.masked = header.masked or alpha or unsaid
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Raster:
         """The samples between these rows and columns, as a chip's reader gives them."""
@@ -214,6 +226,16 @@ class _Image:
         except (RasterioError, ValueError) as error:
             raise Corrupt(f"the scene cannot be read there: {error}") from error
         return grey_raster(samples, header.bands, header.missing, mask, header.layout)
+
+
+def _can_hold(kind: str, value: float | None) -> bool:
+    """Whether samples of this type can be a no-data value; if not, it means nothing."""
+    if value is None:
+        return False
+    if kind.startswith("float"):
+        return bool(np.isnan(value) or abs(value) <= np.finfo(kind).max)
+    limits = np.iinfo(kind)
+    return value == value // 1 and limits.min <= value <= limits.max
 
 
 def _with_name(header: Header, measurement: Measurement) -> Header:

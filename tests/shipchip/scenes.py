@@ -204,6 +204,17 @@ KINDS: dict[str, Callable[[Path], Path]] = {
     "no-data value in one band": lambda path: snap(
         path, np.stack([sigma0(), holed(sigma0(4))]), no_data(0), no_data(0)
     ),
+    "no-data value that no sample can be": lambda path: tiff(
+        path, levels(), extratags=[*GEO_KEYS, (42113, "s", 0, "-9999", True)]
+    ),
+    "complex with a no-data value": lambda path: tiff(
+        path,
+        holed(levels().astype(np.complex64) * np.complex64(1j)),
+        extratags=[*GEO_KEYS, (42113, "s", 0, "0", True)],
+    ),
+    "NaN as no-data value": lambda path: write(
+        path, holed(sigma0(), np.nan), nodata=np.nan, crs=UTM_32, transform=CORNER
+    ),
     "mask beside a no-data value": lambda path: write(
         path,
         np.stack([sigma0(), holed(sigma0(4), -1)]),

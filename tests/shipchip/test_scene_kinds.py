@@ -5,11 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.shutil import copy
 
 from shipchip import Chip, decode
 from shipchip.errors import ChipError, Corrupt, ShipchipError, TooLarge, UnsupportedFormat
 from shipchip.scene import Place, open_scene
-from tests.shipchip.scenes import CORNER, KINDS, SHIPS, UTM_32, control_points, levels, tiff, write
+from tests.shipchip.scenes import (
+    BORDER,
+    CORNER,
+    KINDS,
+    SHIPS,
+    UTM_32,
+    control_points,
+    levels,
+    tiff,
+    write,
+)
 
 SIDE = 45
 
@@ -56,6 +68,23 @@ def test_borders_without_data_are_in_windows(tmp_path: Path) -> None:
         assert chip.valid is not None
         found[kind] = float(chip.valid.mean())
     assert set(found.values()) == {(SIDE - 17) / SIDE}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_cloud_optimised_geotiff_is_read_from_its_full_page(masked: bool, tmp_path: Path) -> None:
+    """It has overviews, and with a mask overviews of that."""
+    samples = np.tile(levels(), (4, 4))
+    mask = np.full(samples.shape, 255, np.uint8)
+    mask[:, :BORDER] = 0
+    options = {"crs": UTM_32, "transform": CORNER, "mask": mask if masked else None}
+    plain = write(tmp_path / "plain.tif", samples, **options)
+    copy(plain, tmp_path / "cog.tif", driver="COG", compress="deflate", blocksize=256)
+    with rasterio.open(tmp_path / "cog.tif") as file:
+        assert file.overviews(1)
+    chip, expected = (read(tmp_path / name, *SHIPS[0]) for name in ("cog.tif", "plain.tif"))
+    np.testing.assert_array_equal(chip.amplitude, expected.amplitude)
+    assert chip.position == expected.position
+    assert (chip.valid is not None) is masked
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "lerc"])

@@ -38,8 +38,8 @@ class Header:
 class _Slices:
     """A file as the bytes in it, of which only slices are read."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._size = file, file.seek(0, 2)
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
 
     def __len__(self) -> int:
         return self._size
@@ -50,12 +50,14 @@ class _Slices:
         return self._file.read(max(0, stop - start))
 
 
-def read_header(file: BinaryIO) -> Header:
-    """The header of a TIFF that is open, checked before GDAL sees the file.
+def read_header(file: BinaryIO, size: int) -> Header:
+    """The header of a TIFF of `size` bytes that is open, checked before GDAL sees the file.
+
+    In a zip, the size must be known: to look for the end would inflate everything.
 
     Raises a ChipError, and nothing else on bad content.
     """
-    content = _Slices(file)
+    content = _Slices(file, size)
     if content[:4] not in directories.MAGICS:
         raise UnsupportedFormat(
             f"the scene starts with {content[:8]!r}; expected a TIFF: GeoTIFF, COG or a "
@@ -64,7 +66,7 @@ def read_header(file: BinaryIO) -> Header:
     pages = directories.find_pages(content)
     try:
         file.seek(0)
-        with TiffFile(file, **PLAIN) as tiff:
+        with TiffFile(file, offset=0, size=size, **PLAIN) as tiff:
             page = tiff.pages[pages.image]
             if not isinstance(page, TiffPage):
                 raise Corrupt("the TIFF has no readable page")

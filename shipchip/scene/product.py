@@ -3,6 +3,7 @@
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,19 +72,19 @@ def stamps_of(path: Path) -> tuple[tuple[int, int], ...]:
 
 
 @contextmanager
-def content_of(measurement: Measurement) -> Iterator[BinaryIO]:
-    """The TIFF, open to be read. Unreadable or Corrupt if that is not possible."""
+def content_of(measurement: Measurement) -> Iterator[tuple[BinaryIO, int]]:
+    """The TIFF, open to be read, and its bytes. Unreadable or Corrupt if that is not possible."""
     try:
         if measurement.member is None:
             with measurement.path.open("rb") as file:
-                yield file
+                yield file, measurement.path.stat().st_size
         else:
             with (
                 zipfile.ZipFile(measurement.path) as archive,
                 archive.open(measurement.member) as member,
             ):
-                yield cast(BinaryIO, member)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+                yield cast(BinaryIO, member), archive.getinfo(measurement.member).file_size
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise Corrupt(f"{measurement}: {error}; fetch it again") from error
     except OSError as error:
         raise Unreadable(f"cannot read {measurement}: {error.strerror or error}") from error

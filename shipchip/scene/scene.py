@@ -194,8 +194,8 @@ class _Image:
     """
 
     def __init__(self, measurement: Measurement) -> None:
-        with content_of(measurement) as file:
-            self.header = _with_name(read_header(file), measurement)
+        with content_of(measurement) as (file, size):
+            self.header = _with_name(read_header(file, size), measurement)
         try:
             self.dataset = rasterio.open(measurement.gdal_path, driver="GTiff")
         except RasterioError as error:

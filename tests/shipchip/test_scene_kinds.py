@@ -1,5 +1,7 @@
 """A window of a scene of any kind is the part of the chip that the whole file would be."""
 
+import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +121,33 @@ def test_damage_in_a_tile_costs_the_windows_on_it_alone(tmp_path: Path) -> None:
     read(path, *SHIPS[0])
     with pytest.raises(Corrupt, match="cannot be read there"):
         read(path, 390, 270)
+
+
+def zipped(path: Path, damaged: slice) -> Path:
+    """A product of one TIFF in a zip, some of which is overwritten."""
+    packed = path.with_suffix(".zip")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "X.SAFE/measurement/s1a-iw-grd-vv-1.tiff")
+    content = bytearray(packed.read_bytes())
+    content[damaged] = b"\xff" * len(content[damaged])
+    packed.write_bytes(content)
+    return packed
+
+
+def test_to_open_a_product_in_a_zip_does_not_inflate_it(tmp_path: Path) -> None:
+    """Half of the megabytes in it cannot be inflated."""
+    samples = np.tile(levels(), (8, 1))
+    path = write(tmp_path / "m.tiff", samples, crs=UTM_32, transform=CORNER)
+    packed = zipped(path, slice(500_000, 800_000))
+    with zipfile.ZipFile(packed) as archive, pytest.raises(zlib.error):
+        archive.testzip()
+    assert read(packed, *SHIPS[0]).polarisations == ("VV",)
+
+
+def test_a_zip_whose_header_cannot_be_inflated_is_corrupt(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.tiff", levels(), crs=UTM_32, transform=CORNER)
+    with pytest.raises(Corrupt):
+        open_scene(str(zipped(path, slice(100, 5000))))
 
 
 def test_hostile_bytes_give_errors_of_shipchip_and_nothing_else(tmp_path: Path) -> None:

@@ -110,8 +110,8 @@ class Work:
             near = entry.where.nearest_m if isinstance(entry.where, SceneWindow) else None
             length = row["length_m"]
             beside["nearest_m"] = near if near is None else round(near, 1)
-            known = near is not None and length is not None
-            beside["near_another"] = near <= length if known else None
+            near_another = near is not None and length is not None and near <= length
+            beside["near_another"] = None if length is None else near_another
         return beside
 
     def _write_map(

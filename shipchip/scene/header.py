@@ -1,8 +1,9 @@
 """What a scene's TIFF says of itself, read as a chip's is, without its samples."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tifffile import TiffFile, TiffPage
 
@@ -25,6 +26,7 @@ class Header:
     bands          what the file says about each, `missing` is the no-data value of all of them
     layout         how samples are to be read
     masked         whether the TIFF has a mask as a page of its own
+    tags           values of those that shipchip.decode reads, also where its samples are
     """
 
     height: int
@@ -33,6 +35,7 @@ class Header:
     missing: float | None
     layout: Layout
     masked: bool
+    tags: Mapping[int, Any]
 
 
 class _Slices:
@@ -82,6 +85,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
                 read_nodata(tags),
                 Layout.of(page),
                 pages.mask is not None,
+                tags,
             )
     except ChipError:
         raise

@@ -17,10 +17,13 @@ from rasterio.control import GroundControlPoint
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
+from shipchip.chip import Chip, Quantity
+from shipchip.decode import chip_of
 from shipchip.decode.bands import Band
+from shipchip.decode.geo import ground_place_at
 from shipchip.decode.raster import Raster
 from shipchip.decode.tiff import grey_raster
-from shipchip.errors import ChipError, Corrupt, NoData, TooManyPixels, Unreadable
+from shipchip.errors import Corrupt, NoData, TooManyPixels, Unreadable
 from shipchip.scene.ground import Ground, ground_of
 from shipchip.scene.header import Header, read_header
 from shipchip.scene.product import Measurement, content_of, measurements, stamps_of
@@ -99,17 +102,45 @@ class Scene:
         What is outside the scene has the scene's no-data value, otherwise 0. Raises NoData if that,
         or no-data of the scene, is half of the window or more; Corrupt if it cannot be read.
         """
+        raster, top, left = self._raster(place, size)
+        with _gdal():
+            try:
+                return self._file(raster, top, left)
+            except (RasterioError, ValueError) as error:
+                raise Corrupt(f"the window cannot be written: {error}") from error
+
+    def chip(
+        self,
+        place: Place,
+        size: tuple[int, int],
+        *,
+        polarisation: str | None = None,
+        pixel_spacing_m: tuple[float, float] | None = None,
+        quantity: Quantity = "auto",
+    ) -> Chip:
+        """What `decode` gives for `window`, with the same options and errors, in half of the time.
+
+        A position is given only if the scene names an EPSG code.
+        """
+        raster, top, left = self._raster(place, size)
+        middle = left + size[1] / 2, top + size[0] / 2
+        try:
+            ground = ground_place_at(self._images[0].header.tags, *middle)
+        except (TypeError, ValueError) as error:
+            raise Corrupt(f"the scene's georeferencing cannot be read: {error}") from error
+        return chip_of(replace(raster, place=ground), polarisation, pixel_spacing_m, quantity)
+
+    def _raster(self, place: Place, size: tuple[int, int]) -> tuple[Raster, int, int]:
+        """The samples of a window, and the row and column of its first one."""
         rows, columns = size
         top, left = round(place.row - rows / 2), round(place.column - columns / 2)
         with _gdal():
             try:
                 whole = _joined([self._padded(one, top, left, size) for one in self._images])
-                _check_data(whole)
-                return self._file(whole, top, left)
-            except ChipError:
-                raise
             except (RasterioError, ValueError) as error:
                 raise Corrupt(f"the scene cannot be read there: {error}") from error
+        _check_data(whole)
+        return whole, top, left
 
     def _padded(self, image: "_Image", top: int, left: int, size: tuple[int, int]) -> Raster:
         """The samples of a window; outside the scene they are no-data, or 0."""
@@ -127,9 +158,9 @@ class Scene:
             for (start, end), edge, whole in zip(inside, (top, left), size, strict=True)
         ]
         planes = np.pad(raster.planes, [(0, 0), *around], constant_values=fill)
-        valid = raster.valid
-        if valid is not None:
-            valid = np.pad(valid, [(0, 0), *around], constant_values=False)
+        valid = None
+        if raster.valid is not None and (image.masked or image.nodata is not None):
+            valid = np.pad(raster.valid, [(0, 0), *around], constant_values=False)
         return replace(raster, planes=planes, valid=valid)
 
     def _file(self, raster: Raster, top: int, left: int) -> bytes:

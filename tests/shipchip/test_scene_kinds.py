@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,12 +37,20 @@ def part(chip: Chip, column: float, row: float) -> Chip:
     return replace(chip, amplitude=chip.amplitude[inside], valid=valid, position=None)
 
 
-def read(path: Path, column: float, row: float) -> Chip:
+def of_file(path: Path, column: float, row: float) -> Chip:
+    """The chip of a window that is a file."""
     return decode(open_scene(str(path)).window(Place(column, row), (SIDE, SIDE)))
 
 
+def read(path: Path, column: float, row: float) -> Chip:
+    return open_scene(str(path)).chip(Place(column, row), (SIDE, SIDE))
+
+
+@pytest.mark.parametrize("read", [read, of_file])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_window_is_part_of_the_whole(kind: str, tmp_path: Path) -> None:
+def test_a_window_is_part_of_the_whole(
+    kind: str, read: Callable[[Path, float, float], Chip], tmp_path: Path
+) -> None:
     path = KINDS[kind](tmp_path / "scene.tif")
     try:
         whole = decode(path)
@@ -60,6 +69,31 @@ def test_a_window_is_part_of_the_whole(kind: str, tmp_path: Path) -> None:
         assert (chip.position is None) == (whole.position is None)
         if chip.pixel_spacing_m is not None:  # it changes across a scene
             assert chip.pixel_spacing_m == pytest.approx(expected.pixel_spacing_m, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", [*SHIPS, (15.5, 290.5)])
+def test_a_window_and_its_file_are_one_chip(
+    kind: str, place: tuple[float, float], tmp_path: Path
+) -> None:
+    path = KINDS[kind](tmp_path / "scene.tif")
+    found: list[Chip | type[Exception]] = []
+    for reader in (read, of_file):
+        try:
+            found.append(reader(path, *place))
+        except ChipError as error:
+            found.append(type(error))
+    one, other = found
+    if not isinstance(one, Chip) or not isinstance(other, Chip):
+        assert one == other
+        return
+    np.testing.assert_array_equal(one.amplitude, other.amplitude)
+    np.testing.assert_array_equal(one.valid, other.valid)
+    for name in ("polarisations", "encoding", "quantity", "clipped", "pixel_spacing_from"):
+        assert getattr(one, name) == getattr(other, name), name
+    for name, close in (("pixel_spacing_m", 1e-6), ("position", 1e-9)):
+        numbers = getattr(one, name), getattr(other, name)
+        assert numbers[0] == (numbers[1] and pytest.approx(numbers[1], rel=close)), name
 
 
 def test_borders_without_data_are_in_windows(tmp_path: Path) -> None:
@@ -163,6 +197,7 @@ def test_hostile_bytes_give_errors_of_shipchip_and_nothing_else(tmp_path: Path) 
         path.write_bytes(hostile)
         try:
             scene = open_scene(str(path))
+            scene.chip(Place(30, 30), (SIDE, SIDE))
             decode(scene.window(Place(30, 30), (SIDE, SIDE)))
             if scene.ground is not None:
                 scene.ground.pixel_of(8.001, 53.999)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from serving.batch.inputs.entries import ChipEntry, Fault, InputError, SceneWindow, Stamp
 from serving.batch.inputs.tables import DEGREES, PIXELS, Cell, Table, position_in
+from serving.chips import ChipOptions
+from shipchip import Chip
 from shipchip.errors import ChipError, OnLand, OutsideScene, Unreadable
 
 if TYPE_CHECKING:  # it needs an extra, which is imported only where a scene is given
@@ -90,11 +92,30 @@ def read_window(scene: str, window: SceneWindow, stamp: Stamp | None) -> bytes:
 
     Raises ChipError: NoData, Corrupt, NotFound, or Unreadable, also for a scene that was replaced.
     """
+    opened = _opened(scene, stamp)
+    content: bytes = opened.window(_geo().Place(window.column, window.row), window.size)
+    return content
+
+
+def read_chip(scene: str, window: SceneWindow, stamp: Stamp | None, options: ChipOptions) -> Chip:
+    """The chip that such a GeoTIFF is, with these options. Raises ChipError."""
+    place = _geo().Place(window.column, window.row)
+    return _opened(scene, stamp).chip(
+        place,
+        window.size,
+        polarisation=options.polarisation,
+        pixel_spacing_m=options.pixel_spacing_m,
+        quantity=options.quantity,
+    )
+
+
+def _opened(scene: str, stamp: Stamp | None) -> "Scene":
+    """The scene; Unreadable if it was replaced since its positions were listed."""
     geo = _geo()
     if geo.stamps_of(Path(scene)) != stamp:
         raise Unreadable(f"{scene} was replaced after its positions were listed; run it again")
-    content: bytes = geo.open_scene(scene).window(geo.Place(window.column, window.row), window.size)
-    return content
+    opened: Scene = geo.open_scene(scene)
+    return opened
 
 
 class _Candidate:

@@ -12,7 +12,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from shipchip.decode.crs import LonLats
-from shipchip.decode.geo import local_affine, place_at
+from shipchip.decode.geo import GroundPlace, local_affine, place_at
 from shipchip.errors import Unreadable
 
 _TURNED = 10.0  # degrees by which a turned grid may reach west of its first sample
@@ -66,15 +66,9 @@ class Ground:
                 break
         return float(column), float(row)
 
-    def spacing_at(self, column: float, row: float) -> tuple[float, float] | None:
-        """(row, column) metres on the ground from one sample to the next."""
-        place = place_at(self._lon_lats, column, row)
-        return None if place is None else place.spacing_m
-
-    def lon_lat_of(self, column: float, row: float) -> tuple[float, float] | None:
-        """(lon, lat) of a place in pixels, degrees."""
-        place = place_at(self._lon_lats, column, row)
-        return None if place is None else place.position
+    def place(self, column: float, row: float) -> GroundPlace | None:
+        """Spacing and position at a place in pixels; None where the system does not reach."""
+        return place_at(self._lon_lats, column, row)
 
     def _lon_lats(self, column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
         affine = self._affine

@@ -122,9 +122,10 @@ def test_degrees_are_found_within_a_hundredth_of_a_pixel(
     assert ground.pixel_of(lon, lat) == pytest.approx(
         ((x - CORNER[0]) / 10, (CORNER[1] - y) / 10), abs=0.01
     )
-    back = ground.lon_lat_of(*(ground.pixel_of(lon, lat) or (0, 0)))
-    assert back == pytest.approx((lon, lat), abs=1e-7)
-    assert ground.spacing_at(100, 100) == pytest.approx((10, 10), rel=0.01)
+    back = ground.place(*(ground.pixel_of(lon, lat) or (0, 0)))
+    assert back is not None
+    assert back.position == pytest.approx((lon, lat), abs=1e-7)
+    assert back.spacing_m == pytest.approx((10, 10), rel=0.01)
 
 
 def points(size: int = 300, step: int = 10) -> list[GroundControlPoint]:
@@ -152,7 +153,9 @@ def test_control_points_are_followed_where_they_bend(tmp_path: Path) -> None:
         found = scene.ground.pixel_of(*_bent(column, row))
         assert found == pytest.approx((column, row), abs=0.05)
         assert found is not None
-        assert scene.ground.lon_lat_of(*found) == pytest.approx(_bent(column, row), abs=1e-9)
+        place = scene.ground.place(*found)
+        assert place is not None
+        assert place.position == pytest.approx(_bent(column, row), abs=1e-9)
     chip = decode(scene.window(Place(200, 140), (40, 40)))
     assert chip.position == pytest.approx(_bent(200, 140), abs=1e-5)
 

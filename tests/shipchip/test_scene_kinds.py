@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,30 @@ def test_a_window_and_its_file_are_one_chip(
     for name, close in (("pixel_spacing_m", 1e-6), ("position", 1e-9)):
         numbers = getattr(one, name), getattr(other, name)
         assert numbers[0] == (numbers[1] and pytest.approx(numbers[1], rel=close)), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"polarisation": "VH"},
+        {"quantity": "amplitude"},
+        {"pixel_spacing_m": (7.0, 8.0)},
+        {"polarisation": "HH"},
+    ],
+)
+def test_options_act_as_on_a_chip(options: dict[str, Any], tmp_path: Path) -> None:
+    scene = open_scene(str(KINDS["sigma0 of two polarisations"](tmp_path / "scene.tif")))
+    place, size = Place(*SHIPS[0]), (SIDE, SIDE)
+    try:
+        expected = decode(scene.window(place, size), **options)
+    except ChipError as error:
+        with pytest.raises(type(error)):
+            scene.chip(place, size, **options)
+        return
+    chip = scene.chip(place, size, **options)
+    np.testing.assert_array_equal(chip.amplitude, expected.amplitude)
+    for name in ("polarisations", "quantity", "pixel_spacing_m", "pixel_spacing_from"):
+        assert getattr(chip, name) == getattr(expected, name), name
 
 
 def test_borders_without_data_are_in_windows(tmp_path: Path) -> None:
@@ -201,7 +226,7 @@ def test_hostile_bytes_give_errors_of_shipchip_and_nothing_else(tmp_path: Path) 
             decode(scene.window(Place(30, 30), (SIDE, SIDE)))
             if scene.ground is not None:
                 scene.ground.pixel_of(8.001, 53.999)
-                scene.ground.lon_lat_of(30, 30)
+                scene.ground.place(30, 30)
         except ShipchipError:
             refused += 1
     assert refused > 100

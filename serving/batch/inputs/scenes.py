@@ -144,26 +144,19 @@ class _Candidate:
         place: Place = self._geo.Place(*pixel)
         return place if self.scene.holds(place) else None
 
-    def spacing(self, place: "Place") -> tuple[float, float]:
-        """(row, column) metres at a place."""
-        ground = self.scene.ground
-        found = self._request.spacing_m
-        if found is None and ground is not None:
-            found = ground.spacing_at(place.column, place.row)
-        if found is None:
-            raise Unreadable(f"{self.path} does not say its pixel spacing; give --pixel-spacing")
-        return found
-
     def where(
         self, place: "Place", land: "Land | None", max_pixels: int
     ) -> tuple[SceneWindow | Fault, tuple[float, float] | None]:
         """The window around a place, or why there is none; and the place in degrees."""
         ground = self.scene.ground
-        degrees = None if ground is None else ground.lon_lat_of(place.column, place.row)
+        at = None if ground is None else ground.place(place.column, place.row)
+        degrees = None if at is None else at.position
         if land is not None and degrees is not None and land.holds(*degrees):
             message = "the position is on land, by --land; expected one at sea"
             return Fault(OnLand, message), degrees
-        spacing = self.spacing(place)
+        spacing = self._request.spacing_m or (None if at is None else at.spacing_m)
+        if spacing is None:
+            raise Unreadable(f"{self.path} does not say its pixel spacing; give --pixel-spacing")
         size = self._geo.window_size(self._request.window_m, spacing, max_pixels)
         return SceneWindow(place.column, place.row, size, spacing), degrees
 

@@ -2,6 +2,7 @@
 
 scene.py    a scene; a window of it as a chip, or as a GeoTIFF
 product.py  which TIFFs it is: one, or the measurement files of a Sentinel-1 product
+image.py    one TIFF, open
 header.py   what a TIFF says about its samples, read and checked as a chip's
 ground.py   pixels of a scene <-> degrees
 land.py     which positions are on land

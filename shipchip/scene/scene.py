@@ -1,11 +1,6 @@
-"""A scene, and windows of it as GeoTIFF files in memory.
+"""A scene, and windows of it: as chips, or as GeoTIFF files in memory."""
 
-GDAL reads GeoTIFF here and nothing else: no other driver, no file beside the scene, no network.
-"""
-
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +9,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.control import GroundControlPoint
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from shipchip.chip import Chip, Quantity
@@ -22,30 +17,13 @@ from shipchip.decode import chip_of
 from shipchip.decode.bands import Band
 from shipchip.decode.geo import ground_place_at
 from shipchip.decode.raster import Raster
-from shipchip.decode.tiff import grey_raster
 from shipchip.errors import Corrupt, NoData, TooManyPixels, Unreadable
 from shipchip.scene.ground import Ground, ground_of
-from shipchip.scene.header import Header, read_header
-from shipchip.scene.product import Measurement, content_of, measurements, stamps_of
+from shipchip.scene.image import SceneImage, gdal
+from shipchip.scene.product import measurements, stamps_of
 
-_GDAL = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no overviews, masks or world files beside it
-    "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64,  # MiB
-    "GDAL_TIFF_INTERNAL_MASK": "YES",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": "none",
-    "GDAL_HTTP_MAX_RETRY": 0,
-}
 _NEAREST_POINTS = 25  # control points that a window takes along
 _OPEN = 8  # scenes that a process keeps open
-
-
-@contextmanager
-def _gdal() -> Iterator[None]:
-    """GDAL with these options; scenes without georeferencing are no reason for a warning."""
-    with rasterio.Env(**_GDAL), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 @dataclass(frozen=True)
@@ -65,8 +43,8 @@ class Scene:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _gdal():
-            self._images = [_Image(measurement) for measurement in measurements(path)]
+        with gdal():
+            self._images = [SceneImage(measurement) for measurement in measurements(path)]
             first = self._images[0].header
             self.height, self.width = first.height, first.width
             sizes = {(one.header.height, one.header.width) for one in self._images}
@@ -89,7 +67,7 @@ class Scene:
     def sample(self, place: Place) -> float | None:
         """The sample of the first band at a place inside the scene; None if there is no data."""
         column, row = int(place.column), int(place.row)
-        with _gdal():
+        with gdal():
             raster = self._images[0].read((row, row + 1), (column, column + 1))
         sample = raster.planes[0, 0, 0]
         if (raster.valid is not None and not raster.valid[0, 0, 0]) or np.isnan(sample):
@@ -103,7 +81,7 @@ class Scene:
         or no-data of the scene, is half of the window or more; Corrupt if it cannot be read.
         """
         raster, top, left = self._raster(place, size)
-        with _gdal():
+        with gdal():
             try:
                 return self._file(raster, top, left)
             except (RasterioError, ValueError) as error:
@@ -134,7 +112,7 @@ class Scene:
         """The samples of a window, and the row and column of its first one."""
         rows, columns = size
         top, left = round(place.row - rows / 2), round(place.column - columns / 2)
-        with _gdal():
+        with gdal():
             try:
                 whole = _joined([self._padded(one, top, left, size) for one in self._images])
             except (RasterioError, ValueError) as error:
@@ -142,7 +120,7 @@ class Scene:
         _check_data(whole)
         return whole, top, left
 
-    def _padded(self, image: "_Image", top: int, left: int, size: tuple[int, int]) -> Raster:
+    def _padded(self, image: SceneImage, top: int, left: int, size: tuple[int, int]) -> Raster:
         """The samples of a window; outside the scene they are no-data, or 0."""
         rows, columns = size
         inside = (
@@ -213,68 +191,6 @@ def _describe(file: Any, bands: Sequence[Band]) -> None:
     if any(band.scaled for band in bands):
         file.scales = [band.scale for band in bands]
         file.offsets = [band.offset for band in bands]
-
-
-class _Image:
-    """One TIFF of a scene, open.
-
-    header   what it says about its samples, by the code that reads chips
-    dataset  rasterio's
-    nodata   the no-data value of every band, if they all have the same
-    masked   whether that does not say where there is data
-    """
-
-    def __init__(self, measurement: Measurement) -> None:
-        with content_of(measurement) as (file, size):
-            self.header = _with_name(read_header(file, size), measurement)
-        try:
-            self.dataset = rasterio.open(measurement.gdal_path, driver="GTiff")
-        except RasterioError as error:
-            raise Unreadable(f"{measurement} is no GeoTIFF that can be read: {error}") from error
-        found = self.dataset.height, self.dataset.width, self.dataset.count
-        header = self.header
-        if found != (header.height, header.width, len(header.bands)):
-            raise Corrupt(f"{measurement}: GDAL reads {found} (height, width, bands)")
-        alpha = len(header.bands) > 1 and bool(header.layout.extrasamples)
-        stated = {header.missing if one.nodata is None else one.nodata for one in header.bands}
-        several = len(stated) > 1 or (header.missing is not None and header.missing not in stated)
-        nodata = None if several else stated.pop()
-        kind = self.dataset.dtypes[0]
-        unsaid = several or (nodata is not None and kind.startswith("complex"))
-        self.nodata = nodata if not unsaid and _can_hold(kind, nodata) else None
-        self.masked = header.masked or alpha or unsaid
-
-    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Raster:
-        """The samples between these rows and columns, as a chip's reader gives them."""
-        header = self.header
-        if rows[1] <= rows[0] or columns[1] <= columns[0]:
-            raise NoData("the window is outside the scene")
-        try:
-            samples = self.dataset.read(window=(rows, columns))
-            mask = None
-            if header.masked:
-                mask = self.dataset.read_masks(1, window=(rows, columns)) != 0
-        except (RasterioError, ValueError) as error:
-            raise Corrupt(f"the scene cannot be read there: {error}") from error
-        return grey_raster(samples, header.bands, header.missing, mask, header.layout)
-
-
-def _can_hold(kind: str, value: float | None) -> bool:
-    """Whether samples of this type can be a no-data value; if not, it means nothing."""
-    if value is None:
-        return False
-    if kind.startswith("float"):
-        return bool(np.isnan(value) or abs(value) <= np.finfo(kind).max)
-    limits = np.iinfo(kind)
-    return value == value // 1 and limits.min <= value <= limits.max
-
-
-def _with_name(header: Header, measurement: Measurement) -> Header:
-    """The header with the polarisation of the file's name, if its only band has no name."""
-    bands = header.bands
-    if len(bands) == 1 and not bands[0].name and measurement.polarisation:
-        return replace(header, bands=(replace(bands[0], name=measurement.polarisation),))
-    return header
 
 
 def _joined(rasters: Sequence[Raster]) -> Raster:

@@ -4,12 +4,12 @@ The service and batch runs share this code, so a chip gets the same answer in bo
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shipchip import ChipError, DecodeLimits, Prediction, PreparedChip, ShipClassifier, decode
+from shipchip import Chip, ChipError, DecodeLimits, Prediction, PreparedChip, ShipClassifier, decode
 from shipchip.card import InputSpec
 from shipchip.chip import Quantity
 from shipchip.prepare import prepare
@@ -48,14 +48,25 @@ def prepare_chip(
     source: bytes | Path, options: ChipOptions, spec: InputSpec, limits: DecodeLimits
 ) -> PreparedChip | ChipFailure:
     """One chip as the model takes it, or why it cannot be. Raises nothing."""
-    try:
-        chip = decode(
+    return prepare_read(
+        lambda: decode(
             source,
             polarisation=options.polarisation,
             pixel_spacing_m=options.pixel_spacing_m,
             quantity=options.quantity,
             limits=limits,
-        )
+        ),
+        options,
+        spec,
+    )
+
+
+def prepare_read(
+    read: Callable[[], Chip], options: ChipOptions, spec: InputSpec
+) -> PreparedChip | ChipFailure:
+    """The same for a chip that `read` gives, with these options."""
+    try:
+        chip = read()
         if options.pixel_spacing_m is not None:
             chip = replace(chip, pixel_spacing_from=options.pixel_spacing_from)
         return prepare(chip, spec)

@@ -22,10 +22,17 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 from pathlib import Path
 from typing import TypeVar
 
-from serving.batch.inputs import ChipEntry, SceneWindow, options_of, read_entry
+from serving.batch.inputs import ChipEntry, SceneWindow, options_of, read_chip, read_entry
 from serving.batch.outputs.pictures import draw_map, sort_crop, write_map
 from serving.batch.rows import BatchRow, readable, to_row
-from serving.chips import ChipFailure, ChipOptions, Outcome, predict_each, prepare_chip
+from serving.chips import (
+    ChipFailure,
+    ChipOptions,
+    Outcome,
+    predict_each,
+    prepare_chip,
+    prepare_read,
+)
 from shipchip import DecodeLimits, PreparedChip, ShipClassifier
 from shipchip.card import InputSpec
 from shipchip.errors import ChipError
@@ -94,6 +101,10 @@ class Work:
         return rows
 
     def _prepare(self, entry: ChipEntry, spec: InputSpec) -> PreparedOrFailure:
+        where = entry.where
+        if isinstance(where, SceneWindow):
+            read = partial(read_chip, entry.path, where, entry.stamp, self.options)
+            return prepare_read(read, self.options, spec)
         try:
             content = read_entry(entry, self.limits)
         except ChipError as error:
@@ -110,8 +121,8 @@ class Work:
             near = entry.where.nearest_m if isinstance(entry.where, SceneWindow) else None
             length = row["length_m"]
             beside["nearest_m"] = near if near is None else round(near, 1)
-            known = near is not None and length is not None
-            beside["near_another"] = near <= length if known else None
+            near_another = near is not None and length is not None and near <= length
+            beside["near_another"] = None if length is None else near_another
         return beside
 
     def _write_map(

@@ -63,7 +63,19 @@ def decode(
         raise Empty(EMPTY)
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
-    raster = _reader(data)(data, limits)
+    return chip_of(_reader(data)(data, limits), polarisation, given, quantity)
+
+
+def chip_of(
+    raster: Raster,
+    polarisation: str | None,
+    given: tuple[float, float] | None,
+    quantity: Quantity,
+) -> Chip:
+    """The chip that a raster is, be it of a chip's file or of a scene; options as in `decode`.
+
+    Raises a ChipError.
+    """
     found = _keep(to_amplitude(raster, quantity), polarisation)
     _check_content(found.planes)
     place = raster.place

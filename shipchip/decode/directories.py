@@ -9,7 +9,7 @@ whose product with the height is a tuple of gigabytes.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from shipchip.errors import Corrupt, Truncated, UnsupportedBands
 
@@ -63,6 +63,14 @@ _FORMS = {
 MAGICS = tuple(_FORMS)
 
 
+class Content(Protocol):
+    """Bytes of a TIFF: all of them, or a file of which only the slices asked for are read."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 class Pages(NamedTuple):
     """Numbers of pages in a TIFF: the image, and its mask or None."""
 
@@ -106,7 +114,7 @@ class Directory:
         return (self.numbers.get(_NEW_SUBFILE_TYPE, 0) or old) & (_REDUCED | _MASK)
 
 
-def find_pages(data: bytes) -> Pages:
+def find_pages(data: Content) -> Pages:
     """Which page is the chip, and which its mask.
 
     Raises Truncated, Corrupt, or UnsupportedBands if it is not plain which page is the chip.
@@ -156,13 +164,13 @@ def _refuse_reduced(chain: Sequence[Directory], children: Sequence[Directory]) -
     )
 
 
-def _chain(data: bytes) -> list[Directory]:
+def _chain(data: Content) -> list[Directory]:
     """The directories of the pages, in order."""
     form = _FORMS[data[:4]]
     head = 4 if form.pointer.size == 4 else 8
     if head + form.pointer.size > len(data):
         raise Truncated(f"the TIFF ends within its header, at byte {len(data)}")
-    (offset,) = form.pointer.unpack_from(data, head)
+    (offset,) = form.pointer.unpack(data[head : head + form.pointer.size])
     chain: list[Directory] = []
     seen: set[int] = set()
     while offset or not chain:
@@ -180,7 +188,7 @@ def _chain(data: bytes) -> list[Directory]:
     return chain
 
 
-def _children(data: bytes, chain: Sequence[Directory]) -> list[Directory]:
+def _children(data: Content, chain: Sequence[Directory]) -> list[Directory]:
     """The sub-directories at any depth, and those that follow them."""
     found: list[Directory] = []
     seen: set[int] = set()
@@ -204,13 +212,13 @@ def _check_number(found: Sequence[Directory]) -> None:
         )
 
 
-def _directory_at(data: bytes, offset: int) -> Directory:
+def _directory_at(data: Content, offset: int) -> Directory:
     """The directory at a byte offset; Truncated if the file ends first."""
     form = _FORMS[data[:4]]
     first = offset + form.counter.size
     if first > len(data):
         raise Truncated(f"a directory of the TIFF is at byte {offset}, its end at {len(data)}")
-    (count,) = form.counter.unpack_from(data, offset)
+    (count,) = form.counter.unpack(data[offset:first])
     if count > _MOST_TAGS:
         raise Corrupt(f"the TIFF has a directory of {count} tags, at most {_MOST_TAGS} are read")
     after = first + count * form.entry.size
@@ -237,5 +245,5 @@ def _directory_at(data: bytes, offset: int) -> Directory:
             most = min(size, (_MOST_DIRECTORIES + 1) * number.size)
             values = data[place : place + most] if size > inline else value[:most]
             children = tuple(child for (child,) in number.iter_unpack(values))
-    (following,) = form.pointer.unpack_from(data, after)
+    (following,) = form.pointer.unpack(data[after : after + inline])
     return Directory(numbers, tuple(sorted(malformed)), end, count, following, children)

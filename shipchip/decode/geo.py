@@ -71,14 +71,19 @@ def ground_place(tags: Mapping[int, Any], height: int, width: int) -> GroundPlac
 
     None if the tags do not say. Raises ValueError or TypeError for malformed tags.
     """
+    return ground_place_at(tags, width / 2, height / 2)
+
+
+def ground_place_at(tags: Mapping[int, Any], column: float, row: float) -> GroundPlace | None:
+    """The same for a chip with its centre at this place of a larger TIFF with these tags."""
     keys = geo_keys(tags)
     matrix = _matrix(tags, keys)
     if matrix is not None:
-        place = _of_grid(matrix, keys, height, width)
+        place = _of_grid(matrix, keys, column, row)
     elif len(tags.get(MODEL_TIEPOINT, ())) >= 18:
-        place = _of_function(_control_points(tags, keys, height, width), height, width)
+        place = _of_function(_control_points(tags, keys, column, row), column, row)
     elif RPC_COEFFICIENTS in tags:
-        place = _of_function(degrees_by_rpc(tags[RPC_COEFFICIENTS]), height, width)
+        place = _of_function(degrees_by_rpc(tags[RPC_COEFFICIENTS]), column, row)
     else:
         return None
     if place is None or not all(0 < metres < math.inf for metres in place.spacing_m):
@@ -105,7 +110,7 @@ def _matrix(tags: Mapping[int, Any], keys: Mapping[int, float]) -> NDArray[np.fl
 
 
 def _of_grid(
-    matrix: NDArray[np.float64], keys: Mapping[int, float], height: int, width: int
+    matrix: NDArray[np.float64], keys: Mapping[int, float], column: float, row: float
 ) -> GroundPlace | None:
     """The place of a grid in a coordinate reference system."""
     columns, rows = np.hypot(matrix[0, :2], matrix[1, :2])
@@ -125,12 +130,12 @@ def _of_grid(
     # Where the linear unit is not that of the EPSG code: coordinates in kilometres, for example.
     factor = 1.0 if unit is None else unit / axis_unit(crs)
 
-    def lon_lats(column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
-        x, y = matrix @ np.stack([column, row, np.ones_like(row)]) * factor
+    def lon_lats(across: NDArray[np.float64], down: NDArray[np.float64]) -> LonLats:
+        x, y = matrix @ np.stack([across, down, np.ones_like(down)]) * factor
         lon, lat = to_degrees.transform(x, y)
         return lon, lat
 
-    place = _of_function(lon_lats, height, width)
+    place = place_at(lon_lats, column, row)
     if place is None or nominal is None:
         return place
     measured = np.asarray(place.spacing_m) / nominal
@@ -138,8 +143,8 @@ def _of_grid(
     return GroundPlace(nominal if true else place.spacing_m, place.position)
 
 
-def _of_function(to_lon_lat: ToLonLat | None, height: int, width: int) -> GroundPlace | None:
-    return None if to_lon_lat is None else place_at(to_lon_lat, width / 2, height / 2)
+def _of_function(to_lon_lat: ToLonLat | None, column: float, row: float) -> GroundPlace | None:
+    return None if to_lon_lat is None else place_at(to_lon_lat, column, row)
 
 
 def place_at(to_lon_lat: ToLonLat, column: float, row: float) -> GroundPlace | None:
@@ -157,9 +162,9 @@ def place_at(to_lon_lat: ToLonLat, column: float, row: float) -> GroundPlace | N
 
 
 def _control_points(
-    tags: Mapping[int, Any], keys: Mapping[int, float], height: int, width: int
+    tags: Mapping[int, Any], keys: Mapping[int, float], column: float, row: float
 ) -> ToLonLat | None:
-    """The affine map that fits the control points nearest to the centre (least squares)."""
+    """The affine map that fits the control points nearest to a place (least squares)."""
     crs = epsg_code(keys)
     unit = linear_unit(keys, crs) if keys.get(MODEL_TYPE) == PROJECTED else None
     points = np.asarray(tags[MODEL_TIEPOINT], dtype=np.float64)
@@ -167,13 +172,13 @@ def _control_points(
     if crs is None or (unit is None and keys.get(MODEL_TYPE) == PROJECTED):
         return None
     factor = 1.0 if unit is None else unit / axis_unit(crs)
-    fit = local_affine(points, width / 2, height / 2)
+    fit = local_affine(points, column, row)
     if fit is None:
         return None
     to_degrees = transformer(crs)
 
-    def lon_lats(column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
-        x, y = (np.column_stack([column, row, np.ones_like(row)]) @ fit).T * factor
+    def lon_lats(across: NDArray[np.float64], down: NDArray[np.float64]) -> LonLats:
+        x, y = (np.column_stack([across, down, np.ones_like(down)]) @ fit).T * factor
         lon, lat = to_degrees.transform(x, y)
         return lon, lat
 

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,9 @@ _COMPRESSIONS = (
     COMPRESSION.LZMA,
 )
 # Microscope formats that tifffile would follow further than the first page.
-_PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_ome": False, "is_scanimage": False}
+PLAIN: dict[str, Any] = {"is_lsm": False, "is_ndpi": False, "is_ome": False, "is_scanimage": False}
 _ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
-_TAGS = (*geo.GEO_TAGS, *metadata.METADATA_TAGS)
+TAGS = (*geo.GEO_TAGS, *metadata.METADATA_TAGS)
 _MOST_BANDS = 16
 _RGB = (
     "a colour TIFF: a plot, a screenshot, or planes that GDAL wrote as RGB and alpha; expected "
@@ -56,19 +56,20 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     """The full page of a TIFF. Raises a ChipError, and nothing else on bad content."""
     pages = directories.find_pages(data)
     try:
-        with TiffFile(io.BytesIO(data), **_PLAIN) as file:
+        with TiffFile(io.BytesIO(data), **PLAIN) as file:
             page = file.pages[pages.image]
             if not isinstance(page, TiffPage):
                 raise Corrupt("the TIFF has no readable page")
             _check_page(page, len(data), limits)
-            tags = {tag: page.tags.valueof(tag) for tag in _TAGS if tag in page.tags}
+            layout = Layout.of(page)
+            tags = {tag: page.tags.valueof(tag) for tag in TAGS if tag in page.tags}
             bands, missing = read_bands(tags, page.samplesperpixel), read_nodata(tags)
             samples = page.asarray(maxworkers=1)
             axis = {"YX": None, "YXS": 2, "SYX": 0}[page.axes]
             mask = None
             if pages.mask is not None:
                 mask = _mask(file.pages[pages.mask], page, len(data), limits)
-            raster = _grey(planes_first(samples, axis), bands, missing, mask, page)
+            raster = grey_raster(planes_first(samples, axis), bands, missing, mask, layout)
             place = geo.ground_place(tags, page.imagelength, page.imagewidth)
     except ChipError:
         raise
@@ -78,8 +79,20 @@ def read_tiff(data: bytes, limits: DecodeLimits) -> Raster:
     return replace(raster, place=place)
 
 
-def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
-    """Check everything in the header, before any pixel is decoded."""
+class Layout(NamedTuple):
+    """What a page says about its samples, by the names and numbers of its tags."""
+
+    photometric: int
+    extrasamples: tuple[int, ...]
+    bitspersample: int
+
+    @classmethod
+    def of(cls, page: TiffPage) -> "Layout":
+        return cls(page.photometric, tuple(page.extrasamples), page.bitspersample)
+
+
+def check_samples(page: TiffPage, size: int) -> None:
+    """Check the kind of a page's samples and where they are in a file of `size` bytes."""
     if page.dtype is None or (page.dtype.kind not in "iufc" and not page.is_mask):
         raise UnsupportedFormat(f"TIFF samples of type {page.dtype}; expected 8 to 64 bits")
     if page.axes not in ("YX", "YXS", "SYX"):
@@ -87,18 +100,24 @@ def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
     if page.compression not in _COMPRESSIONS:
         known = ", ".join(compression.name for compression in _COMPRESSIONS)
         raise UnsupportedFormat(f"TIFF compression {page.compression!r}; expected one of {known}")
-    bands, item = page.samplesperpixel, page.dtype.itemsize
-    limits.check(page.imagelength, page.imagewidth, bands * item)
+    bands, parts = page.samplesperpixel, math.prod(page.chunked)
     if bands > _MOST_BANDS:
         raise UnsupportedBands(f"{bands} bands; expected 1, 2 or 4 polarisation planes")
-    parts, part = math.prod(page.chunked), math.prod(page.chunks)
-    if parts * part * item > 2 * 16 * limits.max_pixels:  # twice the image's own limit
-        raise TooManyPixels(f"{parts} TIFF tiles of {part} samples for a far smaller picture")
     if not parts == len(page.dataoffsets) == len(page.databytecounts):
         raise Corrupt(f"the TIFF has {parts} strips or tiles and {len(page.dataoffsets)} offsets")
     end = max(o + c for o, c in zip(page.dataoffsets, page.databytecounts, strict=True))
     if end > size:
         raise Truncated(f"the TIFF's pixel data ends at byte {end}, the file at {size}")
+
+
+def _check_page(page: TiffPage, size: int, limits: DecodeLimits) -> None:
+    """Check everything in the header, before any pixel is decoded."""
+    item = 1 if page.dtype is None else page.dtype.itemsize
+    limits.check(page.imagelength, page.imagewidth, page.samplesperpixel * item)
+    parts, part = math.prod(page.chunked), math.prod(page.chunks)
+    if parts * part * item > 2 * 16 * limits.max_pixels:  # twice the image's own limit
+        raise TooManyPixels(f"{parts} TIFF tiles of {part} samples for a far smaller picture")
+    check_samples(page, size)
 
 
 def _mask(
@@ -111,23 +130,23 @@ def _mask(
     return np.asarray(page.asarray(maxworkers=1) != 0)
 
 
-def _grey(
+def grey_raster(
     planes: NDArray[Any],
     bands: Sequence[Band],
     missing: float | None,
     mask: NDArray[np.bool_] | None,
-    page: TiffPage,
+    layout: Layout,
 ) -> Raster:
     """Planes of a grey or multi-band page without its alpha bands, and where they have data."""
-    colours = 3 if page.photometric == PHOTOMETRIC.RGB else 1
-    alpha = [colours + k for k, kind in enumerate(page.extrasamples) if kind in _ALPHA]
+    colours = 3 if layout.photometric == PHOTOMETRIC.RGB else 1
+    alpha = [colours + k for k, kind in enumerate(layout.extrasamples) if kind in _ALPHA]
     kept = [k for k in range(len(planes)) if k not in alpha]
-    if page.photometric == PHOTOMETRIC.RGB:
+    if layout.photometric == PHOTOMETRIC.RGB:
         if len(kept) != 3 or (planes[kept] != planes[:1]).any():
             raise NotGrey(_RGB)
         kept = [0]
-    elif page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
-        raise NotGrey(f"a TIFF of photometric {page.photometric!r}; expected grey")
+    elif layout.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
+        raise NotGrey(f"a TIFF of photometric {layout.photometric!r}; expected grey")
     masks = [_opaque(planes[k]) for k in alpha] + ([] if mask is None else [mask])
     if len(kept) < len(planes):
         planes = planes[kept]
@@ -138,8 +157,8 @@ def _grey(
     valid = None
     if masks:
         valid = np.broadcast_to(np.logical_and.reduce(np.broadcast_arrays(*masks)), planes.shape)
-    if page.photometric == PHOTOMETRIC.MINISWHITE:
-        planes = _inverted(planes, page.bitspersample)
+    if layout.photometric == PHOTOMETRIC.MINISWHITE:
+        planes = _inverted(planes, layout.bitspersample)
     return Raster(
         planes,
         float_is_sigma0=True,

@@ -12,9 +12,10 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from shipchip.decode.crs import LonLats
-from shipchip.decode.geo import local_affine, place_at
+from shipchip.decode.geo import GroundPlace, local_affine, place_at
 from shipchip.errors import Unreadable
 
+_TURNED = 10.0  # degrees by which a turned grid may reach west of its first sample
 _STEPS, _NEAR_ENOUGH = 20, 1e-4  # of the search among control points; pixels
 
 
@@ -40,6 +41,7 @@ class Ground:
                 f"its coordinate reference system cannot be transformed to degrees: {error}"
             ) from error
         self._affine, self._points = affine, points
+        self._geographic = bool(system.is_geographic)
 
     def pixel_of(self, lon: float, lat: float) -> tuple[float, float] | None:
         """(column, row) of a place in degrees; None where the system does not reach."""
@@ -47,6 +49,9 @@ class Ground:
         if not np.isfinite([x, y]).all():
             return None
         if self._affine is not None:
+            if self._geographic:  # a grid from 0 to 360 degrees, or one across 180
+                west = self._affine[0, 2] - _TURNED
+                x = west + (x - west) % 360
             return _inverse(self._affine, x, y)
         nearest = self._points[np.hypot(self._points[:, 3] - x, self._points[:, 4] - y).argmin()]
         column, row = nearest[0], nearest[1]
@@ -61,15 +66,9 @@ class Ground:
                 break
         return float(column), float(row)
 
-    def spacing_at(self, column: float, row: float) -> tuple[float, float] | None:
-        """(row, column) metres on the ground from one sample to the next."""
-        place = place_at(self._lon_lats, column, row)
-        return None if place is None else place.spacing_m
-
-    def lon_lat_of(self, column: float, row: float) -> tuple[float, float] | None:
-        """(lon, lat) of a place in pixels, degrees."""
-        place = place_at(self._lon_lats, column, row)
-        return None if place is None else place.position
+    def place(self, column: float, row: float) -> GroundPlace | None:
+        """Spacing and position at a place in pixels; None where the system does not reach."""
+        return place_at(self._lon_lats, column, row)
 
     def _lon_lats(self, column: NDArray[np.float64], row: NDArray[np.float64]) -> LonLats:
         affine = self._affine

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shipchip.errors import Unreadable
+from shipchip.geojson import check_system
 from shipchip.scene.scene import Place, open_scene
 
 Ring = NDArray[np.float64]
@@ -23,7 +24,7 @@ class Land(Protocol):
 
 
 class _Mask:
-    """A GeoTIFF: land where the first band is not 0."""
+    """A GeoTIFF: land where the first band has data that is not 0."""
 
     def __init__(self, path: str) -> None:
         self._scene = open_scene(path)
@@ -35,7 +36,7 @@ class _Mask:
         pixel = self._ground.pixel_of(lon, lat)
         if pixel is None or not self._scene.holds(Place(*pixel)):
             return False
-        return self._scene.sample(Place(*pixel)) != 0
+        return bool(self._scene.sample(Place(*pixel)))  # None where there is no data
 
 
 class _Polygons:
@@ -61,7 +62,9 @@ def open_land(path: str) -> Land:
     try:
         if Path(path).stat().st_size > _MOST_BYTES:
             raise Unreadable(f"{path} has more than {_MOST_BYTES} bytes; give simpler polygons")
-        return _Polygons(list(_polygons(json.loads(Path(path).read_bytes()))))
+        content = json.loads(Path(path).read_bytes())
+        check_system(content)
+        return _Polygons(list(_polygons(content)))
     except (OSError, RecursionError, ValueError, TypeError, KeyError, IndexError) as error:
         raise Unreadable(
             f"{path} is no GeoJSON of polygons ({error}); expected Polygon or MultiPolygon "

@@ -180,6 +180,11 @@ def test_ships_within_a_length_of_each_other_are_marked(folder: Path, tmp_path: 
     assert first["nearest_m"] == second["nearest_m"] == pytest.approx(30, abs=0.2)
     assert third["nearest_m"] == pytest.approx(600, abs=3)
     assert (first["near_another"], third["near_another"]) == (True, False)
+    alone = small(folder, ["lon,lat", rows[0]], "alone.csv")
+    where = ["--scene", folder / "scene.tif", "--positions", alone, "--out", tmp_path / "b.jsonl"]
+    assert run(*where) == 0
+    row = json.loads((tmp_path / "b.jsonl").read_text())
+    assert (row["nearest_m"], row["near_another"]) == (None, False)
 
 
 def test_a_position_in_two_scenes_is_a_row_of_each_and_outside_all_one_row(

@@ -1,6 +1,5 @@
 """Scenes: a window is the chip that is cut by hand, at the place that the scene says."""
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,16 @@ from rasterio.control import GroundControlPoint
 from rasterio.windows import Window
 
 from shipchip import Chip, decode
-from shipchip.errors import Corrupt, NoData, NotFound, ShipchipError, TooManyPixels, Unreadable
-from shipchip.scene import Place, open_land, open_scene, window_size
+from shipchip.errors import (
+    NoData,
+    NotFound,
+    ShipchipError,
+    TooManyPixels,
+    Truncated,
+    Unreadable,
+    UnsupportedFormat,
+)
+from shipchip.scene import Place, open_scene, window_size
 
 CORNER = (400_000.0, 5_000_000.0)
 UTM = rasterio.crs.CRS.from_epsg(32632)
@@ -114,9 +121,10 @@ def test_degrees_are_found_within_a_hundredth_of_a_pixel(
     assert ground.pixel_of(lon, lat) == pytest.approx(
         ((x - CORNER[0]) / 10, (CORNER[1] - y) / 10), abs=0.01
     )
-    back = ground.lon_lat_of(*(ground.pixel_of(lon, lat) or (0, 0)))
-    assert back == pytest.approx((lon, lat), abs=1e-7)
-    assert ground.spacing_at(100, 100) == pytest.approx((10, 10), rel=0.01)
+    back = ground.place(*(ground.pixel_of(lon, lat) or (0, 0)))
+    assert back is not None
+    assert back.position == pytest.approx((lon, lat), abs=1e-7)
+    assert back.spacing_m == pytest.approx((10, 10), rel=0.01)
 
 
 def points(size: int = 300, step: int = 10) -> list[GroundControlPoint]:
@@ -144,7 +152,9 @@ def test_control_points_are_followed_where_they_bend(tmp_path: Path) -> None:
         found = scene.ground.pixel_of(*_bent(column, row))
         assert found == pytest.approx((column, row), abs=0.05)
         assert found is not None
-        assert scene.ground.lon_lat_of(*found) == pytest.approx(_bent(column, row), abs=1e-9)
+        place = scene.ground.place(*found)
+        assert place is not None
+        assert place.position == pytest.approx(_bent(column, row), abs=1e-9)
     chip = decode(scene.window(Place(200, 140), (40, 40)))
     assert chip.position == pytest.approx(_bent(200, 140), abs=1e-5)
 
@@ -179,15 +189,13 @@ def test_a_window_over_the_edge_has_no_data_there(tmp_path: Path) -> None:
         scene.window(Place(0, 150), (40, 40))
 
 
-def test_a_scene_that_ends_early_fails_where_it_is_cut(tmp_path: Path) -> None:
+def test_a_scene_that_ends_early_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"  # tifffile writes the directory first
     tifffile.imwrite(path, sea()[0], tile=(64, 64), photometric="minisblack", metadata=None)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    scene = open_scene(str(path))
-    decode(scene.window(Place(60, 60), (40, 40)))
-    with pytest.raises(Corrupt, match="cannot be read there"):
-        scene.window(Place(250, 250), (40, 40))
+    with pytest.raises(Truncated, match="pixel data ends at byte"):
+        open_scene(str(path))
 
 
 def test_a_system_that_cannot_be_transformed_is_refused(tmp_path: Path) -> None:
@@ -224,9 +232,9 @@ def _bad(folder: Path) -> dict[str, tuple[str, type[ShipchipError], str]]:
         "missing": (str(folder / "none.tif"), NotFound, "no scene at"),
         "a link elsewhere": ("/vsicurl/http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
         "an address": ("http://127.0.0.1:9/a.tif", NotFound, "on this machine"),
-        "text": (str(folder / "text.tif"), Unreadable, "no GeoTIFF"),
-        "a VRT": (str(folder / "virtual.tif"), Unreadable, "no GeoTIFF"),
-        "a cut file": (str(folder / "cut.tif"), Unreadable, "no GeoTIFF"),
+        "text": (str(folder / "text.tif"), UnsupportedFormat, "expected a TIFF"),
+        "a VRT": (str(folder / "virtual.tif"), UnsupportedFormat, "expected a TIFF"),
+        "a cut file": (str(folder / "cut.tif"), Truncated, "ends within"),
         "an empty product": (str(folder / "empty.SAFE"), Unreadable, "measurement"),
         "a zip of text": (str(folder / "other.zip"), Unreadable, "measurement"),
         "a device": ("/dev/null", Unreadable, "no regular file"),
@@ -273,49 +281,11 @@ def test_a_window_is_so_many_metres_a_side_and_bounded() -> None:
         window_size(100_000, (10.0, 10.0), 2048**2)
 
 
-RING = [[8.0, 45.0], [8.2, 45.0], [8.2, 45.2], [8.0, 45.2], [8.0, 45.0]]
-LAKE = [[8.05, 45.05], [8.1, 45.05], [8.1, 45.1], [8.05, 45.1], [8.05, 45.05]]
-LANDS: list[dict[str, Any]] = [
-    {"type": "Polygon", "coordinates": [RING, LAKE]},
-    {"type": "MultiPolygon", "coordinates": [[RING, LAKE]]},
-    {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [RING, LAKE]}},
-]
-
-
-@pytest.mark.parametrize("value", LANDS)
-def test_land_is_inside_a_polygon_and_not_in_its_holes(value: Any, tmp_path: Path) -> None:
-    path = tmp_path / "land.geojson"
-    path.write_text(json.dumps(value))
-    land = open_land(str(path))
-    places = [(8.01, 45.01), (8.07, 45.07), (8.15, 45.15), (8.3, 45.1), (8.1, 44.9)]
-    assert [land.holds(*place) for place in places] == [True, False, True, False, False]
-
-
-def test_land_is_where_a_mask_is_not_0(tmp_path: Path) -> None:
-    mask = np.zeros((1, 100, 100), np.uint8)
-    mask[:, :, :50] = 1
-    path = write(tmp_path / "mask.tif", mask)
-    land = open_land(str(path))
-    to_degrees = Transformer.from_crs(32632, 4326, always_xy=True)
-    for column, expected in ((10, True), (49.5, True), (50.5, False), (200, False)):
-        place = to_degrees.transform(CORNER[0] + 10 * column, CORNER[1] - 500)
-        assert land.holds(*place) is expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{}",
-        "[]",
-        "no JSON",
-        '{"type": "Point", "coordinates": [1, 2]}',
-        '{"type": "Polygon", "coordinates": [[[1, 2], [3]]]}',
-        '{"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, 6]]]}',
-        '{"type":"FeatureCollection","features":' + "[" * 50_000,
-    ],
-)
-def test_what_are_no_polygons_is_refused(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "land.geojson"
-    path.write_text(text)
-    with pytest.raises(Unreadable, match=r"expected Polygon or MultiPolygon"):
-        open_land(str(path))
+@pytest.mark.parametrize("west", [359.99, 179.99])
+def test_a_grid_in_degrees_may_begin_at_0_or_reach_over_180(west: float, tmp_path: Path) -> None:
+    grid = {"crs": GEO, "transform": rasterio.Affine(1e-4, 0, west, 0, -1e-4, 45)}
+    ground = open_scene(str(write(tmp_path / "scene.tif", sea(), **grid))).ground
+    assert ground is not None
+    for lon in (west + 0.02, west + 0.02 - 360):
+        assert ground.pixel_of(lon, 44.99) == pytest.approx((200, 100), abs=1e-6)
+    assert (ground.pixel_of(west - 0.001, 44.99) or (0, 0))[0] == pytest.approx(-10, abs=1e-6)

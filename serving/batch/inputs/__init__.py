@@ -27,7 +27,7 @@ from serving.batch.inputs.entries import (
     stamp_of,
 )
 from serving.batch.inputs.listing import list_entries, read_entry, read_list, unmarked
-from serving.batch.inputs.scenes import SceneRequest, scene_entries
+from serving.batch.inputs.scenes import SceneRequest, read_chip, scene_entries
 from serving.batch.inputs.tables import (
     Table,
     names_in,
@@ -50,6 +50,7 @@ __all__ = [
     "list_entries",
     "names_in",
     "options_of",
+    "read_chip",
     "read_entry",
     "read_list",
     "read_table",

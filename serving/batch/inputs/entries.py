@@ -61,7 +61,8 @@ class SceneWindow(NamedTuple):
     nearest_m: float | None = None
 
 
-Stamp = tuple[int, float]
+# It is only compared, and written into a digest.
+Stamp = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)

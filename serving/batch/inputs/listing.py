@@ -218,7 +218,7 @@ def read_entry(entry: ChipEntry, limits: DecodeLimits) -> bytes:
     """The bytes of a chip. Raises ChipError (NotFound, Unreadable, TooLarge, Truncated, Corrupt,
     UnsupportedFormat, NoData), and nothing else."""
     if isinstance(entry.where, SceneWindow):
-        return read_window(entry.path, entry.where)
+        return read_window(entry.path, entry.where, entry.stamp)
     if entry.member is not None:
         return read_member(entry, entry.member, limits)
     if isinstance(entry.where, Fault):

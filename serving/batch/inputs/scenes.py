@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from serving.batch.inputs.entries import ChipEntry, Fault, InputError, SceneWindow, Stamp
 from serving.batch.inputs.tables import DEGREES, PIXELS, Cell, Table, position_in
+from serving.chips import ChipOptions
+from shipchip import Chip
 from shipchip.errors import ChipError, OnLand, OutsideScene, Unreadable
 
 if TYPE_CHECKING:  # it needs an extra, which is imported only where a scene is given
@@ -85,11 +87,35 @@ def scene_entries(
     return _with_neighbours(entries), carried.columns
 
 
-def read_window(scene: str, window: SceneWindow) -> bytes:
-    """A window as a GeoTIFF. Raises ChipError: NoData, Corrupt, Unreadable or NotFound."""
-    geo = _geo()
-    content: bytes = geo.open_scene(scene).window(geo.Place(window.column, window.row), window.size)
+def read_window(scene: str, window: SceneWindow, stamp: Stamp | None) -> bytes:
+    """A window as a GeoTIFF; `stamp` is that of the scene when its positions were listed.
+
+    Raises ChipError: NoData, Corrupt, NotFound, or Unreadable, also for a scene that was replaced.
+    """
+    opened = _opened(scene, stamp)
+    content: bytes = opened.window(_geo().Place(window.column, window.row), window.size)
     return content
+
+
+def read_chip(scene: str, window: SceneWindow, stamp: Stamp | None, options: ChipOptions) -> Chip:
+    """The chip that such a GeoTIFF is, with these options. Raises ChipError."""
+    place = _geo().Place(window.column, window.row)
+    return _opened(scene, stamp).chip(
+        place,
+        window.size,
+        polarisation=options.polarisation,
+        pixel_spacing_m=options.pixel_spacing_m,
+        quantity=options.quantity,
+    )
+
+
+def _opened(scene: str, stamp: Stamp | None) -> "Scene":
+    """The scene; Unreadable if it was replaced since its positions were listed."""
+    geo = _geo()
+    if geo.stamps_of(Path(scene)) != stamp:
+        raise Unreadable(f"{scene} was replaced after its positions were listed; run it again")
+    opened: Scene = geo.open_scene(scene)
+    return opened
 
 
 class _Candidate:
@@ -100,8 +126,7 @@ class _Candidate:
         self.scene: Scene = geo.open_scene(path)
         self._geo = geo
         self._request, self._in_pixels = request, in_pixels
-        status = Path(path).stat()
-        self.stamp: Stamp = (status.st_size, status.st_mtime_ns)
+        self.stamp: Stamp = geo.stamps_of(Path(path))
         if self.scene.ground is None and not in_pixels:
             raise Unreadable(
                 f"{path} is not georeferenced, so positions in degrees cannot be found in it; give "
@@ -119,26 +144,19 @@ class _Candidate:
         place: Place = self._geo.Place(*pixel)
         return place if self.scene.holds(place) else None
 
-    def spacing(self, place: "Place") -> tuple[float, float]:
-        """(row, column) metres at a place."""
-        ground = self.scene.ground
-        found = self._request.spacing_m
-        if found is None and ground is not None:
-            found = ground.spacing_at(place.column, place.row)
-        if found is None:
-            raise Unreadable(f"{self.path} does not say its pixel spacing; give --pixel-spacing")
-        return found
-
     def where(
         self, place: "Place", land: "Land | None", max_pixels: int
     ) -> tuple[SceneWindow | Fault, tuple[float, float] | None]:
         """The window around a place, or why there is none; and the place in degrees."""
         ground = self.scene.ground
-        degrees = None if ground is None else ground.lon_lat_of(place.column, place.row)
+        at = None if ground is None else ground.place(place.column, place.row)
+        degrees = None if at is None else at.position
         if land is not None and degrees is not None and land.holds(*degrees):
             message = "the position is on land, by --land; expected one at sea"
             return Fault(OnLand, message), degrees
-        spacing = self.spacing(place)
+        spacing = self._request.spacing_m or (None if at is None else at.spacing_m)
+        if spacing is None:
+            raise Unreadable(f"{self.path} does not say its pixel spacing; give --pixel-spacing")
         size = self._geo.window_size(self._request.window_m, spacing, max_pixels)
         return SceneWindow(place.column, place.row, size, spacing), degrees
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from serving.batch.inputs.entries import ChipEntry, InputError, tidy
 from serving.batch.rows import columns, readable
+from shipchip.geojson import check_system
 
 NAME_COLUMNS = ("path", "file", "filename", "chip")
 DEGREES = (("lon", "lat"), ("longitude", "latitude"))
@@ -184,9 +185,11 @@ def _check_rows(rows: Sequence[object]) -> None:
 
 def _of_geojson(data: bytes) -> Table:
     try:
-        features = _features(json.loads(data))
+        content = json.loads(data)
+        check_system(content)
+        features = _features(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the list begins as GeoJSON, but is damaged: {error}") from error
+        raise InputError(f"the list begins as GeoJSON, but cannot be read: {error}") from error
     _check_rows(features)
     columns = dict.fromkeys(name for feature in features for name in _properties(feature))
     names = ("lon", "lat", *columns)

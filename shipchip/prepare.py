@@ -143,7 +143,8 @@ def _plane_number(chip: Chip, spec: InputSpec) -> int:
         if name in chip.polarisations:
             return chip.polarisations.index(name)
     raise PolarisationMissing(
-        f"the chip has {chip.polarisations}, the model takes one of {spec.polarisations}"
+        f"the chip has {', '.join(chip.polarisations)}; "
+        f"the model takes one of {', '.join(spec.polarisations)}"
     )
 
 

@@ -228,7 +228,9 @@ def export(request: ExportRequest, console: Console) -> None:
 def promote(request: PromoteRequest, console: Console) -> None:
     """Make a run's model the default one."""
     outdated = promote_model(request.folder, request.to)
-    console.print(f"{request.to / 'ship.onnx'} is now of {request.folder}", highlight=False)
+    console.print(
+        f"{request.to / 'ship.onnx'} is now the model of {request.folder}", highlight=False
+    )
     if outdated:
         line = f"deleted {request.to / 'ship.int8.onnx'}, which was made from another model"
         console.print(f"{line}; make it again: export --int8", highlight=False, soft_wrap=True)

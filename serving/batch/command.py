@@ -192,7 +192,8 @@ def _engine(
         cluster = import_module("serving.batch.ray_cluster")
     except ModuleNotFoundError as error:
         raise CannotRun(
-            f"--engine ray needs Ray ({error}): pip install 'shipchip[scale]'"
+            f"--engine ray needs Ray ({error}); to install: "
+            f"{sys.executable} -m pip install 'shipchip[scale]'"
         ) from error
     stack.enter_context(cluster.connected(request.ray_address, request.workers))
     return lambda chunks: cluster.classify_on_cluster(chunks, work, ships.card.input)

@@ -111,7 +111,8 @@ def _keep(found: Amplitude, polarisation: str | None) -> Amplitude:
         return found
     wanted = polarisation.upper()
     if wanted not in found.names:
-        raise PolarisationMissing(f"polarisation {wanted} asked for; the chip has {found.names}")
+        has = ", ".join(found.names)
+        raise PolarisationMissing(f"polarisation {wanted} asked for; the chip has {has}")
     plane = slice(found.names.index(wanted), found.names.index(wanted) + 1)
     valid = None if found.valid is None else found.valid[plane]
     return found._replace(planes=found.planes[plane], valid=valid, names=(wanted,))

@@ -199,7 +199,10 @@ def _pyarrow() -> tuple[Any, Any]:
     try:
         return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:
-        raise OutputError("Parquet needs pyarrow: pip install 'shipchip[parquet]'") from error
+        raise OutputError(
+            "Parquet needs pyarrow; to install: "
+            f"{sys.executable} -m pip install 'shipchip[parquet]'"
+        ) from error
 
 
 def _damaged(path: Path, row: int, error: Exception) -> OutputError:

@@ -5,8 +5,6 @@ again for ever. Exit status 0: the model has answered; 1: one line on standard e
 variable, what it holds and what is wrong with it.
 """
 
-import difflib
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 from pydantic import ValidationError
 
-from serving.settings import PROJECT, Settings, setting_errors
+from serving.settings import PROJECT, Settings, misspelt_variables, setting_errors
 from shipchip import ModelError, ShipClassifier
 from shipchip.errors import ProviderUnavailable
 
@@ -31,7 +29,7 @@ def main() -> int:
     """The command line; returns the exit status."""
     try:
         settings = _settings()
-        for hint in unknown_variables():
+        for hint in misspelt_variables():
             _say(hint)
         _say(check_model(settings))
     except CannotServe as error:
@@ -94,19 +92,6 @@ def check_model(settings: Settings) -> str:
         raise CannotServe(f"{where}: model_corrupt: the model answers {outputs.logits[0]}")
     card = ships.card
     return f"{card.name} {card.version} ({ships.sha256[:12]}) answers on {ships.provider}"
-
-
-def unknown_variables() -> Iterator[str]:
-    """Lines about SHIPCHIP_ variables that look like a setting misspelt.
-
-    Others are let be: orchestrators set SHIPCHIP_PORT and the like for a service of that name.
-    """
-    known = [f"SHIPCHIP_{name.upper()}" for name in Settings.model_fields]
-    for name in sorted(os.environ):
-        if name.startswith("SHIPCHIP_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-            if near:
-                yield f"{name} is no setting and does nothing; did you mean {near[0]}?"
 
 
 def _settings() -> Settings:

@@ -1,5 +1,7 @@
 """Every setting of the service and of batch runs: SHIPCHIP_<NAME> in the environment."""
 
+import difflib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,3 +190,18 @@ def setting_errors(error: ValidationError) -> Iterator[str]:
         value = fault["input"]
         shown = "" if isinstance(value, SecretStr) else f" is {value!r}"
         yield f"{name}{shown}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def misspelt_variables() -> Iterator[str]:
+    """A line for each SHIPCHIP_ variable that looks like a setting misspelt.
+
+    Others are ignored: orchestrators set SHIPCHIP_PORT and the like for a service of that name.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(os.environ):
+        prefix, _, name = variable.partition("SHIPCHIP_")
+        if prefix or name in known:
+            continue
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.65)
+        if near:
+            yield f"{variable} is no setting and does nothing; did you mean SHIPCHIP_{near[0]}?"

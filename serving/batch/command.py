@@ -33,6 +33,7 @@ from serving.batch.request import BatchRequest, CannotRun, parse_merge, parse_re
 from serving.batch.rows import BatchRow, OutputError, columns, readable
 from serving.batch.sources import entries_of
 from serving.batch.summary import Summary, pace, progress
+from serving.settings import misspelt_variables
 from shipchip import ModelError, ShipClassifier, __version__
 
 ClassifyChunks = Callable[[Iterable[Chunk]], Iterator[list[BatchRow]]]
@@ -65,6 +66,8 @@ def _run_until_interrupted(request: BatchRequest, name: str, console: Console) -
 
 def run_batch(request: BatchRequest, console: Console) -> int:
     """Classify what the request names; returns the exit status."""
+    for hint in misspelt_variables():
+        console.print(hint)
     if request.out is not None:
         check_place(request.out, request.existing)
     for folder in request.picture_folders:
@@ -76,7 +79,10 @@ def run_batch(request: BatchRequest, console: Console) -> int:
         entries, carried = entries_of(request, store, console)
         job = make_job(request, ships, entries, carried)
         work = replace(work, carried=carried, scenes=request.scene is not None)
-        classify = _with_folders(request, _engine(request, work, ships, stack))
+        for folder in request.picture_folders:
+            check_folder(folder, job.picture_run)
+        engine = _engine(request, work, ships, stack)
+        classify = _with_folders(request.picture_folders, job.picture_run, engine)
         began = time.perf_counter()
         if request.out is None:
             computed = _stream(request, job, entries, classify, summary, console)
@@ -199,12 +205,12 @@ def _engine(
     return lambda chunks: cluster.classify_on_cluster(chunks, work, ships.card.input)
 
 
-def _with_folders(request: BatchRequest, classify: ClassifyChunks) -> ClassifyChunks:
+def _with_folders(folders: Sequence[Path], run: str, classify: ClassifyChunks) -> ClassifyChunks:
     """The same, after making the folders for pictures."""
 
     def classify_with_folders(chunks: Iterable[Chunk]) -> Iterator[list[BatchRow]]:
-        for folder in request.picture_folders:
-            make_folder(folder)
+        for folder in folders:
+            make_folder(folder, run)
         yield from classify(chunks)
 
     return classify_with_folders

@@ -107,7 +107,7 @@ def parse_request(argv: Sequence[str], prog: str = PROG) -> BatchRequest:
         expand_list=args.expand_list,
         patterns=tuple(args.glob),
         out=out,
-        text_format="plain-csv" if args.plain_csv else args.format,
+        text_format="plain-csv" if args.plain_csv else args.format or "csv",
         existing=_existing(args),
         options=ChipOptions(args.polarisation, args.pixel_spacing, args.quantity),
         labelled=args.labelled,
@@ -173,7 +173,10 @@ def _check_options(args: argparse.Namespace, out: Path | None) -> None:
         raise CannotRun("--ray-address needs --engine ray")
     if args.expand_list and args.list is None:
         raise CannotRun("--expand-list needs --list")
-    if args.plain_csv and (args.format if out is None else out.suffix.lower()[1:]) != "csv":
+    written = args.format or "csv" if out is None else out.suffix.lower()[1:]
+    if args.format and args.format != written:
+        raise CannotRun(f"--format {args.format} is for --out -; the ending of {out} decides")
+    if args.plain_csv and written != "csv":
         raise CannotRun("--plain-csv needs a CSV: --out with the ending .csv, or --out -")
     if args.copy and args.crops_by_label is None:
         raise CannotRun("--copy needs --crops-by-label")
@@ -226,7 +229,7 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
         metavar="FILE",
         help=".csv, .jsonl, .parquet, .geojson or .gpkg; - prints CSV",
     )
-    add("--format", choices=("csv", "jsonl"), default="csv", help="of --out -")
+    add("--format", choices=("csv", "jsonl"), help="of --out - (default: csv)")
     add("--plain-csv", action="store_true", help="no byte order mark, no apostrophe before = + - @")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue a run that was killed")

@@ -241,6 +241,18 @@ def test_a_summary_at_the_end_has_verdicts_first_and_no_bar_without_a_terminal(
     assert end == f" -> {tmp_path}/o.csv\n"
 
 
+def test_a_setting_misspelt_is_reported(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHIPCHIP_BATCHSIZE", "8")
+    assert main([str(good), "--out", str(tmp_path / "out.csv")]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "SHIPCHIP_BATCHSIZE is no setting and does nothing; did you mean SHIPCHIP_BATCH_SIZE"
+        in said
+    )
+
+
 def test_doubt_is_counted_before_labels() -> None:
     tally = Tally()
     for label, verdict in (("Cargo", "sure"), ("Cargo", "unlike"), ("Tanker", "unlike")):
@@ -277,6 +289,7 @@ def test_the_pace_counts_what_this_run_did(
         (["{good}", "--out", "{out}.csv", "--maps", "{there}.csv"], "Not a directory"),
         (["{good}", "--out", "{out}.csv", "--maps", "{good}"], "no batch wrote, such as Cargo.png"),
         (["{good}", "--out", "{out}.csv", "--crops-by-label", "{good}"], "no batch wrote, such as"),
+        (["{good}", "--out", "{out}.csv", "--format", "jsonl"], "the ending of"),
         (["{good}", "--out", "{out}.csv", "--ray-address", "auto"], "needs --engine ray"),
         (["{good}", "--out", "{out}.csv", "--copy"], "needs --crops-by-label"),
         (["{empty}", "--out", "{out}.csv"], "no files in"),

@@ -133,13 +133,16 @@ def test_a_setting_misspelt_is_reported_and_what_an_orchestrator_sets_is_not(
 ) -> None:
     monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
     monkeypatch.setenv("SHIPCHIP_MAX_FILE", "3")
+    monkeypatch.setenv("SHIPCHIP_MODEL_PATH", "other.onnx")
     monkeypatch.setenv("SHIPCHIP_PORT", "tcp://10.0.0.1:3000")
     monkeypatch.setenv("SHIPCHIP_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("SHIPCHIP_PORT_3000_TCP_PROTO", "tcp")
     assert main() == 0
     said = capfd.readouterr().err
     assert "SHIPCHIP_MAX_FILE is no setting" in said
     assert "did you mean SHIPCHIP_MAX_FILES?" in said
-    assert said.count("\n") == 2
+    assert "did you mean SHIPCHIP_MODEL?" in said
+    assert said.count("\n") == 3
 
 
 @pytest.mark.parametrize(

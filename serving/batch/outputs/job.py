@@ -26,6 +26,9 @@ from serving.batch.rows import BatchRow, OutputError, partial_of
 
 Shard = tuple[int, int]
 
+# Options that only say where pictures go, or how rows are written.
+_NOT_OF_PICTURES = ("maps", "crops_by_label", "copy", "plain_csv")
+
 
 class Job(BaseModel):
     """Everything that the rows of a run depend on.
@@ -61,6 +64,13 @@ class Job(BaseModel):
     def plain_csv(self) -> bool:
         """Whether a CSV is not written for spreadsheets."""
         return bool(self.options.get("plain_csv"))
+
+    @property
+    def picture_run(self) -> str:
+        """What the pictures of a run depend on, as a digest: equal for its shards."""
+        options = {k: v for k, v in self.options.items() if k not in _NOT_OF_PICTURES}
+        content = json.dumps([self.model_sha256, self.entries_sha256, options], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def span(self) -> range:

@@ -18,7 +18,7 @@ from serving.batch.outputs.place import output_errors
 from serving.batch.rows import FAILED, OutputError
 from serving.pictures import chip_grey, draw_answer, png_of, with_caption
 from shipchip import InputSpec, Prediction
-from shipchip.atomic import replacing
+from shipchip.atomic import replacing, write_bytes
 
 _LONGEST_STEM, _LONGEST_ENDING = 100, 16  # bytes
 
@@ -29,11 +29,10 @@ MARKER = ".shipchip-pictures"
 
 LONGEST_NAME = 134  # of temporary files here, in bytes
 
-_MARKER_TEXT = b"Made by python -m serving.batch for pictures. Later runs leave this folder out.\n"
 
-
-def check_folder(folder: Path) -> None:
-    """Raises OutputError if `folder` cannot hold pictures, or holds files and is not marked."""
+def check_folder(folder: Path, run: str | None = None) -> None:
+    """Raises OutputError if `folder` cannot hold pictures, has files but no mark, or has pictures
+    of another run than `run` (None: not known yet)."""
     with output_errors(folder), suppress(FileNotFoundError):
         (folder / ("x" * LONGEST_NAME)).lstat()  # fails where the file system cannot hold it
     with output_errors(folder), suppress(FileNotFoundError):
@@ -43,15 +42,24 @@ def check_folder(folder: Path) -> None:
                 f"{folder} holds files that no batch wrote, such as {sorted(content)[0]}; give a "
                 "new or an empty folder for pictures"
             )
+        if run and content and (folder / MARKER).read_bytes() != _marker_of(run):
+            raise OutputError(
+                f"{folder} has the pictures of another run (other chips, model or options); "
+                "delete it, or give a new folder"
+            )
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder for pictures, or reuse a marked one. Raises OutputError."""
-    check_folder(folder)
+def make_folder(folder: Path, run: str) -> None:
+    """Create the folder for the pictures of `run`, or use the one that this run, or another shard
+    of it, made before. Raises OutputError."""
+    check_folder(folder, run)
     with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), (folder / MARKER).open("xb") as file:
-            file.write(_MARKER_TEXT)
+        write_bytes(folder / MARKER, _marker_of(run))
+
+
+def _marker_of(run: str) -> bytes:
+    text = f"Pictures of shipchip classify. Later runs leave this folder out.\nrun: {run}\n"
+    return text.encode()
 
 
 def draw_map(chip: NDArray[np.float32], prediction: Prediction, spec: InputSpec) -> bytes | None:

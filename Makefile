@@ -17,7 +17,7 @@ KIND := $(shell if nvidia-smi >/dev/null 2>&1 || [ -e /proc/driver/nvidia/versio
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve dev check test lint coverage bench gpu-check format lock wheel image clean
+.PHONY: help serve install dev check test lint coverage bench gpu-check format lock wheel image clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,8 @@ help: ## this list
 serve: export BENTOML_DO_NOT_TRACK = True
 serve: $(SERVE)/.installed-$(KIND) ## install what serving needs, then serve on PORT
 	$(SERVE)/bin/bentoml serve . --port $(PORT)
+
+install: $(SERVE)/.installed-$(KIND) ## install what serving needs, nothing else
 
 dev: $(DEV)/.installed-$(KIND) ## install what training and the tests need, nothing else
 

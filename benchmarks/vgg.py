@@ -1,9 +1,10 @@
-"""A heavier model to serve: python -m benchmarks.vgg FILE [SIDE]
+"""A heavier model to serve: python -m benchmarks.vgg FILE --size 64
 
-Writes the paper's VGG16 at its full width, untrained, for chips of SIDE (64) pixels. What it
-answers is noise; it takes as long as a trained one.
+Writes the paper's VGG16 at its full width, untrained, for chips of that size in pixels. Its
+answers are noise, but it takes as long as a trained one.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -20,8 +21,11 @@ ROOT = Path(__file__).parent.parent
 
 def main() -> int:
     """See the module."""
-    path = Path(sys.argv[1])
-    size = int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    parser = argparse.ArgumentParser(prog="benchmarks.vgg", description=__doc__)
+    parser.add_argument("path", type=Path, metavar="FILE", help="the .onnx file to write")
+    parser.add_argument("--size", type=int, default=64, help="pixels of a side (default: 64)")
+    args = parser.parse_args()
+    path, size = args.path, args.size
     torch.manual_seed(0)
     network = build(ModelConfig(name="vgg16", width=1.0), 3).eval()
     chips = np.random.default_rng(0).normal(size=(32, 1, size, size)).astype(np.float32)

@@ -86,7 +86,8 @@ class Tally:
         codes = [f"{n} {code}" for (status, code), n in counts if status == "error"]
         parts = [f"{self._verdicts[verdict]} {verdict}" for verdict in get_args(Verdict)]
         parts += [f"{self.failed} failed ({', '.join(codes)})"] if codes else []
-        text = f"{self._counts.total()} chips: {', '.join(parts)}"
+        total = self._counts.total()
+        text = f"{total} chip{'s' * (total != 1)}: {', '.join(parts)}"
         return f"{text}; {', '.join(labels)}" if labels else text
 
 

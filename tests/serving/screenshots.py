@@ -4,6 +4,7 @@ The samples with the default model's answers, after a file that is no chip:
 `docs/images/page-desktop.png` and `page-phone.png`.
 """
 
+import argparse
 import io
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from tests.serving.server import ROOT, serving
 
 def main() -> int:
     """Write both pictures."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         note = folder / "scene-0412.txt"

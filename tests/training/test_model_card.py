@@ -124,7 +124,7 @@ def test_the_page_says_how_many_ships_each_set_rests_on_and_where_they_are_too_f
 
 
 def test_the_page_of_an_earlier_card_says_that_its_sets_count_chips() -> None:
-    assert "does not say how many held-out ships the sets rest on" in page(card())
+    assert "does not say how many ships were held out to fit the sets" in page(card())
 
 
 def test_the_page_of_an_int8_file_says_whose_trust_it_uses() -> None:
@@ -159,12 +159,12 @@ def test_what_was_learnt_before_is_said_of_ood_chips() -> None:
     plain = card(training=card().training | {"pretraining": None})
     assert "seen before" not in page(plain)
     without = card(metrics=metrics() | {"out_of_distribution": None})
-    assert "how well the file refuses them is unknown" in page(without)
+    assert "how many the file refuses is unknown" in page(without)
 
 
 def test_a_class_of_one_source_is_reported_as_a_limit() -> None:
     text = page(card())
-    assert "- Fishing was learnt from 165 chips of fusar alone, so elsewhere" in text
+    assert "- Fishing was learnt from 165 chips of fusar only. On other" in text
     assert "- Tanker was learnt from 44 chips of fusar, 66 chips of opensarship.\n" in text
 
 
@@ -213,9 +213,9 @@ def test_published_weights_are_named_with_their_makers() -> None:
 
 
 def test_experts_bring_a_limit_of_their_own() -> None:
-    assert "the scaling of the scene" not in page(card())
+    assert "how the scene was scaled" not in page(card())
     content = card().training["config"] | {"experts": {"share": 0.5}}
-    assert "the scaling of the scene" in page(card(training=card().training | {"config": content}))
+    assert "how the scene was scaled" in page(card(training=card().training | {"config": content}))
 
 
 def test_pictures_are_small_and_drawn_from_the_card() -> None:

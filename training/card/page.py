@@ -77,9 +77,9 @@ def card_pictures(card: ModelCard) -> dict[str, bytes]:
 
 def _purpose(card: ModelCard) -> Iterator[str]:
     yield (
-        f"Classifies small SAR chips, each cut out around one ship at sea, as "
-        f"{', '.join(card.classes)}, from Gaofen-3, Sentinel-1 or similar; to sort chips for a "
-        "person, and to start training on chips of your own."
+        f"Classifies small SAR chips of Gaofen-3, Sentinel-1 or similar, each cut out around one "
+        f"ship at sea, as {', '.join(card.classes)}. Use it to sort chips for a person, or to "
+        "start training on your own chips."
     )
     yield ""
     yield (
@@ -93,32 +93,32 @@ def _presentations(metrics: ModelFigures) -> Iterator[str]:
         yield "Not measured on this file."
         return
     yield (
-        "Each test chip was also changed in ways that leave its ship as it is, before it was "
-        "prepared: grey values halved or doubled (rounded, saturated), cut smaller, averaged to "
-        "2 x 2 looks, saved as JPEG, turned, mirrored, moved, stored in 16 bits. The worst change "
-        "of each source, by macro-F1, beside the chips as they are; `evaluate` prints them all."
+        "Before it was prepared, each test chip was also changed in ways that leave its ship the "
+        "same: grey values halved or doubled (rounded, saturated), cropped, averaged to 2 x 2 "
+        "looks, saved as JPEG, turned, mirrored, moved, stored in 16 bits. The table has the worst "
+        "change of each source, by macro-F1, and the unchanged chips; `evaluate` prints all."
     )
     yield ""
     yield from table_head("source", "change", *CHANGE_HEADS)
     for source, lines in metrics.presentations.items():
         worst = worst_change(lines)
         yield table_row(source, f"worst: {worst}", *change_cells(lines[worst]))
-        yield table_row(source, "as it is", *change_cells(lines[NONE]))
+        yield table_row(source, "unchanged", *change_cells(lines[NONE]))
         least = min(lines.values(), key=lambda figures: figures.same_label).same_label
         most = max(lines.values(), key=lambda f: f.sure_changed / max(1, f.sure))
         changed = f"{most.sure_changed} of {most.sure}"
         lengths = [f.length_kept for f in lines.values() if f.length_kept is not None]
         kept = f"{min(lengths):.0%}" if lengths else "-"
         yield table_row(
-            source, "least of all changes", "", "", f"{least:.3f}", changed, "", "", kept
+            source, "worst over all changes", "", "", f"{least:.3f}", changed, "", "", kept
         )
 
 
 def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:
     yield (
-        "95 % intervals, resampled by ship. OOD chips show no ship; “at 90 %” is where 90 % of "
-        "them are refused; `opensarship*` is all OpenSARShip sources as one. Speed "
-        "and the int8 file are measured where they run: `python -m training.run evaluate`."
+        "95 % intervals, resampled by ship. OOD chips show no ship; “at 90 %” is the threshold "
+        "that refuses 90 % of them; `opensarship*` pools all OpenSARShip sources. Speed "
+        "and the int8 file depend on the machine: `python -m training.run evaluate`."
     )
     yield ""
     yield from table_head("test side", "value", "95 %", "target", "", "")
@@ -131,8 +131,8 @@ def _targets(metrics: ModelFigures, size: int) -> Iterator[str]:
 def _scores(metrics: ModelFigures) -> Iterator[str]:
     yield (
         "Splits are by ship: MMSI where available, otherwise a proxy group. Each source is scored "
-        "over the classes that it has; “pooled” are the Cargo and Tanker chips of all OpenSARShip "
-        "sources as one."
+        "over the classes that it has. “Pooled” are the Cargo and Tanker chips of all OpenSARShip "
+        "sources together."
     )
     yield ""
     names = ("macro_f1", "balanced_accuracy", "accuracy")
@@ -159,8 +159,8 @@ def _scored(metrics: ModelFigures) -> dict[str, SourceScore]:
 
 def _calibration(metrics: ModelFigures) -> Iterator[str]:
     yield (
-        "ECE (expected calibration error, 10 bins of confidence) beside its floor, the mean ECE of "
-        "a perfectly calibrated model with the same confidences on as many chips."
+        "ECE is the expected calibration error over 10 bins of confidence. Its floor is the mean "
+        "ECE of a perfectly calibrated model with the same confidences on as many chips."
     )
     yield ""
     yield from table_head("source", "ECE", "floor")
@@ -173,7 +173,7 @@ def _calibration(metrics: ModelFigures) -> Iterator[str]:
 def _out_of_distribution(metrics: ModelFigures, training: TrainingRecord) -> Iterator[str]:
     given = metrics.out_of_distribution
     if given is None:
-        yield "No such chips were given in training, so how well the file refuses them is unknown."
+        yield "No such chips were given in training, so how many the file refuses is unknown."
         return
     note = seen_in_pretraining(training, given.kinds, training.ood_sha256)
     yield (
@@ -200,8 +200,8 @@ def _trained(training: TrainingRecord) -> Iterator[str]:
     record = training.pretraining
     if record and record.chips is not None:
         yield (
-            f"Features were first trained on {record.chips} chips of "
-            f"`{record.source}` in {len(record.classes)} classes (not ships)."
+            f"The features were first trained on {record.chips} chips of "
+            f"`{record.source}`, in {len(record.classes)} classes that are not ships."
         )
         yield ""
     elif record and record.weights:
@@ -223,19 +223,19 @@ def _code(training: TrainingRecord) -> str:
 def _paper(card: ModelCard) -> Iterator[str]:
     yield (
         "Awais & Reggiannini, *Imbalanced Datasets through the Lens of Transfer-Learning*, found a "
-        "VGG16 best that was pre-trained on ImageNet, frozen but for its final layers, and "
+        "VGG16 best that was pre-trained on ImageNet, frozen except for its final layers, and "
         "fine-tuned twice."
     )
     if not config_of_card(card).takes_features:
         return
     yield ""
     yield (
-        "Tried with the project's own chips on a GPU, two seeds, intervals overlapping "
-        "(docs/experiments/2026-11-26-gpu), macro-F1 on both data sets: the recipe as the paper "
-        "has it 0.51; the same network from random weights 0.42 along the same path, and 0.56 if "
-        "it is trained on both at once; ImageNet's weights with all layers fine-tuned 0.59. So it "
-        "is confirmed that ImageNet's weights help along the paper's path, and not that freezing "
-        "is best. With a frozen network, three stages and one are equal within 0.02. In this file "
+        "On this project's chips, macro-F1 over both data sets was 0.51 with the paper's recipe, "
+        "0.42 with the same network from random weights in the same stages, 0.56 from random "
+        "weights on both data sets at once, and 0.59 with ImageNet's weights and all layers "
+        "fine-tuned (GPU, two seeds, intervals overlap; docs/experiments/2026-11-26-gpu). This "
+        "confirms that ImageNet's weights help in the paper's stages, but not that freezing is "
+        "best. With a frozen network, three stages and one are equal within 0.02. In this file "
         f"linear experts on measurements have {config_of_card(card).experts.share:.0%} of the "
         "weight."
     )
@@ -252,13 +252,13 @@ def _limits(card: ModelCard, training: TrainingRecord) -> Iterator[str]:
         given = listed([f"{chips} chips of {source}" for source, chips in counts.items()])
         alone = len(counts) == 1 and len(sources) > 1
         yield f"- {label} was learnt from {given or 'no chip'}" + (
-            f" alone, so elsewhere hardly any answer is {label}, right or wrong." if alone else "."
+            f" only. On other sources it will rarely answer {label}." if alone else "."
         )
     if config_of_card(card).experts.share:
         yield (
-            "- It measures, among others, how far the brightest samples are above the sea. 8-bit "
-            "chips saturate, so this also depends on the scaling of the scene. It recognised "
-            "Tankers of FUSAR-Ship in blocks that it was not trained on, and may fail on chips "
+            "- One of its measurements is how far the brightest samples are above the sea. 8-bit "
+            "chips saturate, so this also depends on how the scene was scaled. It recognised "
+            "Tankers of FUSAR-Ship in blocks that it was not trained on, but may fail on chips "
             "with another scaling (docs/experiments/log.md)."
         )
     if training.quantisation:
@@ -268,10 +268,10 @@ def _limits(card: ModelCard, training: TrainingRecord) -> Iterator[str]:
             "figures are its own, but temperature, prediction sets and out-of-distribution "
             "threshold were fitted on the answers of the fp32 file."
         )
-    yield "- Few to test on: read the intervals, not the figures alone."
+    yield "- There are few test chips: read the intervals, not only the figures."
     yield (
-        "- Temperature, prediction sets and the out-of-distribution threshold rest on few chips, "
-        "too. They hold for chips like these, and promise nothing on another sensor."
+        "- Temperature, prediction sets and the out-of-distribution threshold were fitted on few "
+        "chips, too. Nothing is known of them on another sensor."
     )
     yield (
         "- If a chip has no pixel spacing, a default applies: "

@@ -19,10 +19,10 @@ def prediction_sets_section(card: ModelCard, scored: Mapping[str, SourceScore]) 
     scored  source -> its figures in the card
     """
     yield (
-        "Share of chips whose set holds the true class; below it, by ship: each ship's share, then "
-        f"the mean over ships. The target is {card.trust.coverage:.0%} by ship, for every class "
-        "over all sources together. An interval of no width is of one ship, or of few chips that "
-        "are all covered."
+        "Share of chips whose set contains the true class, and below it the same by ship: the mean "
+        f"over ships of each ship's share. The target is {card.trust.coverage:.0%} by ship, for "
+        "every class over all sources together. An interval without width comes from one ship, or "
+        "from few chips that are all covered."
     )
     yield ""
     yield from table_head("source", *card.classes, "mean size")
@@ -47,12 +47,12 @@ def _held_out(card: ModelCard) -> Iterator[str]:
     counts, needed = training_of_card(card).held_out, ships_needed(card.trust.coverage)
     if counts is None:
         yield (
-            "The card does not say how many held-out ships the sets rest on. They were fitted by "
-            "chip, so they may cover less than the target where a ship shows many chips."
+            "The card does not say how many ships were held out to fit the sets. They were fitted "
+            "by chip, so they may cover less than the target if some ships have many chips."
         )
         return
     yield (
-        "The sets were fitted on held-out ships, each of equal weight however many chips show it. "
+        "The sets were fitted on held-out ships, each with equal weight. "
         f"With fewer than {needed} ships of a class, its coverage can only be guaranteed by "
         "including the class in every set. With cross-validation the guarantee is approximate, "
         "because the predictions for held-out ships are those of the networks of the folds."
@@ -74,8 +74,9 @@ def sizes_section(card: ModelCard, metrics: ModelFigures) -> Iterator[str]:
         return
     up, down = card.size.length_factor - 1, 1 - 1 / card.size.length_factor
     yield (
-        "Length and width of each ship, estimated from the measurements and the network's features "
-        "by a regression on AIS sizes, here beside the AIS sizes of the test side. An interval "
+        "Length and width of each ship are estimated from the measurements and the network's "
+        "features, by a regression on AIS sizes. Here they are compared with the AIS sizes of the "
+        "test side. An interval "
         f"reaches {down:.0%} below and {up:.0%} above the estimated length; it should hold "
         f"{card.size.coverage:.0%} of lengths."
     )
@@ -111,8 +112,8 @@ def sizes_section(card: ModelCard, metrics: ModelFigures) -> Iterator[str]:
         for known in card.size.validated
     )
     yield (
-        f"Sizes were only validated for pixels of {ranges}. Elsewhere, where the spacing is a "
-        "default, and for chips out of distribution, `length_validated` is false: a guess."
+        f"Sizes were only validated for pixels of {ranges}. For other pixels, a default spacing, "
+        "or a chip out of distribution, `length_validated` is false: treat the size as a guess."
     )
 
 
@@ -123,9 +124,9 @@ def retraining_section(card: ModelCard) -> Iterator[str]:
     """Markdown lines: where the data go, the config where it is not the default, the commands."""
     record = training_of_card(card).pretraining
     yield (
-        "On the full releases, in a checkout: `DIR` holds `FUSAR_Ship1.0.zip` (doi "
+        "In a checkout: `DIR` has `FUSAR_Ship1.0.zip` (doi "
         "10.1007/s11432-019-2772-5) and the OpenSARShip scene archives `S1A_IW_*` (doi "
-        "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` holds class folders of chips that "
+        "10.1109/JSTARS.2017.2755672) as downloaded; `OTHER_SAR` has class folders of chips that "
         "are not ships, or is a zip of them."
     )
     config, usual = config_of_card(card), RECIPE.model_dump(mode="json")

@@ -224,16 +224,15 @@ def _presented(metrics: ModelFigures) -> Iterator[TargetRow]:
     for name, lines in metrics.presentations.items():
         same = min(figures.same_label for figures in lines.values())
         sure = max(figures.sure_changed / max(1, figures.sure) for figures in lines.values())
-        note = "of all changes"
-        yield TargetRow(f"same label, {name}", same, _SHARE, SAME_LABEL, f"least {note}")
-        yield TargetRow(f"sure changed, {name}", sure, _SHARE, SURE_CHANGED, f"most {note}")
+        note = "worst change"
+        yield TargetRow(f"same label, {name}", same, _SHARE, SAME_LABEL, note)
+        yield TargetRow(f"sure changed, {name}", sure, _SHARE, SURE_CHANGED, note)
         kept = [f.length_kept for f in lines.values() if f.length_kept is not None]
         if kept:
-            note = f"least {note}"
             yield TargetRow(f"length in interval, {name}", min(kept), _SHARE, note=note)
     for label, share in _coverage_changed(metrics.sources, metrics.presentations).items():
         yield TargetRow(
-            f"sets hold {label}, changed", share, _SHARE, COVERAGE_CHANGED, "least of all changes"
+            f"sets hold {label}, changed", share, _SHARE, COVERAGE_CHANGED, "worst change"
         )
 
 

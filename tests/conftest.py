@@ -10,6 +10,13 @@ from tests.tiny_model import write_tiny_model
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_configure() -> None:
+    """The processes of a test run share the cores. With a thread per core in each of them, and in
+    all that they start, they would mostly wait for each other."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--accept-golden",

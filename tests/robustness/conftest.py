@@ -18,8 +18,8 @@ Files = list[tuple[str, tuple[str, bytes]]]
 
 @pytest.fixture(scope="session")
 def draws() -> int:
-    """Requests of the long draw: SHIPCHIP_TEST_DRAWS, 2000 unless set."""
-    return int(os.environ.get("SHIPCHIP_TEST_DRAWS", "2000"))
+    """Requests of the long draw: SHIPCHIP_TEST_DRAWS, 1000 unless set."""
+    return int(os.environ.get("SHIPCHIP_TEST_DRAWS", "1000"))
 
 
 @pytest.fixture(scope="session")

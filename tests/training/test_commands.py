@@ -2,21 +2,22 @@
 
 import json
 import math
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.archives import own_chips, tiff, write_folder
-from tests.training.test_processes import ROOT, TINY
+from tests.training.test_processes import TINY
 from training import run
 from training.config import DEFAULT_INPUT
 from training.data.class_folders import FolderSource
@@ -473,16 +474,16 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> 
     """SIGKILL at another moment of each try, until the run is through."""
     config, undisturbed, killed = (tmp_path / name for name in ("c.toml", "undisturbed", "killed"))
     config.write_text(BRIEF)
-    assert train(config, undisturbed).wait(timeout=240) == 0
+    assert ended(train(config, undisturbed)) == 0
     for stages in (1, 4):
         process = train(config, killed)
         while len(list(killed.glob("*.half/stages/**/*.safetensors"))) < stages:
-            assert process.poll() is None, "it was to be killed before its end"
+            assert process.is_alive(), "it was to be killed before its end"
             time.sleep(0.01)
         time.sleep(0.1 * stages)  # within the next stage
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
-    assert train(config, killed).wait(timeout=240) == 0
+        process.kill()
+        assert ended(process) == -signal.SIGKILL
+    assert ended(train(config, killed)) == 0
     histories = [next(f.glob("ship-*/history.jsonl")) for f in (undisturbed, killed)]
     assert histories[0].read_text() == histories[1].read_text()
     metrics = [path.with_name("metrics.json").read_text() for path in histories]
@@ -490,8 +491,21 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_model(tmp_path: Path) -> 
     assert not list(killed.glob("*.half"))
 
 
-def train(config: Path, runs: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "training.run", "--simulated", "--smoke"]
-    command += ["--config", str(config), "--runs", str(runs)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+def train(config: Path, runs: Path) -> BaseProcess:
+    """The command in a process of its own, forked where its modules are imported already."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["training.commands"])
+    words = ["--simulated", "--smoke", "--config", str(config), "--runs", str(runs)]
+    process = context.Process(target=command, args=(words,))
+    process.start()
+    return process
+
+
+def command(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    sys.exit(run.main(words))
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join(240)
+    return process.exitcode

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from shipchip.prepare import prepare
-from tests.training.test_processes import ROOT
 from training.config import DEFAULT_INPUT
 from training.data.simulated import SimulatedSource
 from training.data.store import prepare_all
@@ -19,6 +18,7 @@ from training.errors import DataInvalid
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[2]
 SPEC = DEFAULT_INPUT
 SOURCE = SimulatedSource({"Cargo": 100, "Fishing": 50, "Tanker": 50}, size=32)
 

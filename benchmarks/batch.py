@@ -6,6 +6,9 @@ many     ten times the chips: peak memory and seconds a chip against fewer
 ray      the Ray engine on this machine against the local one
 first    from the start of the command to its end, for one chip
 
+With --counts only this is measured, on PNGs of 64 x 64: seconds a chip and peak memory of runs of
+so many chips, and --shards of the last run at the same time, a core each, with their merge.
+
 The limit is measured anew on both sides of every figure. Chips are links to 64 different files,
 which the disk's cache holds, so the disk is not measured. Memory is of all processes together,
 looked at ten times a second; pages that they share are counted in each.
@@ -42,6 +45,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "ship.onnx")
     parser.add_argument("--chips", type=int, default=5000, help="ten times as many for `many`")
     parser.add_argument("--without", nargs="*", default=[], choices=("many", "ray"))
+    parser.add_argument("--counts", nargs="*", type=int, default=[], help="such as 100 1000 10000")
+    parser.add_argument("--shards", nargs="*", type=int, default=[], help="such as 2 4")
     parser.add_argument("--device", default="auto", help="of the runs; the limit keeps `auto`")
     options = parser.parse_args()
     table = Table(
@@ -63,6 +68,9 @@ class _Bench:
         self.seconds = 0.0
 
     def run(self) -> None:
+        if self.options.counts:
+            self._growth()
+            return
         chips = self.options.chips
         one = self._write("one", self.small[:1], "png", 1)
         self.table.add_row("start to end, one chip", f"{self._batch(one)[0]:.2f} s", "", "<= 2 s")
@@ -115,6 +123,35 @@ class _Bench:
         value = f"{peak:.0f} MiB, {memory:.0f} MiB"
         self.table.add_row("peak memory at these", value, f"{peak / memory:.2f}", "<= 1.1")
 
+    def _growth(self) -> None:
+        for count in self.options.counts:
+            place = self._write(f"{count}", self.small, "png", count)
+            seconds, peak = self._batch(place)
+            each = (seconds - self._start()) / count
+            value = f"{each * 1e3:.2f} ms a chip, {seconds:.1f} s in all, {peak:.0f} MiB"
+            self.table.add_row(f"{count} chips", value, "", "")
+        for shards in self.options.shards:
+            together, merged = self._sharded(place, shards)
+            value = f"{together:.1f} s, merged in {merged:.1f} s"
+            ratio = f"{seconds / (together + merged):.2f}"
+            self.table.add_row(f"{count} chips in {shards} shards", value, ratio, "")
+
+    def _sharded(self, place: Path, shards: int) -> tuple[float, float]:
+        """Seconds of all shards at the same time, a core each, and of joining their outputs."""
+        outs = [self.folder / f"{number}-{shards}.csv" for number in range(1, shards + 1)]
+        began = time.perf_counter()
+        started = [
+            self._started(place, out, "--shard", f"{number}/{shards}", "--workers", "1")
+            for number, out in enumerate(outs, 1)
+        ]
+        if any(process.wait() for process in started):
+            raise RuntimeError(f"a shard of {place} failed")
+        together = time.perf_counter() - began
+        words = ["merge", *map(str, outs), "--out", str(self.folder / "merged.csv"), "--overwrite"]
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "serving.batch", *words], cwd=ROOT, check=True)
+        return together, time.perf_counter() - began
+
     def _start(self) -> float:
         """Seconds that a run of two chunks takes: processes, model; no more than that."""
         if not self.seconds:
@@ -138,27 +175,23 @@ class _Bench:
 
     def _batch(self, place: Path, *more: str) -> tuple[float, float]:
         """Seconds of a run, and the most memory in MiB that its processes had."""
-        out = self.folder / "out.csv"
-        command = [
-            sys.executable,
-            "-m",
-            "serving.batch",
-            str(place),
-            "--out",
-            str(out),
-            *more,
-            "--overwrite",
-            "--device",
-            self.options.device,
-        ]
-        env = {**os.environ, "SHIPCHIP_MODEL": str(self.options.model.absolute())}
         began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL)
+        process = self._started(place, self.folder / "out.csv", *more)
         peak = peak_memory(process)
         seconds = time.perf_counter() - began
         if process.returncode != 0:
             raise RuntimeError(f"serving.batch ended with {process.returncode} on {place}")
         return seconds, peak
+
+    def _started(self, place: Path, out: Path, *more: str) -> "subprocess.Popen[bytes]":
+        words = [str(place), "--out", str(out), "--overwrite", "--device", self.options.device]
+        env = {**os.environ, "SHIPCHIP_MODEL": str(self.options.model.absolute())}
+        return subprocess.Popen(
+            [sys.executable, "-m", "serving.batch", *words, *more],
+            cwd=ROOT,
+            env=env,
+            stderr=subprocess.DEVNULL,
+        )
 
 
 def peak_memory(process: "subprocess.Popen[bytes]") -> float:

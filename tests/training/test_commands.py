@@ -434,10 +434,12 @@ def test_a_smoke_run_of_a_config_of_ones_own_is_one_too(tmp_path: Path) -> None:
 
 
 def shallow(folder: Path) -> Path:
-    """TINY with all models, each trained for an epoch on the mix alone."""
+    """TINY with all models, each trained for an epoch on the mix alone, in few steps."""
     content = TINY.replace('models = ["cnn"]\n', "vgg_width = 0.05\n")
     content = content.replace("depth = 2", "depth = 1").replace("epochs = 4", "epochs = 1")
     content = content.replace('simulated-fine = ["simulated-fine"]\n', "")
+    content = content.replace("batch_size = 16", "batch_size = 64")
+    content = content.replace("size = 40\nspacing_m = 8.0", "size = 33\nspacing_m = 10.0")
     content += '[run.pretrain]\nname = "pretrain"\nepochs = 1\nlr = 1e-3\n'
     (folder / "shallow.toml").write_text(content)
     return folder / "shallow.toml"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from training import run
 from training.fit.processes import ALONE, Team
 from training.matrix.folder import CellResult, read_cell
 
@@ -51,26 +52,36 @@ def test_a_process_alone_decides_alone() -> None:
     assert ALONE.agree(lambda: 7) == 7
 
 
-def matrix(folder: Path, *launcher: str) -> tuple[list[CellResult], str]:
+def words(folder: Path) -> list[str]:
+    """A small matrix in a folder of its own."""
+    folder.mkdir()
     config = folder / "tiny.toml"
     config.write_text(TINY.replace("epochs = 4", "epochs = 2").replace("epochs = 3", "epochs = 2"))
-    command = [*launcher, "-m", "training.run", "matrix", "--simulated", "--smoke"]
-    command += ["--config", str(config), "--runs", str(folder), "--out", str(folder / "out")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [read_cell(p) for p in sorted(folder.glob("out/cells/*/*/*/*/result.json"))], done.stderr
+    places = ["--config", str(config), "--runs", str(folder), "--out", str(folder / "out")]
+    return ["matrix", "--simulated", "--smoke", *places]
+
+
+def cells(folder: Path) -> list[CellResult]:
+    return [read_cell(path) for path in sorted(folder.glob("out/cells/*/*/*/*/result.json"))]
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    alone, _ = matrix(tmp_path / "one", sys.executable)
+    assert run.main(words(tmp_path / "one")) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    both, log = matrix(tmp_path / "two", *launcher, "--nproc-per-node", "2")
+    launcher += ["--nproc-per-node", "2", "-m", "training.run"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*launcher, *words(tmp_path / "two")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone, both = cells(tmp_path / "one"), cells(tmp_path / "two")
     assert [result.cell for result in both] == [result.cell for result in alone]
     assert len(both) == 4
     for one, two in zip(alone, both, strict=True):
@@ -79,5 +90,5 @@ def test_two_processes_give_the_metrics_of_one(tmp_path: Path) -> None:
         assert others == pytest.approx(losses, rel=0.25), one.cell
         if one.cell.parent is None:  # the others begin with weights that differ a little
             assert others[0] == pytest.approx(losses[0], rel=0.1), one.cell
-    assert log.count("report: ") == 1
+    assert done.stderr.count("report: ") == 1
     assert json.loads((tmp_path / "two" / "out" / "matrix.json").read_text())["identity"]

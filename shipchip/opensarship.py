@@ -71,7 +71,7 @@ def scene_of(name: str) -> SceneName | None:
     return SceneName(product, _PLANES[match[2]], match[3])
 
 
-def chip_of(name: str) -> ChipName | None:
+def parse_chip_name(name: str) -> ChipName | None:
     """The chip by its path in the scene (.../Patch/Cargo_x10661_y11170_vv.tif), or None."""
     match = _CHIP.search(name)
     return match and ChipName(match[1], (int(match[2]), int(match[3])))

@@ -9,7 +9,7 @@ from shipchip.errors import ModelError
 from training.card.page import card_pictures, model_card
 from training.card.record import figures_of_card, metrics_are_its_own, training_of_card
 from training.errors import ConfigInvalid, DataMissing
-from training.evaluation.targets import MEGABYTE, SIZE
+from training.evaluation.targets import FILE_SIZE, MEGABYTE
 
 
 def promote_model(run: Path, models: Path) -> bool:
@@ -24,8 +24,8 @@ def promote_model(run: Path, models: Path) -> bool:
     if not source.is_file():
         raise DataMissing(f"{run} holds no ship.onnx; expected a finished run folder")
     size = source.stat().st_size
-    if not SIZE.met(size / MEGABYTE):
-        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {SIZE.text()}")
+    if not FILE_SIZE.met(size / MEGABYTE):
+        raise ModelError(f"{source} has {size / MEGABYTE:.1f} MB, expected {FILE_SIZE.text()}")
     ships = ShipClassifier(source, device="cpu")
     figures_of_card(ships.card)
     if not metrics_are_its_own(ships.card):

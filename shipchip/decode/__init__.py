@@ -63,10 +63,10 @@ def decode(
         raise Empty(EMPTY)
     if len(data) > limits.max_bytes:
         raise TooLarge(f"{len(data)} bytes, the limit is {limits.max_bytes}: send a smaller chip")
-    return chip_of(_reader(data)(data, limits), polarisation, given, quantity)
+    return to_chip(_reader(data)(data, limits), polarisation, given, quantity)
 
 
-def chip_of(
+def to_chip(
     raster: Raster,
     polarisation: str | None,
     given: tuple[float, float] | None,

@@ -33,7 +33,7 @@ _AMPLITUDE_WORDS = frozenset({"amplitude", "amp", "magnitude"})
 _REAL_WORDS, _IMAGINARY_WORDS = frozenset({"i", "real", "re"}), frozenset({"q", "imag", "im"})
 _IMAGINARY_WORDS |= {"imaginary"}
 
-Part = Literal["real", "imaginary"]
+ComplexPart = Literal["real", "imaginary"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Band:
         return "sigma0" if covariance else None
 
     @property
-    def part(self) -> Part | None:
+    def part(self) -> ComplexPart | None:
         """Which part of a complex plane it is, by a name such as i_VV or q_VV."""
         words = _words(self.name)
         if words & _REAL_WORDS:
@@ -135,7 +135,7 @@ def named_planes(bands: Sequence[Band]) -> list[int]:
             for m in named
         )
     }
-    chosen: dict[tuple[str | None, Part | None], int] = {}
+    chosen: dict[tuple[str | None, ComplexPart | None], int] = {}
     for k in named:
         band = bands[k]
         if (band.polarisation in complete) == (band.part is not None):

@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from shipchip.chip import Chip, Quantity
-from shipchip.decode import chip_of
+from shipchip.decode import to_chip
 from shipchip.decode.bands import Band
 from shipchip.decode.geo import ground_place_at
 from shipchip.decode.raster import Raster
@@ -106,7 +106,7 @@ class Scene:
             ground = ground_place_at(self._images[0].header.tags, *middle)
         except (TypeError, ValueError) as error:
             raise Corrupt(f"the scene's georeferencing cannot be read: {error}") from error
-        return chip_of(replace(raster, place=ground), polarisation, pixel_spacing_m, quantity)
+        return to_chip(replace(raster, place=ground), polarisation, pixel_spacing_m, quantity)
 
     def _raster(self, place: Place, size: tuple[int, int]) -> tuple[Raster, int, int]:
         """The samples of a window, and the row and column of its first one."""

@@ -19,7 +19,7 @@ from training.card.schema import Interval
 from training.evaluation.metrics import macro_f1, scores
 from training.matrix.config import Cell
 from training.matrix.folder import CellResult
-from training.matrix.report.comparison import PublishedScores, Verdict, comparison
+from training.matrix.report.comparison import ClaimVerdict, PublishedScores, comparison
 from training.matrix.report.page import Page
 from training.matrix.report.scores import MatrixScores
 
@@ -106,7 +106,7 @@ def test_a_mark_says_on_which_side_of_published_the_interval_lies(
     macro_f1 = Interval(value=value, low=low, high=high)
     headline = score.headline.model_copy(update={"macro_f1": macro_f1})
     changes = {"headline": headline, "majority_macro_f1": 0.2}
-    verdict = Verdict(
+    verdict = ClaimVerdict(
         score.model_copy(update=changes), PUBLISHED.find("cnn", ("fusar",), "fusar")
     )  # 0.3898
     assert [mark.sign for mark in verdict.marks] == ([sign] if sign else [])

@@ -23,7 +23,7 @@ from training.errors import DataInvalid
 
 
 @dataclass(frozen=True)
-class Ship:
+class ShipRecord:
     """One ship: its group by MMSI, incidence in degrees, (length, width) in metres by AIS.
 
     Each is None if unknown.
@@ -42,7 +42,7 @@ class ShipList:
     fault   why there is no ship list; empty if there is one
     """
 
-    ships: dict[tuple[int, int], Ship] = field(default_factory=dict)
+    ships: dict[tuple[int, int], ShipRecord] = field(default_factory=dict)
     mended: bool = False
     fault: str = ""
 
@@ -66,7 +66,7 @@ def parse_ships(xml: bytes, where: str) -> ShipList:
         incidence = ship.incidence_degrees
         known = incidence is not None and 10 < incidence < 80
         size = size_of(ship.length, ship.width)
-        ships[place] = Ship(mmsi_group(ship.mmsi), incidence if known else None, size)
+        ships[place] = ShipRecord(mmsi_group(ship.mmsi), incidence if known else None, size)
     return ShipList(ships, mended)
 
 

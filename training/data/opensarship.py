@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 from shipchip.chip import Chip
 from shipchip.decode import decode
-from shipchip.opensarship import chip_of, scene_of
+from shipchip.opensarship import parse_chip_name, scene_of
 from training.data.archive import Archive, is_dataset_archive, located
 from training.data.metadata import (
-    Ship,
     ShipList,
+    ShipRecord,
     parse_ships,
     polarisation_in_name,
     with_polarisations,
@@ -52,7 +52,7 @@ class OpenSarShipScene:
 
         Raises DataInvalid if it has no chip of any kind of ship.
         """
-        found = [(name, chip) for name in self.archive.names if (chip := chip_of(name))]
+        found = [(name, chip) for name in self.archive.names if (chip := parse_chip_name(name))]
         if not found:
             raise DataInvalid(
                 f"{self.archive.path} holds no Patch/<type>_x<column>_y<row>.tif chips; expected a "
@@ -64,7 +64,7 @@ class OpenSarShipScene:
             if (chip.ship_type in CLASSES) is not self._of_other_types
         ]
 
-    def _record(self, name: str, label: str, ship: Ship | None) -> Record:
+    def _record(self, name: str, label: str, ship: ShipRecord | None) -> Record:
         group = (ship and ship.group) or f"data-take:{self.data_take}"
         digest = hashlib.sha256(self.archive.read(name)).hexdigest()
         size = ship.size_m if ship else None
@@ -84,7 +84,7 @@ class OpenSarShipScene:
     def _spacing(self, name: str) -> tuple[float, float]:
         if self.scene.product == "GRD":
             return self.scene.spacing_m()  # its Ship.xml need not be read
-        chip = chip_of(name)
+        chip = parse_chip_name(name)
         ship = self.ship_list.ships.get(chip.place) if chip else None
         return self.scene.spacing_m(ship.incidence_degrees if ship else None)
 

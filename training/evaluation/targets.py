@@ -65,7 +65,7 @@ LENGTH_ERROR_SHARE = Target(high=0.07, form="{:.0%}")
 WIDTH_ERROR = Target(high=2.5, form="{:g} m")
 INT8_LOSS = Target(high=0.01)  # macro-F1
 INT8_SPEED = Target(low=2.5)  # times as fast
-SIZE = Target(high=30.0, form="{:g} MB")  # of 2^20 bytes
+FILE_SIZE = Target(high=30.0, form="{:g} MB")  # of 2^20 bytes
 SPEED = Target(low=60.0)  # chips a second
 
 # Land and harbour of Sentinel-1 (Huang et al. 2020), by the folders of their patches.
@@ -170,7 +170,7 @@ def rows(
         *_out_of_distribution(metrics.out_of_distribution),
         *_sizes(metrics.sizes),
         *_int8(int8, absent),
-        TargetRow("size", size / MEGABYTE, "{:.1f}", SIZE),
+        TargetRow("size", size / MEGABYTE, "{:.1f}", FILE_SIZE),
         TargetRow(
             "chips a second",
             speed,

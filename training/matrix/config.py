@@ -229,7 +229,7 @@ def with_sweep(config: MatrixConfig, sweep: str) -> MatrixConfig:
     return config.model_copy(update={"variants": variants})
 
 
-def with_cells(config: MatrixConfig, models: Sequence[str], seeds: Sequence[int]) -> MatrixConfig:
+def add_cells(config: MatrixConfig, models: Sequence[str], seeds: Sequence[int]) -> MatrixConfig:
     """The config with these models and seeds beside its own, each once and in their usual order."""
     wanted, numbers = {*config.models, *models}, {*config.seeds, *seeds}
     both = {"models": [m for m in MODELS if m in wanted], "seeds": sorted(numbers)}

@@ -23,7 +23,13 @@ from training.fit.processes import ALONE, Team
 from training.fit.progress import Epoch, OnEpoch
 from training.fit.stage import source_matches
 from training.identity import Maker, accepted_makers, identity, made_by
-from training.matrix.config import Cell, MatrixConfig, PaperModel, is_pretrained, with_cells
+from training.matrix.config import (
+    Cell,
+    MatrixConfig,
+    PaperModel,
+    add_cells,
+    is_pretrained,
+)
 from training.network.weights import Weights, read_weights
 from training.pretrain import check_unseen
 from training.retrain import initial_network
@@ -218,7 +224,7 @@ def claim_folder(
                 "--out, or delete it"
             )
         makers = list(found.made_by)
-        config = with_cells(config, found.models, found.seeds)
+        config = add_cells(config, found.models, found.seeds)
     makers = accepted_makers(makers, made_by(place.team), place.folder, place.accept)
     written = _Claim(
         identity=claim,

@@ -10,7 +10,7 @@ from serving.batch.inputs.listing import read_entry
 from serving.batch.inputs.tars import TarStore
 from shipchip.chip import DecodeLimits
 from shipchip.errors import ChipError
-from shipchip.opensarship import CHIP_FOLDER, chip_of
+from shipchip.opensarship import CHIP_FOLDER, parse_chip_name
 from shipchip.ship_list import DoctypeFound, ListedShip, parse_ship_list
 
 COLUMNS = ("mmsi", "ais_length_m", "ais_width_m")
@@ -46,7 +46,7 @@ def with_ais(
                     archives[file] = _lists_in(file, store)
                 listed = ChipEntry(file) if member is None else archives[file].get(member)
                 lists[place] = _read(place, listed, limits, without)
-            chip = chip_of(name)
+            chip = parse_chip_name(name)
             ship = lists[place].get(chip.place) if chip else None
         cells: tuple[str | None, ...] = (None,) * len(COLUMNS)
         if ship is not None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from serving.chips import ChipOptions
 from shipchip.errors import ChipError
-from shipchip.opensarship import CHIP_FOLDER, SceneName, chip_of, scene_of
+from shipchip.opensarship import CHIP_FOLDER, SceneName, parse_chip_name, scene_of
 
 
 class InputError(Exception):
@@ -189,7 +189,7 @@ def label_of(entry: ChipEntry, classes: Sequence[str]) -> str | None:
     for folder in reversed(parts[:-1]):
         if folder.lower() in spelt:
             return spelt[folder.lower()]
-    chip = chip_of("/".join(parts[-2:])) if _scene(entry) else None
+    chip = parse_chip_name("/".join(parts[-2:])) if _scene(entry) else None
     return spelt.get(chip.ship_type.lower()) if chip else None
 
 

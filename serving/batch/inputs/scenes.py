@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from serving.batch.inputs.entries import ChipEntry, Fault, InputError, SceneWindow, Stamp
-from serving.batch.inputs.tables import DEGREES, PIXELS, Cell, Table, position_in
+from serving.batch.inputs.tables import DEGREES, PIXELS, CellText, Table, position_in
 from serving.chips import ChipOptions
 from shipchip import Chip
 from shipchip.errors import ChipError, OnLand, OutsideScene, Unreadable
@@ -195,7 +195,11 @@ def _position_columns(request: SceneRequest, table: Table) -> tuple[tuple[int, i
 
 
 def _allowed(
-    table: Table, row: tuple[Cell, ...], number: int, scenes: list[_Candidate], in_pixels: bool
+    table: Table,
+    row: tuple[CellText, ...],
+    number: int,
+    scenes: list[_Candidate],
+    in_pixels: bool,
 ) -> list[int]:
     """The numbers of the scenes in which a position may be."""
     column = table.index(_SCENE_COLUMN)

@@ -23,7 +23,7 @@ PIXELS = (("x", "y"), ("col", "row"), ("column", "row"))
 _MOST_ROWS, _MOST_COLUMNS = 5_000_000, 500
 _LONGEST_FIELD = 2**20
 
-Cell = str | None
+CellText = str | None
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Table:
     """The columns of a list, and its rows, all as text; an empty cell is None."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[Cell, ...]]
+    rows: list[tuple[CellText, ...]]
 
     def index(self, name: str) -> int | None:
         """The number of a column, in any case; None if there is none."""
@@ -82,7 +82,7 @@ def with_cells(
     """
     degrees = table.pair(DEGREES[:1])
     carried = table.without({_name_column(table), *(degrees or ())})
-    cells: dict[str, tuple[tuple[Cell, ...], tuple[float, float] | None]] = {}
+    cells: dict[str, tuple[tuple[CellText, ...], tuple[float, float] | None]] = {}
     for number, (name, row, kept) in enumerate(
         zip(names, table.rows, carried.rows, strict=True), 2
     ):
@@ -92,7 +92,7 @@ def with_cells(
                 f"row {number} of the list names {readable(name)!r} again with other values; "
                 "expected one row per chip"
             )
-    none: tuple[Cell, ...] = (None,) * len(carried.columns)
+    none: tuple[CellText, ...] = (None,) * len(carried.columns)
     found = []
     for entry in entries:
         kept, position = cells.get(tidy(entry.name), (none, None))
@@ -122,7 +122,7 @@ def _name_column(table: Table) -> int:
     return found[0]
 
 
-def position_in(row: tuple[Cell, ...], pair: tuple[int, int]) -> tuple[float, float] | None:
+def position_in(row: tuple[CellText, ...], pair: tuple[int, int]) -> tuple[float, float] | None:
     """The two numbers of these columns; None unless both are finite numbers."""
     try:
         one, other = (float(row[k] or "nan") for k in pair)
@@ -215,7 +215,7 @@ def _properties(feature: dict[str, Any]) -> dict[str, Any]:
     return properties
 
 
-def _point(feature: dict[str, Any], number: int) -> tuple[Cell, Cell]:
+def _point(feature: dict[str, Any], number: int) -> tuple[CellText, CellText]:
     geometry = feature.get("geometry")
     if geometry is None:
         return None, None
@@ -230,7 +230,7 @@ def _point(feature: dict[str, Any], number: int) -> tuple[Cell, Cell]:
     return repr(lon), repr(lat)
 
 
-def _cell(value: Any) -> Cell:
+def _cell(value: Any) -> CellText:
     """A property as text; what is no text or number stays JSON."""
     if value is None or isinstance(value, str):
         return value or None

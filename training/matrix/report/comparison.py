@@ -111,7 +111,7 @@ def no_better_than_majority(score: Score) -> bool:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """How one line did on one test set; `published` is None if the paper has no such row."""
 
     score: Score
@@ -149,7 +149,7 @@ def comparison(page: Page, answers: MatrixScores, published: PublishedScores) ->
     """Counts of the marks, then one table per model: paths by test sets."""
     known = _same_sets(answers, published)
     verdicts = {
-        (line, name): Verdict(
+        (line, name): ClaimVerdict(
             answers.score(line, name),
             published.find(line.model, line.path, name) if known else None,
         )
@@ -176,10 +176,10 @@ def _same_sets(answers: MatrixScores, published: PublishedScores) -> bool:
     return ours == published.sets or ours < published.sets - {UNION}
 
 
-Verdicts = Mapping[tuple[Line, str], Verdict]
+ClaimVerdicts = Mapping[tuple[Line, str], ClaimVerdict]
 
 
-def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> Iterator[str]:
+def _class_notes(answers: MatrixScores, verdicts: ClaimVerdicts) -> Iterator[str]:
     for name in answers.sets:
         held = [v for (_, test), v in verdicts.items() if test == name and v.published]
         if held and not held[0].same_classes:
@@ -191,7 +191,7 @@ def _class_notes(answers: MatrixScores, verdicts: Verdicts) -> Iterator[str]:
             )
 
 
-def _counts(page: Page, answers: MatrixScores, verdicts: Verdicts, compared: bool) -> None:
+def _counts(page: Page, answers: MatrixScores, verdicts: ClaimVerdicts, compared: bool) -> None:
     """How many cells have each mark, by protocol and test set."""
     rows = []
     for protocol, lengths in (("base and independent", (1, 2)), ("sequential", (3,))):
@@ -204,7 +204,7 @@ def _counts(page: Page, answers: MatrixScores, verdicts: Verdicts, compared: boo
     page.table("Cells with each mark", ("protocol", "mark", *answers.sets), rows)
 
 
-def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str, str]:
+def _count_lines(verdicts: ClaimVerdicts, test_set: str, compared: bool) -> dict[str, str]:
     here = [v for (_, name), v in verdicts.items() if name == test_set]
     partners = sum(v.published is not None for v in here)
     count = Counter(mark for v in here for mark in v.marks)
@@ -222,7 +222,7 @@ def _count_lines(verdicts: Verdicts, test_set: str, compared: bool) -> dict[str,
 
 
 def _model_table(
-    page: Page, answers: MatrixScores, model: str, verdicts: Verdicts, compared: bool
+    page: Page, answers: MatrixScores, model: str, verdicts: ClaimVerdicts, compared: bool
 ) -> None:
     head = ["path"]
     for name in answers.sets:
@@ -240,7 +240,7 @@ def _model_table(
     page.table(f"{model}: macro-F1 (95 %), weighted F1", head, rows)
 
 
-def _ours(verdict: Verdict) -> Markdown:
+def _ours(verdict: ClaimVerdict) -> Markdown:
     headline = verdict.score.headline
     under = [f"weighted F1 {headline.weighted_f1.value:.2f}"]
     if verdict.published is not None and not verdict.same_classes:
@@ -248,7 +248,7 @@ def _ours(verdict: Verdict) -> Markdown:
     return cell(interval_text(headline.macro_f1), under, verdict.marks)
 
 
-def _theirs(verdict: Verdict) -> Markdown:
+def _theirs(verdict: ClaimVerdict) -> Markdown:
     row, classes = verdict.published, verdict.score.classes
     if row is None:
         return cell("-")

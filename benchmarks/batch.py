@@ -49,9 +49,8 @@ def main() -> int:
     parser.add_argument("--shards", nargs="*", type=int, default=[], help="such as 2 4")
     parser.add_argument("--device", default="auto", help="of the runs; the limit keeps `auto`")
     options = parser.parse_args()
-    table = Table(
-        "figure", "value", "ratio", "bar", title=f"{options.chips} chips, device {options.device}"
-    )
+    title = "as runs grow" if options.counts else f"{options.chips} chips"
+    table = Table("figure", "value", "ratio", "bar", title=f"{title}, device {options.device}")
     with tempfile.TemporaryDirectory() as folder:
         _Bench(options, Path(folder), table).run()
     Console(width=110).print(table, f"{machine()}, load before: {os.getloadavg()[0]:.1f}")

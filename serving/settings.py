@@ -98,20 +98,20 @@ class Settings(BaseSettings):
         default=32,
         ge=1,
         le=1024,
-        description="most chips in one model run; at most 16 in runs on a single core",
+        description="maximum number of chips in one model run; at most 16 in runs on a single core",
     )
     max_queue: int = Field(
         default=1024,
         ge=1,
         le=100_000,
-        description="most chips waiting for a model run; a request that does not fit gets 429",
+        description="maximum number of queued chips; a request that would exceed it gets 429",
     )
     max_wait_s: float = Field(
         default=10,
         gt=0,
         le=3600,
-        description="most seconds of work waiting, by the pace of recent model runs; a request "
-        "that does not fit gets 429",
+        description="maximum queued work in seconds, estimated from recent model runs; a request "
+        "that would exceed it gets 429",
     )
     workers: int = Field(
         default=1, ge=1, le=64, description="server processes, each with its own model"
@@ -129,16 +129,20 @@ class Settings(BaseSettings):
         description="seconds that an idle connection stays open; set it above the proxy's",
     )
     max_request_bytes: int = Field(
-        default=64 * 2**20, ge=1024, description="most bytes in the body of one request"
+        default=64 * 2**20, ge=1024, description="maximum size of a request body in bytes"
     )
-    max_files: int = Field(default=256, ge=1, le=10_000, description="most chips in one request")
+    max_files: int = Field(
+        default=256, ge=1, le=10_000, description="maximum number of chips in a request"
+    )
     max_bytes: int = Field(
-        default=DecodeLimits.max_bytes, ge=1024, description="most bytes in the file of one chip"
+        default=DecodeLimits.max_bytes,
+        ge=1024,
+        description="maximum size of a chip's file in bytes",
     )
     max_pixels: int = Field(
         default=DecodeLimits.max_pixels,
         ge=64,
-        description="most pixels per plane of one chip",
+        description="maximum number of pixels per plane of a chip",
     )
     api_key: _Keys | None = Field(
         default=None,
@@ -161,7 +165,7 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field(
             default="info",
-            description="lowest level that is logged; requests are `info`, health checks and "
+            description="minimum level that is logged; requests are `info`, health checks and "
             "`/metrics` are `debug`",
         )
     )

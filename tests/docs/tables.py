@@ -142,8 +142,8 @@ def scores() -> str:
         f"have a size by AIS. The 90 % intervals hold {100 * size['length_held']['value']:.0f} % "
         f"of lengths and {100 * size['width_held']['value']:.0f} % of widths.",
         f'- On SLC chips only {100 * tanker:.0f} % of the answers "Tanker" are right.',
-        f"- Calibration error (ECE) is {min(ece):.2f} to {max(ece):.2f}. On so few chips a perfect "
-        f"model would show {min(floor):.2f} to {max(floor):.2f}.",
+        f"- Calibration error (ECE) is {min(ece):.2f} to {max(ece):.2f}. On so few chips even "
+        f"a perfectly calibrated model shows {min(floor):.2f} to {max(floor):.2f}.",
         f"- Prediction sets contain the true class for {min(coverage):.0f} to {max(coverage):.0f} "
         f"% of chips, depending on the class. Their mean size is "
         f"{metrics['sets']['mean_size']['value']:.1f}.",

@@ -37,6 +37,7 @@ from shipchip import ShipClassifier, decode
 
 BATCH = 32
 _KINDS = 64
+_BARS = {"tif": 0.92}  # of the limit; 0.90 for other files
 
 
 def main() -> int:
@@ -80,19 +81,19 @@ class _Bench:
             ("PNG 64 x 64", "png", self.small),
         ):
             place = self._write(kind.replace(" ", ""), files, ending, chips)
-            self._compare(kind, place, chips)
+            self._compare(kind, ending, place, chips)
         if "ray" not in self.options.without:
             self._ray(place, chips)
         if "many" not in self.options.without:
             self._many(place, chips)
 
-    def _compare(self, kind: str, place: Path, chips: int) -> None:
+    def _compare(self, kind: str, ending: str, place: Path, chips: int) -> None:
         before = self._limit()
         seconds, _ = self._batch(place)
         limit = (before + self._limit()) / 2
         rate = chips / (seconds - self._start())
         value = f"{rate:.0f} chips/s, limit {limit:.0f}"
-        self.table.add_row(kind, value, f"{rate / limit:.2f}", ">= 0.90")
+        self.table.add_row(kind, value, f"{rate / limit:.2f}", f">= {_BARS.get(ending, 0.90):.2f}")
         paths = sorted(place.iterdir())[:300]
         began = time.perf_counter()
         for path in paths:

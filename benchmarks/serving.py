@@ -103,7 +103,7 @@ class Bench:
             of_32 = write(requests_of(self.files, BATCH, "/v1/classify", "files"), folder / "32")
             self.ratio(table, server, "in requests of 32", of_32, 4, BATCH, ">= 0.95")
             paths = write(single, folder / "1")
-            self.ratio(table, server, "one chip a request", paths, 32, 1, ">= 0.88")
+            self.ratio(table, server, "one chip a request", paths, 32, 1, ">= 0.90")
             table.add_row("ready after the start", f"{server.ready_s:.1f} s")
             loaded = server.resident_mib()
             table.add_row("resident memory", f"{idle:.0f} MiB idle, {loaded:.0f} after load")

@@ -117,6 +117,17 @@ def check_port(host: str, port: int) -> None:
             ) from error
 
 
+def traces_are_exported() -> bool:
+    """Whether BentoML's configuration names an exporter of traces, for all services or for one."""
+    return _names_exporter(BentoMLContainer.config.get())
+
+
+def _names_exporter(part: object) -> bool:
+    if not isinstance(part, dict):
+        return False
+    return part.get("exporter_type") is not None or any(map(_names_exporter, part.values()))
+
+
 def tracing_or_exit() -> None:
     """SystemExit (1) after a line where traces are to be exported and the package is missing.
 

@@ -173,10 +173,13 @@ def _resample(
     row_zoom, column_zoom = zooms
     top, bottom, out_rows = _span(plane.shape[0], row_zoom, size)
     left, right, out_columns = _span(plane.shape[1], column_zoom, size)
-    # Samples beyond the reach of the filter are never read, so they are not computed.
-    seen = _reach(top, bottom, row_zoom), _reach(left, right, column_zoom)
-    relative = np.zeros(plane.shape, np.float32)
-    relative[seen] = np.minimum(np.square(plane[seen], dtype=np.float64) / clutter, _MOST_POWER)
+    # Samples beyond the reach of the filter are never read, so they are not computed. Those before
+    # it stay: Pillow takes the box in float32, so moving it would change the last digits.
+    rows = _reach(top, bottom, row_zoom, plane.shape[0])
+    columns = _reach(left, right, column_zoom, plane.shape[1])
+    relative = np.zeros((rows.stop, columns.stop), np.float32)
+    power = np.square(plane[rows, columns], dtype=np.float64) / clutter
+    relative[rows, columns] = np.minimum(power, _MOST_POWER)
     inside = Image.fromarray(relative).resize(
         (out_columns, out_rows), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
     )
@@ -186,10 +189,10 @@ def _resample(
     return canvas
 
 
-def _reach(start: float, end: float, zoom: float) -> slice:
+def _reach(start: float, end: float, zoom: float, samples: int) -> slice:
     """Samples that the filter needs for the span `start` to `end`: one output pixel more."""
     margin = math.ceil(max(1.0, 1 / zoom)) + 1
-    return slice(max(0, math.floor(start) - margin), math.ceil(end) + margin)
+    return slice(max(0, math.floor(start) - margin), min(math.ceil(end) + margin, samples))
 
 
 def _span(samples: int, zoom: float, size: int) -> tuple[float, float, int]:

@@ -205,8 +205,8 @@ def _on_openvino(
         module = import_module("shipchip.openvino_runtime")
     except ImportError as error:
         raise ProviderUnavailable(
-            f"OpenVINO was demanded, but cannot be imported ({error}); install it with "
-            "pip install 'shipchip[openvino]', or use another device"
+            f"OpenVINO was demanded, but cannot be imported ({error}); use another device, or "
+            f"install it: {sys.executable} -m pip install 'shipchip[openvino]'"
         ) from error
     runtime: Runtime = module.OpenVinoRuntime(content, threads, parallel)
     check_agreement(runtime, reference, card)

@@ -1,6 +1,7 @@
 """Where epochs are logged besides the run folder: hooks for TensorBoard and MLflow."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def tensorboard(folder: Path, writes: bool = True) -> OnEpoch:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
     except ImportError as error:
         raise ConfigInvalid(
-            "--tensorboard needs the package tensorboard: pip install 'shipchip[tensorboard]'"
+            "--tensorboard needs the package tensorboard; to install: "
+            f"{sys.executable} -m pip install 'shipchip[tensorboard]'"
         ) from error
     if not writes:
         return lambda _: None

@@ -1,6 +1,7 @@
 """Positions in scenes -> one entry per position: a window of its scene, or why there is none."""
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -166,7 +167,8 @@ def _geo() -> ModuleType:
         return import_module("shipchip.scene")
     except ModuleNotFoundError as error:
         raise InputError(
-            f"--scene needs rasterio ({error}): pip install 'shipchip[geo]'"
+            f"--scene needs rasterio ({error}); to install: "
+            f"{sys.executable} -m pip install 'shipchip[geo]'"
         ) from error
 
 

@@ -27,6 +27,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 _MIN_KEY = 16
+_OF_ORCHESTRATORS = re.compile(r"(^|_)(PORT|SERVICE)(_|$)")
 
 
 def _check_keys(value: SecretStr) -> SecretStr:
@@ -199,12 +200,13 @@ def setting_errors(error: ValidationError) -> Iterator[str]:
 def misspelt_variables() -> Iterator[str]:
     """A line for each SHIPCHIP_ variable that looks like a setting misspelt.
 
-    Others are ignored: orchestrators set SHIPCHIP_PORT and the like for a service of that name.
+    Others are ignored, such as what orchestrators set for a service of that name: SHIPCHIP_PORT,
+    SHIPCHIP_SERVICE_HOST, SHIPCHIP_WORKER_PORT.
     """
     known = [name.upper() for name in Settings.model_fields]
     for variable in sorted(os.environ):
         prefix, _, name = variable.partition("SHIPCHIP_")
-        if prefix or name in known:
+        if prefix or name in known or _OF_ORCHESTRATORS.search(name):
             continue
         near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.65)
         if near:

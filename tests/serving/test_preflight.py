@@ -137,6 +137,7 @@ def test_a_setting_misspelt_is_reported_and_what_an_orchestrator_sets_is_not(
     monkeypatch.setenv("SHIPCHIP_PORT", "tcp://10.0.0.1:3000")
     monkeypatch.setenv("SHIPCHIP_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("SHIPCHIP_PORT_3000_TCP_PROTO", "tcp")
+    monkeypatch.setenv("SHIPCHIP_WORKER_PORT", "tcp://10.0.0.1:3000")
     assert main() == 0
     said = capfd.readouterr().err
     assert "SHIPCHIP_MAX_FILE is no setting" in said

@@ -122,13 +122,14 @@ def test_a_list_of_geojson_gives_names_positions_and_cells(
     feature = {
         "type": "Feature",
         "geometry": {"type": "Point", "coordinates": [8.5, 54.25, 0]},
-        "properties": {"file": f"{chips}/0.npy", "id": 17, "tags": ["a"], "note": None},
+        "properties": {"file": f"{chips}/0.npy", "id": 17, "tags": ["a"], "note": None, "Lon": 1},
     }
     out = tmp_path / "out.jsonl"
     text = json.dumps({"type": "FeatureCollection", "features": [feature]})
     assert classify(chips, [text], out, model=tiny_model_file) == 0
     row = json.loads(out.read_text())
     assert (row["lon"], row["id"], row["tags"], row["note"]) == (8.5, "17", '["a"]', None)
+    assert "Lon" not in row, "the point says where it is"
 
 
 def test_other_cells_are_not_resumed(

@@ -134,7 +134,8 @@ def position_in(row: tuple[CellText, ...], pair: tuple[int, int]) -> tuple[float
 def read_table(data: bytes) -> Table:
     """A CSV with a header, or a GeoJSON of points, in UTF-8. InputError says what is wrong.
 
-    The coordinates of points become the columns `lon` and `lat`.
+    The coordinates of points become the columns `lon` and `lat`; properties of these names are
+    left out.
     """
     if data[: 2**16].lstrip().startswith(b"{"):
         return _of_geojson(data)
@@ -191,8 +192,13 @@ def _of_geojson(data: bytes) -> Table:
     except (ValueError, RecursionError) as error:
         raise InputError(f"the list begins as GeoJSON, but cannot be read: {error}") from error
     _check_rows(features)
-    columns = dict.fromkeys(name for feature in features for name in _properties(feature))
-    names = ("lon", "lat", *columns)
+    columns = dict.fromkeys(
+        name
+        for feature in features
+        for name in _properties(feature)
+        if name.lower() not in DEGREES[0]
+    )
+    names = (*DEGREES[0], *columns)
     _check_columns(names)
     rows = []
     for number, feature in enumerate(features, 1):

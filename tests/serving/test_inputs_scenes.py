@@ -12,7 +12,7 @@ import tifffile
 from serving.batch.inputs import ChipEntry, TarStore, label_of, list_entries, options_of, read_entry
 from serving.chips import ChipOptions
 from shipchip import DecodeLimits, decode
-from shipchip.opensarship import chip_of, scene_of, slc_spacing
+from shipchip.opensarship import parse_chip_name, scene_of, slc_spacing
 from tests.serving.archives import write_tar, write_zip
 
 GRD = "S1A_IW_GRDH_1SDV_20160131T101646_20160131T101715_009737_00E392_36F7"
@@ -136,16 +136,16 @@ def test_names_of_scenes_and_chips_are_recognised() -> None:
     assert (slc.product, slc.planes, slc.data_take) == ("SLC", ("VV",), "005C34")
     assert slc.spacing_m(30.0) == pytest.approx((13.93, 4.66))
     assert scene_of("S1A_IW_OCN__2SDV_20160131T101646") is None
-    chip = chip_of(f"{GRD}/Patch/Law Enforcement_x17_y4_vh.tif")
+    chip = parse_chip_name(f"{GRD}/Patch/Law Enforcement_x17_y4_vh.tif")
     assert chip is not None
     assert (chip.ship_type, chip.place) == ("Law Enforcement", (17, 4))
-    assert chip_of("Patch_Cal/Cargo_x17_y4.tif") is None
-    assert chip_of(f"Patch/Cargo_x{'9' * 5000}_y4.tif") is None
+    assert parse_chip_name("Patch_Cal/Cargo_x17_y4.tif") is None
+    assert parse_chip_name(f"Patch/Cargo_x{'9' * 5000}_y4.tif") is None
 
 
 def test_long_hostile_names_are_refused_at_once() -> None:
     assert scene_of("S1A_IW_GRDH_1SDV_" + "a_" * 200_000) is None
-    assert chip_of("Patch/" * 50_000 + "_x1" * 50_000) is None
+    assert parse_chip_name("Patch/" * 50_000 + "_x1" * 50_000) is None
 
 
 @pytest.mark.data

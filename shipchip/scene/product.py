@@ -84,6 +84,7 @@ def content_of(measurement: Measurement) -> Iterator[tuple[BinaryIO, int]]:
                 archive.open(measurement.member) as member,
             ):
                 yield cast(BinaryIO, member), archive.getinfo(measurement.member).file_size
+    # zipfile raises NotImplementedError for a compression that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise Corrupt(f"{measurement}: {error}; fetch it again") from error
     except OSError as error:

@@ -21,6 +21,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
+@pytest.fixture
+def batch_model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    """Batches in this process run the tiny model on the CPU."""
+    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
+    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+
+
 @pytest.fixture(scope="session")
 def ships(model: Path) -> ShipClassifier:
     return ShipClassifier(model, device="cpu")

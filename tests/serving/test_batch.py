@@ -74,9 +74,8 @@ def good(tmp_path: Path, png: dict[str, bytes]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
-    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+def _model(batch_model: None) -> None:
+    """Batches of this module run the tiny model."""
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

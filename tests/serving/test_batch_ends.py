@@ -39,9 +39,8 @@ def whole(many: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
-    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+def _model(batch_model: None) -> None:
+    """Batches of this module run the tiny model."""
 
 
 def run(folder: Path, model: Path, out: Path, *more: str) -> "subprocess.Popen[bytes]":

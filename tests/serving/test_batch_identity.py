@@ -1,7 +1,6 @@
 """Whose rows are they? An output holds the answers of one model, with one set of options, to the
 chips as they are now; anything else is refused in one line."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -16,26 +15,19 @@ from serving.batch.outputs.job import read_output_record
 from serving.batch.outputs.place import job_path, record_path
 from serving.batch.rows import partial_of
 from tests.serving.archives import write_tar, write_zip
+from tests.serving.dozen import CHIPS, paths, write_dozen
 from tests.serving.server import ROOT, environment
 from tests.tiny_model import tiny_card, write_tiny_model
 
-CHIPS = 12
-
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
-    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+def _model(batch_model: None) -> None:
+    """Batches of this module run the tiny model."""
 
 
 @pytest.fixture
 def chips(tmp_path: Path, png: dict[str, bytes]) -> Path:
-    folder = tmp_path / "chips"
-    folder.mkdir()
-    contents = list(png.values())
-    for number in range(CHIPS):
-        (folder / f"{number:02d}.png").write_bytes(contents[number % len(contents)])
-    return folder
+    return write_dozen(tmp_path / "chips", png)
 
 
 @pytest.fixture
@@ -97,11 +89,6 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     return said
-
-
-def paths(out: Path) -> list[str]:
-    with out.open(newline="", encoding="utf-8-sig") as file:
-        return [row["path"] for row in csv.DictReader(file)]
 
 
 def undo_the_end(out: Path) -> None:

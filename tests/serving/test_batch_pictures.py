@@ -1,36 +1,23 @@
 """Folders for pictures: whose pictures they hold, and that pictures are never chips."""
 
-import csv
 from pathlib import Path
 
 import pytest
 
 from serving.batch.command import main
 from tests.serving.archives import write_zip
+from tests.serving.dozen import CHIPS, paths, write_dozen
 from tests.tiny_model import tiny_card, write_tiny_model
-
-CHIPS = 12
 
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
-    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+def _model(batch_model: None) -> None:
+    """Batches of this module run the tiny model."""
 
 
 @pytest.fixture
 def chips(tmp_path: Path, png: dict[str, bytes]) -> Path:
-    folder = tmp_path / "chips"
-    folder.mkdir()
-    contents = list(png.values())
-    for number in range(CHIPS):
-        (folder / f"{number:02d}.png").write_bytes(contents[number % len(contents)])
-    return folder
-
-
-def paths(out: Path) -> list[str]:
-    with out.open(newline="", encoding="utf-8-sig") as file:
-        return [row["path"] for row in csv.DictReader(file)]
+    return write_dozen(tmp_path / "chips", png)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

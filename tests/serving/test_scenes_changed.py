@@ -18,9 +18,8 @@ NAME = "s1a-iw-grd-{}-20200101t060000-20200101t060025-030600-0381a0-001.tiff"
 
 
 @pytest.fixture(autouse=True)
-def _model(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
-    monkeypatch.setenv("SHIPCHIP_MODEL", str(model))
-    monkeypatch.setenv("SHIPCHIP_DEVICE", "cpu")
+def _model(batch_model: None) -> None:
+    """Batches of this module run the tiny model."""
 
 
 @pytest.fixture
@@ -85,8 +84,8 @@ def test_a_geojson_in_another_system_is_refused(
     positions = tmp_path / "ships.geojson"
     positions.write_text(json.dumps(content))
     assert run(scene, positions, tmp_path / "out.csv") == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "is in urn:ogc:def:crs:EPSG::32632; GeoJSON is in degrees" in told
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is in urn:ogc:def:crs:EPSG::32632; GeoJSON is in degrees" in said
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -96,6 +95,6 @@ def test_a_truncated_scene_is_one_line(
     scene = write(tmp_path / "scene.tif", levels(), crs=UTM_32, transform=CORNER)
     scene.write_bytes(scene.read_bytes()[:-1000])
     assert run(scene, positions, tmp_path / "out.csv") == 2
-    told = capsys.readouterr().err
-    assert "the TIFF's pixel data ends at byte" in told
-    assert told.count("\n") == 1
+    said = capsys.readouterr().err
+    assert "the TIFF's pixel data ends at byte" in said
+    assert said.count("\n") == 1

@@ -212,6 +212,21 @@ def test_by_default_nothing_is_exported_though_an_exporter_is_there(
         assert collector.bodies == []
 
 
+@pytest.mark.parametrize("exported", [False, True])
+def test_requests_have_spans_only_if_an_exporter_is_configured(
+    model: Path, tmp_path: Path, exported: bool
+) -> None:
+    environ = environment(model)
+    if exported:
+        environ["BENTOML_CONFIG"] = str(configuration(tmp_path, "http://127.0.0.1:9/v1/traces"))
+    script = "from serving.service import Shipchip; print(Shipchip.config['tracing'])"
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ("{}" if exported else "{'excluded_urls': '.*'}")
+
+
 @pytest.mark.skipif(installed(), reason="the OTLP exporter is installed here")
 def test_a_missing_exporter_is_one_line_and_no_worker(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
